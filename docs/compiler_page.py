@@ -200,8 +200,13 @@ batch's rows through all calls of a *group*, one block of rows at a time, while 
 the number of rows with the fewest bytes that must be read again from behind that cache: weights, once for each block,
 and what a call passes on. A weight's gradient, for example, is summed over the whole batch and used by the optimizer
 before it leaves the cache; only if each block would read large operands from memory again, one block has all rows.
-Within a scan a worker takes its own samples through all steps. Buffers that are not alive at the same time share
-memory; `netc check` prints how much memory a step needs.
+Within a scan a worker takes its own samples through all steps.
+
+Loops between convolutions, as those of a normalisation, read what other phases wrote, and would wait for memory. The
+products and convolutions of a group prefetch it for them, line by line while they compute: what the loops behind them
+will read and write, or those before them in the next block of rows (`planning/prefetches.py`).
+
+Buffers that are not alive at the same time share memory; `netc check` prints how much memory a step needs.
 
 `netc explain M.net --after plan` prints the phases and groups, the rows that a worker takes at once, and the address of
 each pointer: a memory, the bytes into it, and how it moves. This text reads back too, and `verify_plan` checks that

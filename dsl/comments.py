@@ -7,9 +7,9 @@ import re
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
+from netc.dsl.foreign_words import COMMENT
 from netc.dsl.scanning import blanked
 from netc.dsl.source import Span
-from netc.dsl.synonyms import COMMENT
 
 _SIGN = re.compile(r"//|/\*|(?<!\S)--|^\s*;")
 _SIGN_AT_END = re.compile(r"(?://|--)\s*$")

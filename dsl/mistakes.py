@@ -7,11 +7,12 @@ import re
 
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
-from netc.dsl import synonyms
+from netc.dsl import foreign_words
 from netc.dsl import words as language
 from netc.dsl.brackets import CLOSE, OPEN, is_balanced, open_block, open_brackets, unmatched
 from netc.dsl.comments import sign_before
 from netc.dsl.diagnostics import Diagnostic, Label
+from netc.dsl.foreign_words import METHODS, SIGNS, WORDS
 from netc.dsl.hints import At, Change, Hint
 from netc.dsl.keywords import DEFINITIONS, KEYWORDS, SECTIONS, STATEMENTS
 from netc.dsl.scanning import blanked
@@ -19,7 +20,6 @@ from netc.dsl.sections import outside_of_blocks
 from netc.dsl.slips import hint_for_slip
 from netc.dsl.source import Source, Span
 from netc.dsl.structs import replace
-from netc.dsl.synonyms import METHODS, SIGNS, WORDS
 from netc.dsl.word import Section
 
 _LONGEST_NUMBER = 500  # the most characters that are searched for a second decimal point
@@ -51,7 +51,7 @@ def _of_another_language(source: Source, span: Span) -> str | None:
     if line[at : at + 1] == ";":
         return _for_semicolon(line, at)
     if re.search(r"\bcolumns\s*\([^()]*$", line[:at]) and line[at : at + 1] in (".", ":"):
-        return synonyms.PATTERN
+        return foreign_words.PATTERN
     for sign in sorted(SIGNS, key=len, reverse=True):
         if sign in line[max(at - len(sign) + 1, 0) : at + len(sign)]:
             return SIGNS[sign]
@@ -60,7 +60,7 @@ def _of_another_language(source: Source, span: Span) -> str | None:
         return WORDS[first[1]]
     if hint := _of_method(line, at) or _of_setting(line, at) or _of_type(line, at) or _of_python(line, at):
         return hint
-    return synonyms.COMMENT if sign_before(line[:at]) else None
+    return foreign_words.COMMENT if sign_before(line[:at]) else None
 
 
 def _of_method(line: str, at: int) -> str | None:
@@ -108,8 +108,8 @@ def _of_python(line: str, at: int) -> str | None:
 def _for_semicolon(line: str, at: int) -> str:
     """The hint for a semicolon, which ends a statement or begins a comment in other languages."""
     if not line[:at].strip():
-        return synonyms.COMMENT
-    return f"{SIGNS[';']}, and {synonyms.COMMENT}" if line[at + 1 :].strip() else SIGNS[";"]
+        return foreign_words.COMMENT
+    return f"{SIGNS[';']}, and {foreign_words.COMMENT}" if line[at + 1 :].strip() else SIGNS[";"]
 
 
 def _explained(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Diagnostic:
@@ -318,7 +318,7 @@ def _comment_in_brackets(source: Source, span: Span) -> Diagnostic | None:
     if sign is None:
         return None
     at = Span(source, begin + sign.start(), begin + sign.end())
-    return Diagnostic("E0101", f"unexpected `{at.text.strip()}`", Label(at), hint=synonyms.COMMENT)
+    return Diagnostic("E0101", f"unexpected `{at.text.strip()}`", Label(at), hint=foreign_words.COMMENT)
 
 
 def _operator_at_line_end(source: Source, span: Span) -> Diagnostic | None:

@@ -7,6 +7,7 @@ that has it in backticks. Keras, PyTorch, scikit-learn and pandas are the librar
 from collections.abc import Collection, Mapping
 from enum import Enum
 
+from netc.dsl.foreign_words import JOINED
 from netc.dsl.hints import Change, Hint
 
 
@@ -28,15 +29,15 @@ class Kind(Enum):
     SECTION = "a block of a file"
 
 
-def synonym(name: str, kind: Kind, candidates: Collection[str]) -> Hint | None:
+def synonym(name: str, kind: Kind, candidates: Collection[str] | None) -> Hint | None:
     """The hint for a name that netc does not have; None if the table of its kind does not list it.
 
-    An argument is only suggested if it is one of the candidates, which are those of the call.
+    An argument is only suggested if it is one of the candidates, which are those of the call; None if no call is known.
     """
     entry = _TABLES[kind].get(name.lower().replace("_", ""))
     if entry is None or "`" in entry:
         return Hint(entry) if entry is not None else None
-    if kind is Kind.ARGUMENT and entry not in candidates:
+    if kind is Kind.ARGUMENT and candidates is not None and entry not in candidates:
         return None
     return Hint(f"did you mean `{entry}`?", *([Change(entry, name)] if entry.isidentifier() else []))
 
@@ -71,7 +72,6 @@ def _table(entries: Mapping[str, str]) -> dict[str, str]:
     return {name: entry for names, entry in entries.items() for name in names.split()}
 
 
-_JOINED = "layers are joined by `->`, as in `x -> dense(64) -> relu`"
 _ACTIVATION = "an activation follows its layer: `x -> dense(64) -> relu`"
 _INPUT = "`input x: float[4]` in `model` says the shape of an input"
 _NUMBERS = "`float[4]` is four numbers, and `class(10)` one of ten labels"
@@ -104,7 +104,7 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "concatenate cat": "concat(a, b)",
             "activation": _ACTIVATION,
             "t": "transpose(x)",
-            "sequential functional modulelist": _JOINED,
+            "sequential functional modulelist": JOINED,
             "inputs inputlayer placeholder": _INPUT,
             "crossentropyloss crossentropy categoricalcrossentropy sparsecategoricalcrossentropy logloss "
             "softmaxcrossentropy": "cross_entropy(logits, label)",
@@ -329,76 +329,4 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "calib cal calibrate calibrationset": "calibration",
         }
     ),
-}
-
-# Signs and words that other languages use, each with what netc writes instead.
-COMMENT = "a comment begins with `#`"
-PATTERN = (
-    'there are no patterns or ranges of columns: `columns(all, except = "label")` takes in all columns but some, '
-    "and `netc new DATA` writes every name"
-)
-SIGNS: Mapping[str, str] = {
-    "//": COMMENT,
-    "/*": COMMENT,
-    "--": COMMENT,
-    ";": "a new line ends a statement",
-    "'": 'a text stands in double quotes: "text"',
-    "`": 'a text stands in double quotes: "text"',
-    "\u201c": 'a text stands in straight quotes: "text"',
-    "\u201d": 'a text stands in straight quotes: "text"',
-    "\u201e": 'a text stands in straight quotes: "text"',
-    "&": "`a and b`",
-    "|": "`a or b`; a pipe is written `->`",
-    "!": "`not a`",
-    "~": "`not a`",
-    "^": "a power is written `**`",
-    "?": "`a if condition else b`",
-    "\\": "a line goes on after an operator or `,`, inside of ( ) and [ ], and if the next one begins with `->`",
-    "\u2212": "a minus is written `-`",
-    "\u2013": "a minus is written `-`",
-    "\u00d7": "`a * b`",
-    "\u00f7": "`a / b`",
-    "\u2264": "`a <= b`",
-    "\u2265": "`a >= b`",
-    "\u2260": "`a != b`",
-    "\u2192": "a pipe is written `->`",
-    "=>": "a pipe is written `->`",
-    "<-": "an assignment is written `=`",
-    ":=": "an assignment is written `=`",
-    "+=": "`a = a + b`",
-    "-=": "`a = a - b`",
-    "*=": "`a = a * b`",
-    "/=": "`a = a / b`",
-}
-METHODS: Mapping[str, str] = {
-    "add": _JOINED,
-    "addmodule": _JOINED,
-    "fit": "the block `train` says how: `train { optimizer = adam(lr = 0.001) ... }`, and `netc train M.net` trains",
-    "compile": "the block `train` has the optimizer, and `model` the losses and metrics",
-    "evaluate": "`netc eval RUN` evaluates a trained model",
-    "predict": "`netc predict RUN DATA` predicts with a trained model",
-    "summary": "`netc check M.net` prints the layers",
-    "save": "`netc train M.net` saves a run by itself",
-    "backward": "netc computes all derivatives by itself: `netc train M.net`",
-    "step": "netc takes all steps by itself: `netc train M.net`",
-    "zerograd": "netc computes all derivatives by itself: `netc train M.net`",
-    "self": "a value has a plain name, without `self.`",
-}
-_NO_IMPORT = (
-    "nothing has to be imported: layers, losses and optimizers are part of the language (`netc ops` lists them)"
-)
-WORDS: Mapping[str, str] = {
-    "import": _NO_IMPORT,
-    "class": "a network stands in `model { }`, a part that is used again in `block name(x: float[n]) { return x }`",
-    "def": "block name(x: float[n]) { return x }",
-    "fn": "block name(x: float[n]) { return x }",
-    "func": "block name(x: float[n]) { return x }",
-    "function": "block name(x: float[n]) { return x }",
-    "lambda": "op name(x) = x * x",
-    "const": "let name = 1",
-    "var": "let name = 1",
-    "from": f'{_NO_IMPORT}; a file of yours is read by `import "file.net"`',
-    "while": "for i in 0..3 { }",
-    "elif": "a if condition else b",
-    "print": "watch name = x",
 }

@@ -60,16 +60,9 @@ def _in_signatures(name: str, entries: Iterable[Entry]) -> Iterator[str]:
 
 def _of_another_library(name: str) -> Iterator[str]:
     word = name.rpartition(".")[2]
-    hints = dict.fromkeys(hint for kind in Kind if (hint := synonym(word, kind, _Every())) is not None)
+    hints = dict.fromkeys(hint for kind in Kind if (hint := synonym(word, kind, None)) is not None)
     if hints:
         yield f"there is no `{name}`: {'; '.join(hints)}"
-
-
-class _Every(frozenset[str]):
-    """The names that a call takes, where no call is known: all of them."""
-
-    def __contains__(self, item: object) -> bool:
-        return True
 
 
 def _nearest(name: str, entries: Iterable[Entry]) -> Iterator[str]:

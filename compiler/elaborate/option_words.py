@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from netc.compiler.elaborate.bindings import Scope
+from netc.compiler.elaborate.setting_readers import TRUTH_WORDS
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest_name
@@ -11,7 +12,7 @@ from netc.dsl.hints import Change, Hint
 BORDERS = ("same", "valid", "causal")
 _TRUTHS = ("true", "false")
 _OPTIONS = (BORDERS, _TRUTHS)  # the words of which a parameter takes one, if its default is one of them
-_SYNONYMS = {"yes": "true", "on": "true", "no": "false", "off": "false", "zeros": "same", "zero": "same"}
+_SYNONYMS = {**TRUTH_WORDS, "zeros": "same", "zero": "same"}
 
 
 def refuse_other_word(argument: syntax.Argument, default: syntax.Expression | None, scope: Scope) -> None:

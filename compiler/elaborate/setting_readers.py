@@ -10,7 +10,7 @@ from netc.dsl.source import Span
 from netc.dsl.structs import replace
 from netc.dsl.synonyms import Kind
 
-_TRUTHS = {
+TRUTH_WORDS = {  # what stands for a truth elsewhere, and what netc writes
     "yes": "true",
     "on": "true",
     "1": "true",
@@ -65,10 +65,10 @@ def truth(node: syntax.Expression, constant: Any) -> bool:
     try:
         value = value_of(node, constant, fact)
     except Fault as error:
-        word = _TRUTHS.get(node.span.text.lower())
+        word = TRUTH_WORDS.get(node.span.text.lower())
         raise Fault([replace(error.diagnostics[0], hint=Hint.code(word))]) if word else error from None
     if not isinstance(value, bool):
-        word = _TRUTHS.get(str(value).lower())
+        word = TRUTH_WORDS.get(str(value).lower())
         fault("E0602", fact, node.span, hint=Hint.code(word) if word else None)
     return value
 

@@ -10,6 +10,7 @@ from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.indices import Indices, Views, indices_of
 from netc.compiler.lowering.product_loops import Nest, gathered_loop_of, has_pairs, lead_of, nest_of
+from netc.compiler.program import prefetched
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Product
 from netc.compiler.program.schedule import Count
@@ -109,6 +110,8 @@ def _product(
         pack=Pointer(Buffer(Type(dtype, (pack_elements,)), "scratch")) if pack_elements else result,
         touched=(result,) * TOUCHED,
         order=order or result,
+        prefetched=(result,) * prefetched.MOST,
+        prefetched_bytes=(Count(0),) * prefetched.MOST,
         has_start=Count(int(views.start is not None)),
         touches=Count(0),
         rows=nest.rows,

@@ -11,7 +11,7 @@ from msgspec import Struct
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.indices import Indices, Strides, Views, indices_of
-from netc.compiler.program import winograd
+from netc.compiler.program import prefetched, winograd
 from netc.compiler.program.kernels import WinogradKernel
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
@@ -224,6 +224,8 @@ class _Lowered(Struct, frozen=True):
             layout = winograd.scratch_layout(lanes, *sizes, is_gradient=int(part == "gradient"))
             pointers["scratch"] = Pointer(Buffer(Type(self.value.type.dtype, (layout.end,)), "scratch"))
             writes.add(pointers["scratch"].buffer)
+            pointers |= dict.fromkeys(prefetched.POINTERS, pointers["image"])
+            numbers |= dict.fromkeys(prefetched.NUMBERS, Count(0))
         return Task(
             kernel,
             tuple(pointers[name] for name in winograd.pointers(part)),

@@ -3,7 +3,7 @@
 A value that windows read (in a pool, say) then needs no memory.
 
 A slice is moved only if this computes nothing twice that costs more than reading it: either only slices read the value,
-or a single cheap operation computes it from one large value.
+or a single cheap operation computes it from one large value, which is in memory anyway.
 """
 
 from netc.compiler.ir.arithmetic import arithmetic_of
@@ -22,7 +22,6 @@ _CHEAP = 8  # floating-point operations of an element, which take about as long 
 
 def sink(graph: Graph) -> Graph:
     """Moves slices in one walk from the leaves, then simplifies: unread values are dropped and equal ones shared."""
-    users = graph.all_users()
     passes: set[Value] = set()  # values of the copy that a slice may go through
 
     def sliced(copy: Graph, x: Value, attributes: Slice, type_: Type) -> Value:
@@ -45,26 +44,41 @@ def sink(graph: Graph) -> Graph:
         if isinstance(value.attributes, Slice):
             return sliced(copy, operands[0], value.attributes, value.type)
         copied = copy.add_copy(value, operands)
-        if _lets_through(value, users[value]):
+        if value in through:
             passes.add(copied)
         return copied
 
-    if not any(_lets_through(slice_.operands[0], users[slice_.operands[0]]) for slice_ in graph.values(slice_)):
+    through = _through(graph)
+    if not any(slice_.operands[0] in through for slice_ in graph.values(slice_)):
         return graph
     return simplify(rebuild(graph, rule))
 
 
-def _lets_through(value: Value, users: list[Value]) -> bool:
-    if not value.operands or not value.type.is_batched or not isinstance(OPERATIONS[value.operation].lower, Scalar):
-        return False
-    if any(operand.role is Role.CONTRACTION for operand in value.operands):  # a product begins with its bias
-        return False
-    return _is_cheap(value) or (bool(users) and all(isinstance(user.attributes, Slice) for user in users))
+def _through(graph: Graph) -> set[Value]:
+    """Returns the values that slices go through."""
+    users, roots, through = graph.all_users(), set(graph.results.values()), set[Value]()
+    for value in graph.values():
+        if not _is_scalar(value) or not value.type.is_batched or _begins_with_product(value):
+            continue
+        large = {operand for operand in value.operands if is_large(operand)}
+        if users[value] and all(isinstance(user.attributes, Slice) for user in users[value]):
+            through.add(value)
+        elif is_light(value) and len(large) == 1:
+            (source,) = large
+            has_no_loop = not _is_scalar(source) or _begins_with_product(source)
+            is_kept = has_no_loop or source in roots or len(users[source]) > 1  # else only this value's loop has it
+            if is_kept or source in through:
+                through.add(value)
+    return through
 
 
-def _is_cheap(value: Value) -> bool:
-    """Whether computing a value costs no more than reading it: one operation on one large value and small ones."""
-    return is_light(value) and len({operand for operand in value.operands if is_large(operand)}) == 1
+def _is_scalar(value: Value) -> bool:
+    return bool(value.operands) and isinstance(OPERATIONS[value.operation].lower, Scalar)
+
+
+def _begins_with_product(value: Value) -> bool:
+    """Whether a value is the sum of a product and another term, with which the register tile begins."""
+    return any(operand.role is Role.CONTRACTION for operand in value.operands)
 
 
 def is_light(value: Value) -> bool:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.products import fetch_ahead
 from netc.compiler.planning.phases import TaskGroup, divide, rowwise
+from netc.compiler.planning.prefetches import prefetch_rows
 from netc.compiler.planning.row_blocks import elements_of_row, row_block, row_bytes, stays_near
 from netc.compiler.program.plan import ALIGNMENT, SLACK, Plan, Table, aligned
 from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Group, Schedule
@@ -54,6 +55,8 @@ def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Mach
         if buffer.kind == "persistent":
             addresses[buffer] = Address(PERSISTENT, persistent[buffer.name])
     in_row_block = {lifetime.buffer for lifetime in private if lifetime.is_row_block}
+    for group in (group for phase in phases for group in phase):
+        prefetch_rows(group, row_blocks[id(group)], sizes, machine.second_cache * 3 // 4, in_row_block)
     schedule = Schedule(
         tuple(
             tuple(_group(group, row_blocks[id(group)], addresses, in_row_block) for group in phase) for phase in phases

@@ -45,7 +45,7 @@ def kernel_lines(kernel: Kernel, counts: Sequence[Count]) -> Iterator[str]:
             yield from _named(attention.numbers(is_gradient), counts)
         case WinogradKernel(dtype, part):
             yield f"winograd {part} in {dtype}"
-            yield from _named(winograd.numbers(part), counts)
+            yield from _named(winograd.shape_numbers(part), counts)
         case StoredCount(dtype):
             yield f"stores {dtype} n0 = {count_text(counts[0])}"
         case FirstEqual():

@@ -68,7 +68,7 @@ def parse_kernel(lines: Sequence[str], buffers: tuple[int, ...]) -> tuple[Kernel
         return kernel, numbers
     if lines and (match := _WINOGRAD.fullmatch(lines[0])):
         part: winograd.Part = match["part"]  # type: ignore[assignment]  # the pattern allows these words alone
-        names = winograd.numbers(part)
+        names = winograd.shape_numbers(part)
         numbers = tuple(_named_counts("winograd", names, lines[1:]))
         has_start = "has_start" in names and numbers[names.index("has_start")] == Count(1)
         return WinogradKernel(match["dtype"], part, has_start), numbers

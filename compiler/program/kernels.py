@@ -127,6 +127,11 @@ class CustomKernel(Struct, frozen=True):
 Kernel = Nest | Contraction | AttentionKernel | WinogradKernel | CustomKernel | StoredCount | FirstEqual
 
 
+def prefetches(kernel: Kernel) -> bool:
+    """Whether the last arguments of a kernel are stretches of memory that it prefetches (prefetched.py)."""
+    return isinstance(kernel, Contraction) or (isinstance(kernel, WinogradKernel) and kernel.part != "transform")
+
+
 def form_of(kernel: Kernel) -> str:
     """Returns the word for the kind of a kernel: "product" for contractions, "attention", "winograd", or "loop"."""
     match kernel:

@@ -6,13 +6,14 @@ touch them.
 """
 
 import itertools
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.types import Dim
+from netc.compiler.program import prefetched
 from netc.compiler.program.gathers import Division, Gather, Gathers
 from netc.compiler.program.kernel_listing import count_text, kernel_lines
-from netc.compiler.program.kernels import Contraction, form_of
+from netc.compiler.program.kernels import Contraction, form_of, prefetches
 from netc.compiler.program.names import quoted
 from netc.compiler.program.plan import Plan
 from netc.compiler.program.product import POINTERS, WALKS, Loop, Product
@@ -152,6 +153,11 @@ class _TaskListing:
         if isinstance(task.kernel, Contraction):
             yield _contraction_line(task.kernel)
             yield from self.product()
+        elif prefetches(task.kernel):
+            pointers, numbers = range(len(task.pointers) - prefetched.MOST), len(task.counts) - prefetched.MOST
+            yield from (self.pointer(f"p{number}", number) for number in pointers)
+            yield from self.prefetched(task.counts[numbers:])
+            yield from kernel_lines(task.kernel, task.counts[:numbers])
         else:
             yield from (self.pointer(f"p{number}", number) for number in range(len(task.pointers)))
             yield from kernel_lines(task.kernel, task.counts)
@@ -166,6 +172,11 @@ class _TaskListing:
         assert isinstance(address, Address)
         return f"{text} at {address_text(address, self.tables)}"
 
+    def prefetched(self, nbytes: Sequence[Count]) -> Iterator[str]:
+        """The stretches of memory that a kernel prefetches, its last pointers: rows of buffers, of so many bytes."""
+        first = len(self.task.pointers) - prefetched.MOST
+        yield from (self.pointer("prefetches", first + i) for i, count in enumerate(nbytes) if count != Count(0))
+
     def product(self) -> Iterator[str]:
         """Yields the operands, then the loops that are walked more than once, with each operand's stride."""
         product = Product.of(self.task.pointers, self.task.counts, Count)
@@ -179,6 +190,7 @@ class _TaskListing:
             yield self.pointer("order", POINTERS.index("order"))
         for touched in range(product.touches.factor):
             yield self.pointer("fetches", len(WALKS) + 1 + touched)
+        yield from self.prefetched(product.prefetched_bytes)
         for name in LOOPS:
             loop: Loop[Count] = getattr(product, name)
             if loop == ONCE:

@@ -14,8 +14,9 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.types import Dim, Type, parse_type
 from netc.compiler.ir.value import Value
+from netc.compiler.program import prefetched
 from netc.compiler.program.kernel_parser import parse_count, parse_kernel
-from netc.compiler.program.kernels import Contraction, Kernel
+from netc.compiler.program.kernels import Contraction, Kernel, prefetches
 from netc.compiler.program.listing import LOOPS, ONCE
 from netc.compiler.program.names import NAME, unquoted
 from netc.compiler.program.product import TOUCHED, WALKS, Loop, Product
@@ -42,7 +43,7 @@ _CONTRACTION = re.compile(
     r"(?: of gathered (?P<gathered>rows|depth))?"
 )
 _POINTER = re.compile(
-    rf"(?P<argument>p\d+|a|b|c|start|pack|order|fetches) = (?P<buffer>{NAME})(?: \+ (?P<offset>-?\d+))?"
+    rf"(?P<argument>p\d+|a|b|c|start|pack|order|fetches|prefetches) = (?P<buffer>{NAME})(?: \+ (?P<offset>-?\d+))?"
     r"(?:, (?P<lead>-?\d+) a row)?(?:, (?P<shard>-?\d+) a shard)?(?: at (?P<address>.+))?"
 )
 _LOOP = re.compile(rf"(?P<name>{'|'.join(LOOPS)}) = (?P<count>.+?): (?P<strides>.*)")
@@ -57,6 +58,9 @@ def parse_tasks(text: str) -> Tasks:
         reader.read(line)
     reader.end_task()
     return reader.program
+
+
+_Operand = tuple[Pointer, Address | None]
 
 
 class _OpenTask(Struct):
@@ -173,9 +177,20 @@ class ProgramReader:
 
 
 def _kernel(task: _OpenTask) -> tuple[Kernel, tuple[Pointer, ...], tuple[Count, ...], list[Address | None]]:
-    pointers = tuple(pointer for _, pointer, _ in task.pointers)
-    kernel, counts = parse_kernel(task.lines, buffer_numbers(pointers))
-    return kernel, pointers, counts, [address for _, _, address in task.pointers]
+    own = [(pointer, address) for argument, pointer, address in task.pointers if argument != "prefetches"]
+    kernel, counts = parse_kernel(task.lines, buffer_numbers([pointer for pointer, _ in own]))
+    if prefetches(kernel):
+        later, nbytes = _prefetched(task, own[0])
+        own, counts = own + later, (*counts, *nbytes)
+    return kernel, tuple(pointer for pointer, _ in own), counts, [address for _, address in own]
+
+
+def _prefetched(task: _OpenTask, unused: _Operand) -> tuple[list[_Operand], tuple[Count, ...]]:
+    """Returns the pointers to rows that a kernel prefetches, and their bytes; `unused` stands for the others."""
+    later = [(pointer, address) for argument, pointer, address in task.pointers if argument == "prefetches"]
+    nbytes = [Count(pointer.lead * pointer.buffer.type.itemsize, "rows") for pointer, _ in later]
+    more = prefetched.MOST - len(later)
+    return later + [unused] * more, (*nbytes, *(Count(0),) * more)
 
 
 def _contraction(
@@ -184,12 +199,13 @@ def _contraction(
     """Returns a contraction with its arguments. Pointers that it does not use stand where c does."""
     if task.lines:
         raise ValueError(f"not a line of a contraction: {task.lines[0]}")
-    operands = {argument: (pointer, address) for argument, pointer, address in task.pointers if argument != "fetches"}
+    operands = {argument: (pointer, address) for argument, pointer, address in task.pointers}
     if not {"a", "b", "c"} <= operands.keys():
         raise ValueError(f"a contraction without operands: {task.title[0]}")
     fetched = [(pointer, address) for argument, pointer, address in task.pointers if argument == "fetches"]
     start, pack, order = (operands.get(name, operands["c"]) for name in ("start", "pack", "order"))
     touched = fetched + [operands["c"]] * (TOUCHED - len(fetched))
+    later, nbytes = _prefetched(task, operands["c"])
     loops = {name: task.loops.get(name, ONCE) for name in LOOPS}
     product = Product(
         a=operands["a"][0],
@@ -199,11 +215,14 @@ def _contraction(
         pack=pack[0],
         touched=tuple(pointer for pointer, _ in touched),
         order=order[0],
+        prefetched=tuple(pointer for pointer, _ in later),
+        prefetched_bytes=nbytes,
         has_start=Count(int("start" in operands)),
         touches=Count(len(fetched)),
         **loops,
     )
-    addresses = [address for _, address in (*(operands[name] for name in "abc"), start, pack, *touched, order)]
+    others = (start, pack, *touched, order, *later)
+    addresses = [address for _, address in (*(operands[name] for name in "abc"), *others)]
     return kernel, product.pointers, product.numbers, addresses
 
 

@@ -16,6 +16,8 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from netc.compiler.program import prefetched
+
 P = TypeVar("P")  # what stands for an address: a Pointer, a Reference, an int
 N = TypeVar("N")  # what stands for a number: a Count or an int
 
@@ -28,10 +30,15 @@ WALKS = {
     "c": (*BATCHES, "rows", "columns"),
     "start": (*BATCHES, "rows", "columns"),
 }
-TOUCHED = 3  # buffers that a product can prefetch
+TOUCHED = 3  # buffers that a product can prefetch because they will be written next
 
 # The order of arguments: addresses, then numbers, each as a loop and a field of it ("" for a field of the product).
-POINTERS = ("a", "b", "c", "start", "pack", *(f"touch_{i + 1}" for i in range(TOUCHED)), "order")
+POINTERS = (
+    *("a", "b", "c", "start", "pack"),
+    *(f"touch_{i + 1}" for i in range(TOUCHED)),
+    "order",
+    *prefetched.POINTERS,
+)
 _NUMBERS = (
     *(("rows", "a"), ("depth", "a"), ("depth", "b"), ("columns", "b"), ("rows", "c"), ("rows", "start")),
     *(("", "has_start"), ("rows", "count"), ("columns", "count"), ("depth", "count")),
@@ -39,7 +46,7 @@ _NUMBERS = (
     ("", "touches"),
     *((loop, field) for loop in BATCHES for field in ("count", "a", "b", "c", "start")),
 )
-WORDS = (*POINTERS, *(f"{loop}_{field}" if loop else field for loop, field in _NUMBERS))
+WORDS = (*POINTERS, *(f"{loop}_{field}" if loop else field for loop, field in _NUMBERS), *prefetched.NUMBERS)
 
 
 # without slots: before Python 3.12, Loop[int](...) would fail with them
@@ -63,7 +70,8 @@ class Product(Struct, Generic[P, N], frozen=True, kw_only=True):
     and of a block of rows of a (`Machine.pack_elements`; runs must then be 1). It is needed if b's columns are not
     neighbours; else the kernel uses it if a has many rows. `touches` is how many of the buffers
     `touched` will be written next at the offsets of c, so that the kernel prefetches them. `order` has a number of 32
-    bits for each row, or each step of depth, of a gathered operand a. Pointers that are not used stand where c does.
+    bits for each row, or each step of depth, of a gathered operand a. The kernel also prefetches `prefetched_bytes`
+    bytes behind each address of `prefetched` (prefetched.py). Pointers that are not used stand where c does.
     """
 
     a: P
@@ -73,6 +81,8 @@ class Product(Struct, Generic[P, N], frozen=True, kw_only=True):
     pack: P
     touched: tuple[P, ...]
     order: P
+    prefetched: tuple[P, ...]
+    prefetched_bytes: tuple[N, ...]
     has_start: N
     touches: N
     rows: Loop[N]
@@ -87,22 +97,24 @@ class Product(Struct, Generic[P, N], frozen=True, kw_only=True):
     @classmethod
     def of(cls, pointers: Sequence[P], numbers: Sequence[N], number: Callable[[int], N]) -> "Product[P, N]":
         """Returns the record of a kernel's arguments. `number` makes a constant of the type of the numbers."""
-        values = dict(zip(_NUMBERS, numbers, strict=True))
+        values = dict(zip(_NUMBERS, numbers, strict=False))
 
         def loop(name: str) -> Loop[N]:
             implied = {"c": number(1), "start": number(1)} if name == "columns" else {}
             fields = ("count", "a", "b", "c", "start")
             return Loop(*(values.get((name, field), implied.get(field, number(0))) for field in fields))
 
-        a, b, c, start, pack, *touched, order = pointers
+        a, b, c, start, pack, *others = pointers
         return cls(
             a=a,
             b=b,
             c=c,
             start=start,
             pack=pack,
-            touched=tuple(touched),
-            order=order,
+            touched=tuple(others[:TOUCHED]),
+            order=others[TOUCHED],
+            prefetched=tuple(others[TOUCHED + 1 :]),
+            prefetched_bytes=tuple(numbers[len(_NUMBERS) :]),
             has_start=values["", "has_start"],
             touches=values["", "touches"],
             rows=loop("rows"),
@@ -118,12 +130,18 @@ class Product(Struct, Generic[P, N], frozen=True, kw_only=True):
     @property
     def pointers(self) -> tuple[P, ...]:
         """The addresses in the order of the kernel's arguments."""
-        return (self.a, self.b, self.c, self.start, self.pack, *self.touched, self.order)
+        return (self.a, self.b, self.c, self.start, self.pack, *self.touched, self.order, *self.prefetched)
 
     @property
     def numbers(self) -> tuple[N, ...]:
         """The numbers in the order of the kernel's arguments, behind the addresses."""
-        return tuple(getattr(getattr(self, loop) if loop else self, field) for loop, field in _NUMBERS)
+        own = (getattr(getattr(self, loop) if loop else self, field) for loop, field in _NUMBERS)
+        return (*own, *self.prefetched_bytes)
+
+    @property
+    def loops(self) -> tuple[Loop[N], ...]:
+        """The loops, from the outside."""
+        return (self.outer, self.middle, self.inner, self.rows, self.turns, self.runs, self.depth, self.columns)
 
     def walk(self, operand: str) -> tuple[list[N], list[N]]:
         """Returns the counts of the loops that an operand walks, from the outside, and its strides in them."""

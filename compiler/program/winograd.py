@@ -14,6 +14,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
+from netc.compiler.program import prefetched
+
 Part = Literal["transform", "convolve", "gradient"]
 
 SIDE, STEP, WINDOW = 4, 2, 3  # the sides of a tile, of its results, and of a window
@@ -24,8 +26,8 @@ _APART = 32  # elements between positions beside their tiles: multiples of 4 KiB
 
 _POINTERS: Mapping[Part, tuple[str, ...]] = {
     "transform": ("weights", "panels"),
-    "convolve": ("image", "panels", "result", "start", "scratch"),
-    "gradient": ("image", "slopes", "weights", "scratch"),
+    "convolve": ("image", "panels", "result", "start", "scratch", *prefetched.POINTERS),
+    "gradient": ("image", "slopes", "weights", "scratch", *prefetched.POINTERS),
 }
 WRITTEN: Mapping[Part, str] = {"transform": "panels", "convolve": "result", "gradient": "weights"}
 _IMAGES = ("image", "result", "start", "slopes")
@@ -42,20 +44,26 @@ def pointers(part: Part) -> tuple[str, ...]:
 
 
 def used(part: Part, has_start: bool) -> tuple[str, ...]:
-    """Returns the names of the addresses that a kernel uses, except its scratch memory."""
-    return tuple(name for name in _POINTERS[part] if name != "scratch" and (name != "start" or has_start))
+    """Returns the names of the addresses that a kernel reads or writes, except its scratch memory."""
+    unused = {"scratch", *prefetched.POINTERS, *(() if has_start else ("start",))}
+    return tuple(name for name in _POINTERS[part] if name not in unused)
 
 
 def axes(pointer: str) -> tuple[str, ...]:
     """Returns the axes of an operand whose strides are numbers of the kernel, from the outside."""
-    if pointer == "scratch":
+    if pointer == "scratch" or pointer in prefetched.POINTERS:
         return ()
     return _IMAGE_AXES if pointer in _IMAGES else _PANEL_AXES if pointer == "panels" else _WEIGHT_AXES
 
 
-@cache
 def numbers(part: Part) -> tuple[str, ...]:
-    """Returns the names of a kernel's numbers, in order: counts, then strides in elements.
+    """Returns the names of a kernel's numbers, in order: those of its shape, then how many bytes it prefetches."""
+    return (*shape_numbers(part), *(prefetched.NUMBERS if part != "transform" else ()))
+
+
+@cache
+def shape_numbers(part: Part) -> tuple[str, ...]:
+    """Returns the names of the numbers of a kernel's shape, in order: counts, then strides in elements.
 
     A panel has up to `width` columns of weights, its rows are channels. `block` is how many tiles are transformed and
     multiplied at once.

@@ -9,9 +9,10 @@ from netc.compiler.elaborate.library import LIBRARIES
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Fault, fault, nearest, nearest_or_all
+from netc.dsl.foreign_words import PATTERN
 from netc.dsl.hints import Change, Hint
 from netc.dsl.printer import expression
-from netc.dsl.synonyms import PATTERN, Kind, synonym
+from netc.dsl.synonyms import Kind, synonym
 from netc.dsl.word import Section
 from netc.dsl.words import settings_of
 from netc.runtime.data.augment import AUGMENTATIONS, AugmentationSpec

@@ -9,9 +9,9 @@ import numpy as np
 from msgspec import Struct
 
 from netc.dsl.diagnostics import Diagnostic, fault, nearest
+from netc.dsl.foreign_words import PATTERN
 from netc.dsl.quoting import cell, net_string
 from netc.dsl.source import Span
-from netc.dsl.synonyms import PATTERN
 from netc.runtime.data.cell_text import is_missing_text, label_of
 from netc.runtime.data.cells import BadRows
 from netc.runtime.data.columns import PackedColumn, TextColumn

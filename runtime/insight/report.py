@@ -57,18 +57,38 @@ def _sections(run: Run) -> Iterator[Section]:
     yield from _members(run)
     yield from curve_sections({"": run.metrics}, run.kept_epoch())
     yield from histogram_sections(run.metrics)
-    if part is not None:
-        importances = permutation_importance(run, part)
-        yield from mistake_sections(run, part, [importance.unit.name for importance in importances])
-        yield from importance_sections(importances, part)
-        yield from explanation_sections(run, part)
-        yield from calibration_sections(run, part)
-        yield from reconstruction_sections(run, part)
-        yield from code_sections(run, part)
-        yield from convolution_sections(run, part)
+    if part is None:
+        yield Note("Left out: all that looks at samples, because the arrays that the run was trained on are not kept.")
+    else:
+        yield from _of_samples(run, part)
     yield from _parameters(run)
     picture = inline_picture(outline_of(run.model), run.model)
     yield from file_sections(run.model.source.text, "run's", picture)
+
+
+def _of_samples(run: Run, part: str) -> Iterator[Section]:
+    """The sections that look at the samples of a part of the data; then which of them this model has not, and why."""
+    importances = permutation_importance(run, part)
+    columns = [importance.unit.name for importance in importances]
+    missing: list[str] = []
+    for needs, sections in (
+        ("the worst mistakes (an output that a loss compares with a target)", mistake_sections(run, part, columns)),
+        (
+            "the importance of columns (two columns or more that a loss depends on)",
+            importance_sections(importances, part),
+        ),
+        ("attributions (such an output, computed from numbers)", explanation_sections(run, part)),
+        ("calibration (probabilities of classes, or intervals)", calibration_sections(run, part)),
+        ("reconstructions (a loss that compares with an input)", reconstruction_sections(run, part)),
+        ("codes (an output from which a reconstruction is computed)", code_sections(run, part)),
+        ("kernels (a convolution)", convolution_sections(run, part)),
+    ):
+        present = list(sections)
+        yield from present
+        if not present:
+            missing.append(needs)
+    if missing:
+        yield Note(f"Left out, with what each needs: {'; '.join(missing)}.")
 
 
 def part_of_run(run: Run) -> str | None:

@@ -184,3 +184,21 @@ def test_small_probabilities_keep_their_digits(text: str) -> None:
         np.testing.assert_allclose(predicted, expected, rtol=1e-14, atol=0, err_msg=backend)
     with np.errstate(over="raise", invalid="raise"):  # exported files compute this
         np.testing.assert_allclose(helpers._sigmoid(np.append(x, [0, 1e4])), [*expected, 0.5, 1], rtol=1e-14, atol=0)
+
+
+@pytest.mark.parametrize("precision", ["f32", "f64"])
+def test_a_remainder_beside_a_whole_quotient_has_the_same_bits_everywhere(precision: str) -> None:
+    """The quotient is rounded before it is rounded down: 0.3 % 0.1 in f32 is 0, as 0.3 / 0.1 is 3 there."""
+    rng = np.random.default_rng(4)
+    y = rng.choice([0.1, 0.9, 0.3, -0.7, 1 / 3, 7, 1e-3], 400).astype({"f32": np.float32, "f64": np.float64}[precision])
+    x = (rng.integers(-50, 50, 400) * y).astype(y.dtype)
+    outputs = "output rest = x % y\n  output quotient = x // y"
+    model = netc.parse(
+        f"model {{\n  input x: float\n  input y: float\n  {outputs}\n}}\ntrain {{ precision = {precision} }}"
+    )
+    compiled_results, expected = (
+        netc.compile(model, backend=backend).predict({"x": x, "y": y}) for backend in ("cpu", "reference")
+    )
+    for name in expected:
+        np.testing.assert_array_equal(compiled_results[name], expected[name], err_msg=name)
+    np.testing.assert_array_equal(expected["quotient"], np.floor(x / y))

@@ -14,6 +14,7 @@ import pytest
 from msgspec import Struct
 from native import ELEMENTS, FLOATS, TARGETS, Kernel, check_instructions
 
+from netc.compiler.program import prefetched
 from netc.compiler.program.kernels import Contraction, Gathered
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
 from netc.compiler.targets.cpu.narrow_tile import narrow_operations
@@ -125,6 +126,8 @@ def call(kernel: Kernel, case: Case, memories: Mapping[str, Memory], pack: Array
         pack=pack.ctypes.data,
         touched=(memories["c"].address,) * TOUCHED,
         order=memories["c"].address if order is None else order.ctypes.data,
+        prefetched=(memories["a"].address, *range(prefetched.MOST - 1)),  # no memory lies there
+        prefetched_bytes=(100 * case.touches, *(case.touches * 3**i for i in range(prefetched.MOST - 1))),
         has_start=int(case.has_start),
         touches=case.touches,
         **case.loops,

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from native import FLOATS, TARGETS, Kernel, check_instructions
 
-from netc.compiler.program import winograd
+from netc.compiler.program import prefetched, winograd
 from netc.compiler.program.kernels import WinogradKernel
 from netc.compiler.program.winograd import POSITIONS, WINDOW, Part
 from netc.compiler.targets.cpu.source import source_of
@@ -55,6 +55,7 @@ class Convolution:
         panel = min(VECTORS * lanes, -(-outputs // lanes) * lanes)
         self.numbers = {"samples": samples, "tiles_down": height // 2, "tiles_across": width // 2, "block": block}
         self.numbers |= {"channels": channels, "outputs": outputs, "width": panel}
+        self.numbers |= {name: samples * outputs * i for i, name in enumerate(prefetched.NUMBERS)}
         result = (samples, height, width, outputs)
         shapes = {
             "image": (samples, height + 2, width + 2, channels),
@@ -72,8 +73,9 @@ class Convolution:
         scratch = np.full(end + _GUARD, np.nan, FLOATS[self.dtype])
         scratch[end:] = 7
         addresses = {"scratch": scratch.ctypes.data}
+        addresses |= {name: i * 100 for i, name in enumerate(prefetched.POINTERS)}  # no memory lies there
         for name in winograd.pointers(part):
-            if name != "scratch":
+            if name not in addresses:
                 addresses[name] = arrays[name].ctypes.data
                 for axis, stride in zip(winograd.axes(name), arrays[name].strides, strict=False):
                     numbers[f"{name}_{axis}"] = stride // arrays[name].itemsize

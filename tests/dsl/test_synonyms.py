@@ -9,7 +9,7 @@ from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.elaborate.initialisers import INITIALISERS
 from netc.compiler.elaborate.settings import MOVING, SETTINGS
 from netc.compiler.passes.update import OPTIMIZERS
-from netc.dsl import synonyms
+from netc.dsl import foreign_words, synonyms
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.dsl.synonyms import Kind, synonym
@@ -122,15 +122,18 @@ def test_every_entry_names_what_netc_has() -> None:
         ("let a = b ? 1 : 2\n", "`a if condition else b`"),
         ("model {\n  x += 1\n}\n", "`a = a + b`"),
         ("def f(x):\n", "block name(x: float[n]) { return x }"),
-        ("from layers import dense\n", f'{synonyms.WORDS["import"]}; a file of yours is read by `import "file.net"`'),
-        ("import torch\n", synonyms.WORDS["import"]),
-        ("class Net(Module):\n  x = 1\n", synonyms.WORDS["class"]),
+        (
+            "from layers import dense\n",
+            f'{foreign_words.WORDS["import"]}; a file of yours is read by `import "file.net"`',
+        ),
+        ("import torch\n", foreign_words.WORDS["import"]),
+        ("class Net(Module):\n  x = 1\n", foreign_words.WORDS["class"]),
         ("train {\n  epochs: 3\n}\n", "epochs = 3"),
         ("model {\n  input x: float(4)\n}\n", "the dimensions of a type stand in brackets: `float[4]`"),
         ("model {\n  input x: (28, 28)\n}\n", "the dimensions of a type stand in brackets: `float[28, 28]`"),
-        ("model {\n  model.add(dense(3))\n}\n", synonyms.METHODS["add"]),
-        ("model {\n  self.fc1 = dense(3)\n}\n", synonyms.METHODS["self"]),
-        ("model.fit(x, y)\n", synonyms.METHODS["fit"]),
+        ("model {\n  model.add(dense(3))\n}\n", foreign_words.METHODS["add"]),
+        ("model {\n  self.fc1 = dense(3)\n}\n", foreign_words.METHODS["self"]),
+        ("model.fit(x, y)\n", foreign_words.METHODS["fit"]),
     ],
 )
 def test_signs_of_other_languages(text: str, hint: str) -> None:

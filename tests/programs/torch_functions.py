@@ -213,7 +213,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "divide": torch.divide,
     "power": torch.pow,
     "floor_divide": lambda a, b: torch.floor(a / b),
-    "remainder": torch.remainder,
+    "remainder": lambda a, b: a - torch.floor(a / b) * b,
     "sum": reduction(torch.sum),
     "mean": reduction(torch.mean),
     "max": reduction(torch.amax),

@@ -280,3 +280,25 @@ def test_a_page_has_a_largest_size() -> None:
     assert "yyy" not in page
     assert re.search(r"1,000,\d{3} bytes are left out here, for which the page has no room\.", page)
     assert "the end" in page
+
+
+def test_a_page_says_which_sections_it_leaves_out(tmp_path: Path) -> None:
+    rows = [{"a": float(i), "c": i % 5 / 2, "b": i % 3 - 1.0} for i in range(20)]
+    text = """data {
+  source = jsonl("t.jsonl")
+  x = columns("a", "c")
+  y = column("b")
+  split = (train = 0.5, test = 0.5)
+}
+model {
+  input x: float[2]
+  target y: float
+  output z = x -> dense(1) -> squeeze
+  loss mse(z, y)
+}
+"""
+    page = report.page(run_of(tmp_path, rows, text))
+    (left_out,) = re.findall(r"Left out, with what each needs: ([^<]*)\.<", page)
+    names = [needs.partition(" (")[0] for needs in left_out.split("; ")]
+    assert names == ["calibration", "reconstructions", "codes", "kernels"]
+    assert "The worst mistakes" in page

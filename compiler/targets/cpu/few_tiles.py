@@ -10,10 +10,12 @@ from typing import Any
 
 from netc.compiler.program.kernels import Gathered
 from netc.compiler.program.product import WALKS
+from netc.compiler.targets.cpu import later
 from netc.compiler.targets.cpu.function import Function, Record, Word, at_most
 from netc.compiler.targets.cpu.packing import pack_panel
 from netc.compiler.targets.cpu.panel_kernel import FIELDS, PanelKernel
 from netc.compiler.targets.cpu.product_kernel import multiply_tile
+from netc.compiler.targets.cpu.tile_operand import NUMBER
 from netc.compiler.targets.cpu.tile_sizes import panel_columns, rows_of_next, tiles_of_next
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import NEAR, PACKED
@@ -31,9 +33,8 @@ class FewTilesKernel(PanelKernel):
 
     def write_tiles(self) -> None:
         super().write_tiles()
-        if not self.gathered:
-            self.multiply_batches = Function(self.module, "multiply_batches", 6)
-            self.write_batches()
+        self.multiply_batches = Function(self.module, "multiply_batches", 6)
+        self.write_batches()
 
     def has_few_tiles(self, turns: Word, runs: Word, depth: Word) -> Word:
         """Whether a batch is a few tiles of one strip, which narrow tiles do not take, and b stays in the first cache
@@ -41,6 +42,8 @@ class FewTilesKernel(PanelKernel):
         words, columns, rows_of_b = self.words, self.words["columns_count"], runs * depth
         is_few = (words["rows_count"] <= _FEW * self.lanes.machine.tile_rows) & (columns <= _PANELS * self.width)
         is_near = (rows_of_b <= PACKED) & (rows_of_b * columns <= NEAR // self.size)
+        if self.gathered:  # a is found by the numbers of its rows, which are those of one batch
+            return is_few & is_near & turns.equals(1) & self.is_one_batch() & words["inner_count"].equals(1)
         is_shared = self.is_copied() & words["inner_b"].equals(0) & ~self.is_one_batch() & (columns <= self.width)
         return turns.equals(1) & is_few & is_near & ~is_shared & ~self.is_narrow(columns)
 
@@ -59,7 +62,10 @@ class FewTilesKernel(PanelKernel):
         words["runs"], words["depth"], words["a_row"] = runs, depth, words["rows_a"]
         words["reads_start"], words["start_row"] = words["has_start"], words["rows_start"]
         words["panel_row"], words["panel_run"] = is_copied.choose(self.width, words["depth_b"]), words["runs_b"]
+        if self.gathered:
+            words["strip_a"], words["strip_order"] = words["a"], words["order"]
         self.fetch(words, words["a"], 0, 0)
+        later.fetch_nothing(words, words["a"])
         is_same = words["inner_b"].equals(0) | count.equals(1)
         apart = is_copied.choose(depth * self.width, words["inner_b"])
         words["panel_next"] = is_same.choose(0, apart * size)
@@ -81,6 +87,8 @@ class FewTilesKernel(PanelKernel):
         for name in ("a", "c", "start"):
             apart = is_alone.choose(words[f"rows_{name}"] * tall, words[f"inner_{name}"])
             words[f"{name}_next"] = apart * self.size
+        if self.gathered == "rows":
+            words["a_next"] = tall * NUMBER
 
     def write_batches(self) -> None:
         """The function multiply_batches(record, a, b, c, start, batches): a panel of each batch, and then the next."""
@@ -127,4 +135,6 @@ class FewTilesKernel(PanelKernel):
                 words["taken"] = rows * tiles
             i.step = words["taken"]
             a, c, start = (address + i.index * words[f"rows_{name}"] * size for name, address in addresses.items())
+            if self.gathered == "rows":
+                a = words["order"] + i.index * NUMBER
             multiply_tile(function, function.parameters[0], self.tiles, words["columns"], rows, (a, column_a, c, start))

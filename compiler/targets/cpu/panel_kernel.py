@@ -6,7 +6,7 @@ tiles.py says what panels are, and why tiles prefetch. One call of a tile takes 
 from collections.abc import Sequence
 
 from netc.compiler.program.product import TOUCHED, WORDS
-from netc.compiler.targets.cpu import tile
+from netc.compiler.targets.cpu import later, tile
 from netc.compiler.targets.cpu.function import Fields, Number, Record, Word, at_most
 from netc.compiler.targets.cpu.narrow_tile import narrow_columns
 from netc.compiler.targets.cpu.product_kernel import ProductKernel, multiply_tile
@@ -40,7 +40,7 @@ _VARIABLES = (
     *("tile", "lined"),
 )
 _DEEP = 128  # rows of depth from which prefetching what a tile writes is measured to pay
-FIELDS = Fields.of(WORDS, tile.FIELDS, tile.AHEAD, tile.REPEATED, _VARIABLES)
+FIELDS = Fields.of(WORDS, tile.FIELDS, tile.AHEAD, tile.LATER, tile.REPEATED, later.VARIABLES, _VARIABLES)
 
 
 class PanelKernel(ProductKernel):
@@ -84,6 +84,7 @@ class PanelKernel(ProductKernel):
             start = words["panel_start"] + i.index * words["start_row"] * size
             at = (words["block_a"] + i.index * a_row, step, c, start)
             multiply_tile(panel, panel.parameters[0], tiles, words["columns"], rows, at)
+            later.move(words, words["tiles"])
         panel.end()
 
     def fetches_panel_by_line(self, words: Record) -> Word:
@@ -125,6 +126,8 @@ class PanelKernel(ProductKernel):
             left = (words["depth"] * size - line * LINE + LINE - 1) // LINE
             self.fetch(words, words["next_rows"] + line * LINE, words["columns_b"] * size, LINE, left)
             words["lined"] = 1
+        later.choose(panel, words, words["panel"])
+        later.limit_tiles(words)
         words["lines"] = words["lines"] + words["lined"] * words["tiles"]
         words["tile"] = words["tile"] + words["tiles"]
 

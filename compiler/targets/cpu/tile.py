@@ -33,6 +33,9 @@ FIELDS = (
 # The fields of tiles that fetch ahead: an address, how far the next one is, in bytes, at each row of depth, and how far
 # the next tile's is; that of the tile behind it is so much less than `fetched_turn`.
 AHEAD = ("fetched", "fetched_step", "fetched_move", "fetched_turn")
+# The fields of tiles that fetch what later calls will read: an address, and how far the next one is, in bytes, at each
+# row of depth, tile after tile.
+LATER = ("later", "later_step")
 # The fields of a call that multiplies several tiles: their number, and how far operands and result of two tiles are
 # apart, in bytes.
 REPEATED = ("tiles", "a_next", "panel_next", "c_next", "start_next")
@@ -44,10 +47,10 @@ def tile(module: Any, size: Size, lanes: Lanes, fields: Fields, gathered: Gather
     """Returns the function `tile(record, a, a_step, c, start, rows)` of the first rows, up to the tile's height.
 
     `record` is the address of a record with these fields; the tile reads those of FIELDS. If there are those of AHEAD
-    too, tiles of many rows prefetch a cache line at each row of depth, into the second cache. If there are those of
-    REPEATED, a call multiplies several tiles of `rows` rows: what lies between two tiles is then little enough for the
-    processor to begin the second one while it adds up the first. If rows of a are `gathered`, there are the fields of
-    tile_operand.py too.
+    too, tiles of many rows prefetch a cache line at each row of depth, into the second cache, and another one if there
+    are those of LATER. If there are those of REPEATED, a call multiplies several tiles of `rows` rows: what lies
+    between two tiles is then little enough for the processor to begin the second one while it adds up the first. If
+    rows of a are `gathered`, there are the fields of tile_operand.py too.
     """
     function = Function(module, f"tile_{size.height}_{size.columns(lanes)}", 6)
     _Tile(function, size, lanes, fields, gathered).write()
@@ -66,9 +69,13 @@ class _Tile:
         self.grid = [(i, j) for i in range(height) for j in range(self.number)]
         record, self.a, a_step, self.c, self.start, rows = function.parameters
         self.record = read = function.record(record, fields)
-        self.fetches = size.height > FEW_ROWS and set(AHEAD) <= set(fields.variables)
-        self.repeats = set(REPEATED) <= set(fields.variables)
-        kind, optional = OPERANDS[gathered], (*AHEAD * self.fetches, *REPEATED * self.repeats)
+        is_tall, names = size.height > FEW_ROWS, set(fields.variables)
+        self.fetches = is_tall and set(AHEAD) <= names
+        # gathered rows take all registers for their addresses
+        self.fetches_later = is_tall and set(LATER) <= names and gathered != "rows"
+        self.repeats = set(REPEATED) <= names
+        kind = OPERANDS[gathered]
+        optional = (*AHEAD * self.fetches, *LATER * self.fetches_later, *REPEATED * self.repeats)
         self.words = {name: read[name] for name in (*FIELDS, *optional, *kind.fields)}
         # rows that do not exist are the last one that does: they compute and store the same numbers again
         group = [function.number(i) for i in range(GROUP)]
@@ -96,6 +103,8 @@ class _Tile:
         first |= {name: words[name] for name in ("fetched", "fetched_move") if self.fetches}
         steps = {name: words[f"{name}_next"] for name in ("a", "panel", "c", "start")}
         steps["tiles"] = self.function.number(-1)
+        if self.fetches_later:
+            first["later"], steps["later"] = words["later"], words["later_step"] * words["depth"] * words["runs"]
         builder.branch(block)
         builder.position_at_end(block)
         phis = {name: builder.phi(I64) for name in first}
@@ -106,6 +115,8 @@ class _Tile:
         before, self.entry = self.entry, block
         if self.fetches:
             words["fetched"], move = now["fetched"], now["fetched_move"]
+        if self.fetches_later:
+            words["later"] = now["later"]
         yield
         following = {name: now[name] + step for name, step in steps.items()}
         if self.fetches:
@@ -171,6 +182,8 @@ class _Tile:
         has_products = (words["runs"] * words["depth"]) > 0
         unit, begin = self.lanes.unit, {"left": words["runs"], "a": self.a, "b": words["panel"]}
         steps = {"left": self.function.number(-1), "a": words["runs_a"] * unit, "b": words["panel_run"] * size}
+        if self.fetches_later:
+            begin["later"], steps["later"] = words["later"], words["later_step"] * words["depth"]
         builder.cbranch(has_products.value, blocks["run"], blocks["done"])
 
         builder.position_at_end(blocks["run"])
@@ -178,7 +191,10 @@ class _Tile:
         sums = self.phis()
         a, panel = (pinned(Word(builder, walked[name])) for name in ("a", "b"))
         moving = [*self.operand.begin(a), (builder.inttoptr(panel.value, pointer), words["panel_row"])]
-        after = self.add_depth(moving, sums)
+        fetched = [(words["fetched"], words["fetched_step"])] if self.fetches else []
+        if self.fetches_later:
+            fetched.append((Word(builder, walked["later"]), words["later_step"]))
+        after = self.add_depth(fetched, moving, sums)
 
         builder.position_at_end(blocks["ran"])
         following = {name: Word(builder, walked[name]) + step for name, step in steps.items()}
@@ -197,11 +213,12 @@ class _Tile:
             result[cell].add_incoming(after[cell], blocks["ran"])
         return result
 
-    def add_depth(self, moving: list[tuple[Any, Word]], before: _Sums) -> _Sums:
-        """The loop over the depth of a run. What moves in it are the places of a's rows and, at the end, that of b."""
+    def add_depth(self, fetched: list[tuple[Word, Word]], moving: list[tuple[Any, Word]], before: _Sums) -> _Sums:
+        """The loop over the depth of a run. What moves in it are the addresses that are `fetched`, the places of a's
+        rows and, at the end, that of b."""
         builder, words, blocks, grid = self.builder, self.words, self.blocks, self.grid
-        if self.fetches:
-            moving.insert(0, (builder.inttoptr(words["fetched"].value, BYTE.as_pointer()), words["fetched_step"]))
+        lines = [(builder.inttoptr(at.value, BYTE.as_pointer()), step) for at, step in fetched]
+        moving = [*lines, *moving]
         builder.branch(blocks["depth"])
         builder.position_at_end(blocks["depth"])
         left = builder.phi(I64)
@@ -209,9 +226,9 @@ class _Tile:
         pointers = [builder.phi(start.type) for start, _ in moving]
         sums = self.phis()
         row = [self.load(pointers[-1], j) for j in range(self.number)]
-        broadcast = self.operand.addresses(pointers[int(self.fetches) : -1])
-        if self.fetches:
-            self.vectors[0].fetch_line(pointers[0], is_written=False)
+        broadcast = self.operand.addresses(pointers[len(lines) : -1])
+        for line in pointers[: len(lines)]:
+            self.vectors[0].fetch_line(line, is_written=False)
         if self.repeats_in_memory:
             after = {(i, j): pairs.multiply_add_repeated(builder, *broadcast[i], row[j], sums[i, j]) for i, j in grid}
         else:

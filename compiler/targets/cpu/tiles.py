@@ -46,6 +46,7 @@ from llvmlite import ir
 
 from netc.compiler.program.kernels import Gathered
 from netc.compiler.program.product import BATCHES
+from netc.compiler.targets.cpu import later
 from netc.compiler.targets.cpu.few_tiles import FewTilesKernel
 from netc.compiler.targets.cpu.function import Word, at_least, at_most
 from netc.compiler.targets.cpu.narrow_tile import multiply_narrow
@@ -90,9 +91,6 @@ class _Kernel(FewTilesKernel):
     def write_strips(self) -> None:
         """The loops around strips, or those of a few tiles."""
         turns, runs, depth = self.counts()
-        if self.gathered:
-            self.multiply_many_tiles(turns, runs, depth)
-            return
         with self.run.builder.if_else(self.has_few_tiles(turns, runs, depth).value) as (few, many):
             with few:
                 self.multiply_few_tiles(runs, depth)
@@ -104,11 +102,19 @@ class _Kernel(FewTilesKernel):
         words, run = self.words, self.run
         self.choose_sizes(runs, depth)
         words["tile"] = 0
+        later.begin(run, words, self.depths(turns * runs * depth))
         is_single = self.is_single_panel(turns, runs, depth)
         with run.when(is_single):
             self.multiply_single_panels(turns, runs, depth)
         with run.when(~is_single):
             self.multiply_strips(turns, runs, depth)
+
+    def depths(self, depth: Word) -> Word:
+        """The rows of depth of all tiles of a call, each of which has `depth` of them."""
+        words, tall = self.words, self.lanes.machine.tile_rows
+        batches = words["outer_count"] * words["middle_count"] * words["inner_count"]
+        rows, panels = (words["rows_count"] + tall - 1) // tall, (words["columns_count"] + self.width - 1) // self.width
+        return batches * rows * panels * depth
 
     def is_single_panel(self, turns: Word, runs: Word, depth: Word) -> Word:
         """Whether each turn is one strip, one panel, and one block of rows, which is not copied.

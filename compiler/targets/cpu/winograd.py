@@ -87,11 +87,11 @@ class _Winograd(WinogradWriter):
             self.over_tiles("slopes_taken", ["slopes"], "outputs", _take_slopes),
         )
         multiply, give_sums = self.product(), self.sums_given()
+        words["width"] = words["b_panel"] = self.run.number(VECTORS * self.lanes.count)
         self.begin(is_gradient=True)
         row = words["layout_output_row"]
         words["a_row"], words["a_step"], words["rows_a"] = 1, words["layout_channel_row"], words["channels"]
         words["b"], words["b_position"] = self.at("outputs"), words["layout_output_position"]
-        words["width"] = words["b_panel"] = self.run.number(VECTORS * self.lanes.count)
         words["c"], words["c_position"] = self.at("sums"), row * words["channels"]
         words["panel_row"] = words["rows_c"] = words["start_row"] = row
         with self.blocks() as count:

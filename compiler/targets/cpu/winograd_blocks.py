@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from netc.compiler.program import winograd as program
 from netc.compiler.program.winograd import POSITIONS, SIDE, STEP, Part
-from netc.compiler.targets.cpu import tile
+from netc.compiler.targets.cpu import later, tile
 from netc.compiler.targets.cpu.function import Fields, Function, Word, at_least, at_most
 from netc.compiler.targets.cpu.tile_sizes import heights, rows_of_next, sizes
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
@@ -30,6 +30,7 @@ _VARIABLES = (
     "c",
     "c_position",
     "width",
+    *later.VARIABLES,
 )
 _LAYOUT = tuple(f"layout_{part}" for part in program.ScratchLayout._fields)
 
@@ -77,7 +78,7 @@ class WinogradWriter:
     def __init__(self, module: Any, symbol: str, part: Part, lanes: Lanes) -> None:
         self.module, self.lanes, self.size = module, lanes, lanes.size
         arguments = (*program.pointers(part), *program.numbers(part))
-        self.fields = Fields.of(arguments, _VARIABLES, _LAYOUT, tile.FIELDS)
+        self.fields = Fields.of(arguments, _VARIABLES, _LAYOUT, tile.FIELDS, tile.LATER)
         self.run = Function(module, symbol, 1, is_internal=False)
         self.words, self.address = self.run.new_record(self.fields)
 
@@ -91,6 +92,16 @@ class WinogradWriter:
         words["a"], words["a_position"] = words["scratch"], layout.channel_position
         words["c_position"], words["reads_start"] = layout.output_position, 0
         words["runs"], words["runs_a"], words["panel_run"] = 1, 0, 0
+        later.begin(self.run, words, self.depths(is_gradient))
+
+    def depths(self, is_gradient: bool) -> Word:
+        """The rows of depth of all tiles of a call."""
+        words, tall = self.words, self.lanes.machine.tile_rows
+        tiles = words["samples"] * words["tiles_down"] * words["tiles_across"]
+        panels = (words["outputs"] + words["width"] - 1) // words["width"]
+        of_rows = words["channels"], tiles
+        depth, rows = reversed(of_rows) if is_gradient else of_rows
+        return depth * ((rows + tall - 1) // tall) * panels * POSITIONS
 
     def at(self, part: str) -> Word:
         """The address of a part of the kernel's memory."""
@@ -150,6 +161,7 @@ class WinogradWriter:
             a, b, c = (words[name] + position.index * words[f"{name}_position"] * size for name in "abc")
             words["panel"] = b + column.index // width * words["b_panel"] * size
             words["columns"] = at_most(words["outputs"] - column.index, width)
+            later.choose(function, words, words["panel"])
             with function.loop(0, rows) as i:
                 i.step = taken = rows_of_next(rows - i.index, tall)
                 from_a = a + i.index * words["a_row"] * size
@@ -159,5 +171,6 @@ class WinogradWriter:
                     is_wide = (words["columns"] > most - self.lanes.count) & (words["columns"] <= most)
                     with function.when((taken > lower) & (taken <= height) & is_wide):
                         called(function, address, from_a, words["a_step"], to, to, taken)
+                later.move(words, 1)
         function.end()
         return function

@@ -1,0 +1,56 @@
+"""What tiles prefetch for later calls (program/prefetched.py): one stretch of memory after another, spread over a call.
+
+A tile prefetches a line at each row of depth, `later_step` bytes behind the one before (tile.py). A call has a known
+number of rows of depth, so that a step may be less than a line, and its prefetches never hold up loads of the tiles.
+"""
+
+import itertools
+
+from netc.compiler.program import prefetched
+from netc.compiler.targets.cpu.function import Function, Number, Record, Word, at_least, at_most
+
+_STRETCHES = tuple(f"later_{i + 1}" for i in range(prefetched.MOST))
+_BYTES = tuple(f"{name}_bytes" for name in _STRETCHES)
+# Variables of a kernel: the end of the stretch that is prefetched, the bytes for each row of depth, and the stretches
+# that follow: the arguments are the caller's.
+VARIABLES = ("later_end", "later_rate", *_STRETCHES, *_BYTES)
+_NO_END = 1 << 40
+
+
+def begin(function: Function, words: Record, depths: Word) -> None:
+    """Sets how much is prefetched at each of a call's `depths` rows of depth."""
+    total = sum((words[name] for name in prefetched.NUMBERS), function.number(0))
+    words["later_rate"], words["later"], words["later_end"] = total // at_least(depths, 1) + 1, 0, 0
+    for name, argument in zip(_STRETCHES + _BYTES, prefetched.POINTERS + prefetched.NUMBERS, strict=True):
+        words[name] = words[argument]
+
+
+def fetch_nothing(words: Record, near: Word) -> None:
+    """Sets that tiles prefetch nothing: the address `near`, always the same."""
+    words["later"], words["later_step"] = near, 0
+
+
+def choose(function: Function, words: Record, near: Word) -> None:
+    """Sets what the next tile prefetches: the next stretch, if the one before has ended. Behind the last one, it is the
+    address `near`, always the same."""
+    with function.when(words["later"] >= words["later_end"]):
+        at, nbytes = words[_STRETCHES[0]], words[_BYTES[0]]
+        is_last = nbytes <= 0
+        words["later"] = is_last.choose(near, at)
+        words["later_end"] = is_last.choose(near + _NO_END, at + nbytes)
+        words["later_step"] = is_last.choose(0, words["later_rate"])
+        for names in (_STRETCHES, _BYTES):
+            for name, following in itertools.pairwise(names):
+                words[name] = words[following]
+        words[_BYTES[-1]] = 0
+
+
+def limit_tiles(words: Record) -> None:
+    """Limits the `tiles` of a call to those that prefetch the rest of a stretch."""
+    each = words["later_step"] * words["depth"] * words["runs"]
+    words["tiles"] = at_most(words["tiles"], (words["later_end"] - words["later"]) // at_least(each, 1) + 1)
+
+
+def move(words: Record, tiles: Number) -> None:
+    """Moves on by so many tiles."""
+    words["later"] = words["later"] + words["later_step"] * words["depth"] * words["runs"] * tiles
