@@ -7,12 +7,12 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import pytest
+from msgspec import Struct, field
 from support import netc_command
 
 from netc.compiler.targets.target import Part
@@ -22,8 +22,7 @@ _C_FUNCTION = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int64, ctypes.c_int64, cty
 _PATIENCE = 120.0  # seconds until a test with ranks that wait for one another fails
 
 
-@dataclass(slots=True)
-class _Shared:
+class _Shared(Struct):
     """The state that the threads share."""
 
     count: int
@@ -77,8 +76,7 @@ def _address(function: object) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0  # type: ignore[arg-type]
 
 
-@dataclass(frozen=True, slots=True)
-class ThreadRank:
+class ThreadRank(Struct, frozen=True):
     """One of several threads that share the steps of their programs out, as ranks of MPI do."""
 
     shared: _Shared

@@ -105,9 +105,9 @@ def _refuse_turned(call: OperationCall, spans: Sequence[Span], span: Span) -> No
     if is_bool.count(True) != 1 or is_bool[0] or call.operands[0].role is Role.CONSTANT:
         return
     at = is_bool.index(True)
-    first, *others = [spans[at].text, *(place.text for number, place in enumerate(spans) if number != at)]
+    first, *others = [spans[at].text, *(argument.text for number, argument in enumerate(spans) if number != at)]
     text = f"where({', '.join([first, *others])})"
-    is_inside = all(span.start <= place.start < span.end for place in spans)
+    is_inside = all(span.start <= argument.start < span.end for argument in spans)
     hint = Hint.code(text, span) if is_inside else Hint(text)
     label = f"this is {describe_sample(call.operands[0].type)}"
     fault("E0402", "the condition of `where` comes first", spans[0], label, others=[Label(spans[at])], hint=hint)

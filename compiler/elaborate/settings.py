@@ -101,9 +101,9 @@ def _note_large_rate(chosen: Optimizer, node: syntax.Expression, diagnostics: Di
         texts = [argument.span.text for argument in arguments]
         others = ["", *(f"{name} = {text}" for name, text in zip(names, texts, strict=False))]
     hint = f"{chosen.name}({', '.join(['lr = 0.001', *others[1:]])})"
-    place = arguments[0].span if by_position else node.span
+    span = arguments[0].span if by_position else node.span
     label = "the first number is the learning rate `lr`" if by_position else "this is its learning rate"
-    diagnostics.add("W0613", title, place, label, hint=Hint(hint, *([Change(hint, node.span)] if is_alone else [])))
+    diagnostics.add("W0613", title, span, label, hint=Hint(hint, *([Change(hint, node.span)] if is_alone else [])))
 
 
 def _check_search(values: dict[str, Any], names: Mapping[str, syntax.Name], diagnostics: Diagnostics) -> None:

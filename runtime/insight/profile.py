@@ -1,7 +1,7 @@
 """Measures the time of each kernel call of a training step, and compares it with the bound that the machine sets."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from msgspec import Struct
@@ -15,6 +15,7 @@ from netc.compiler.ir.index_tables import dims_of
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.ir.value import Value
+from netc.compiler.operations.attention import attend, attend_gradient, is_packed
 from netc.compiler.planning.locality import Locality
 from netc.compiler.planning.traffic import accesses_of, number_of
 from netc.compiler.program import winograd
@@ -212,39 +213,61 @@ def rows_of(step: Step, times: Times, fields: Fields, bounds: Bounds) -> list[Ro
     """Returns the rows of a step's calls, whose times are known, beside the bounds of a machine."""
     assert step.plan is not None
     batch = min(step.batch, len(next(iter(fields.values()))))
-    works = works_of(step, mean_sizes(step, fields, batch, times.order), bounds, fields)
+    lengths = lengths_by_dim(step, fields, times.order)
+    works = works_of(step, mean_sizes(step, fields, batch, times.order), bounds, fields, lengths)
     return [
         Row(task, seconds, work, bounds.of(work))
         for task, seconds, work in zip(step.plan.tasks, times.calls, works, strict=True)
     ]
 
 
-def mean_sizes(step: Step, fields: Fields, batch: int, order: Array) -> Sizes:
-    """The samples of a batch, and the mean rows of each varying dimension in one of those of `order`."""
-    dims = dims_of(step.graph.values())
-    if not dims:
-        return batch
+def lengths_by_dim(step: Step, fields: Fields, order: Array) -> dict[str, Array]:
+    """The lengths of the samples of `order` along each varying dimension of a step."""
     varying = step.varying if isinstance(step, SequenceStep) else {}
     lengths = {dim: field.lengths for name, dim in varying.items() if isinstance(field := fields.get(name), Ragged)}
     count = len(next(iter(fields.values())))
-    rows = {dim: round(float(lengths_of(dim, lengths, count)[order].mean()) * batch) for dim in dims}
-    return {BATCH: batch, **rows}
+    return {dim: lengths_of(dim, lengths, count)[order] for dim in dims_of(step.graph.values())}
 
 
-def works_of(step: Step, sizes: Sizes, bounds: Bounds, fields: Fields) -> list[Work]:
+def mean_sizes(step: Step, fields: Fields, batch: int, order: Array) -> Sizes:
+    """The samples of a batch, and the mean rows of each varying dimension in one of those of `order`."""
+    lengths = lengths_by_dim(step, fields, order)
+    return (
+        {BATCH: batch, **{dim: round(float(own.mean()) * batch) for dim, own in lengths.items()}} if lengths else batch
+    )
+
+
+def works_of(step: Step, sizes: Sizes, bounds: Bounds, fields: Fields, lengths: Mapping[str, Array]) -> list[Work]:
     """Returns the work of each task of a step in the order of its plan, with the bytes where the machine keeps them."""
     assert step.plan is not None
     data = {name: _nbytes(field) for name, field in fields.items()}
     works, counted = [], set[Value]()
     for task, work in zip(step.plan.tasks, Locality(step.plan, sizes, step.members, data).works(bounds), strict=True):
         turns = sizes if task.walk is None else size_of(task.walk.dim, sizes)  # the rows of all steps of a scan
-        done = sum((work_of(value, turns) for value in task.values if value not in counted), Arithmetic())
+        new = [value for value in task.values if value not in counted]
+        done = sum((work_of(value, turns) for value in new), Arithmetic())
+        done = replace(done, flops=round(done.flops * max((pairs_share(value, lengths) for value in new), default=1.0)))
         if isinstance(task.kernel, WinogradKernel):  # which computes other sums than those of its values
             names, counts = winograd.numbers(task.kernel.part), (number_of(count, task, sizes) for count in task.counts)
             done = Arithmetic(winograd.flops(task.kernel.part, dict(zip(names, counts, strict=True))))
         counted.update(task.values)  # a sum in shards is two tasks of the same values
         works.append(replace(work, **asdict(done), dtype=_dtype(task), accesses=accesses_of(task, sizes)))
     return works
+
+
+def pairs_share(value: Value, lengths: Mapping[str, Array]) -> float:
+    """How many pairs of queries and keys attention has, over those of samples that all have the mean lengths.
+
+    It is 1 for every other value: their work grows with the number of rows.
+    """
+    if value.definition not in (attend, attend_gradient):
+        return 1.0
+    first = int(value.definition is attend_gradient)  # behind the gradient of the result
+    sides = [operand.type for operand in value.operands[first : first + 2]]
+    if not all(map(is_packed, sides)):
+        return 1.0
+    queries, keys = (lengths[str(side.dims[0])] for side in sides)
+    return float((queries * keys).mean() / (queries.mean() * keys.mean()))
 
 
 def _dtype(task: Task) -> str:

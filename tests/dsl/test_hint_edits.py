@@ -21,7 +21,7 @@ def applied(hint: str | None, span: str) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    ("hint", "place", "line"),
+    ("hint", "span", "line"),
     [
         (Hint.code("tsv"), "csv", 'x = tsv("a.csv")  # read'),
         (Hint.code("-> scale(2)", At.BEHIND), 'csv("a.csv")', 'x = csv("a.csv") -> scale(2)  # read'),
@@ -44,7 +44,7 @@ def test_a_list_of_names_offers_each() -> None:
 
 
 @pytest.mark.parametrize(
-    ("hint", "place"),
+    ("hint", "span"),
     [
         (nearest("rel", ["relu"]), "nn.relu"),  # no such word there
         (nearest("relu", ["re lu"]), "nn.relu"),  # it would need quotes

@@ -76,8 +76,8 @@ FAULTS = (
     _fault(
         "a slice that sinks loses its start",
         "compiler/passes/sink.py",
-        "parts.append(sliced(copy, operand, replace(attributes, axis=own), operand.type.with_dims(dims)))",
-        "parts.append(sliced(copy, operand, replace(attributes, axis=own, start=0, "
+        "parts.append(sliced(copy, operand, replace(attributes, axis=operand_axis), operand.type.with_dims(dims)))",
+        "parts.append(sliced(copy, operand, replace(attributes, axis=operand_axis, start=0, "
         "stop=attributes.stop - attributes.start), operand.type.with_dims(dims)))",
     ),
     _fault(

@@ -9,8 +9,9 @@ from support import ROOT
 import netc
 from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
+from netc.compiler.pipeline import run_passes, training_graph
 from netc.runtime.data.synthetic import synthetic_data
-from netc.runtime.insight.profile import fastest, mean_sizes, profile
+from netc.runtime.insight.profile import fastest, mean_sizes, pairs_share, profile
 
 EXAMPLES = ROOT / "examples"
 
@@ -71,3 +72,15 @@ def test_work_is_that_of_the_samples_whose_time_counts() -> None:
     assert sizes == {"batch": step.batch, "time": round(lengths.mean() * step.batch)}
     other = mean_sizes(step, fields, step.batch, np.argsort(fields["x"].lengths)[: step.batch])
     assert other["time"] < sizes["time"]
+
+
+def test_attention_has_as_many_pairs_as_each_sample_has() -> None:
+    """Samples of 2 and 60 steps have more pairs than two of 31."""
+    model = netc.parse(
+        "model {\n  input x: float[time, 4]\n  z = x -> self_attention(2)\n  loss sum(z)\n}\ntrain { batch = 2 }"
+    )
+    values = run_passes(training_graph(model)).values()
+    ratios = {value.operation: pairs_share(value, {"time": np.array([2, 60])}) for value in values}
+    expected = (2**2 + 60**2) / 2 / 31**2
+    assert ratios.pop("attend") == ratios.pop("attend_gradient") == pytest.approx(expected)
+    assert {*ratios.values()} == {1.0}
