@@ -17,8 +17,8 @@ from netc.compiler.ir.types import Dim, Mismatch, Type, fixed_size
 from netc.compiler.ir.value import OPERATIONS, Operation, Value, apply, register
 from netc.compiler.operations.convolution_reference import conv_reference, input_reference, weights_reference
 from netc.compiler.operations.strided import spread_by_phases
-from netc.compiler.operations.window import Pads, Pair, image_axes, image_size, padded, window_count, windows_of
-from netc.compiler.operations.window_product import in_groups, is_depthwise, lead_of, transposed_weights, window_product
+from netc.compiler.operations.window import Pads, Pair, image_axes, image_size, padded, window_count
+from netc.compiler.operations.window_product import is_depthwise, transposed_weights, window_product, window_weights
 
 
 class Convolution(Attributes, frozen=True):
@@ -108,7 +108,6 @@ def _weights_type(x: Type, y: Type, stride: Pair, dilation: Pair, pad: Pads, gro
 
 
 def _build_weights(x: Value, y: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int, kernel: Pair) -> Value:
-    result = _weights_type(x.type, y.type, stride, dilation, pad, groups, kernel)
     x = padded(x, pad)
     for n, axis in enumerate(image_axes(x.type)):  # cut off the elements that no window covers
         count = fixed_size(y.type.dims[axis])
@@ -116,15 +115,7 @@ def _build_weights(x: Value, y: Value, stride: Pair, dilation: Pair, pad: Pads, 
         if used != x.type.dims[axis]:
             x = apply("slice", x, axis=axis, start=0, stop=used)
     x, y = _with_lead(x, y)
-    lead = lead_of(x)
-    seen = windows_of(x, kernel, stride, dilation)
-    if groups == 1:
-        return apply("einsum", seen, y, subscripts=f"{lead}hiwjc,{lead}hwo->ijco")
-    if groups == x.type.dims[-1] == y.type.dims[-1]:
-        return apply("reshape", apply("einsum", seen, y, subscripts=f"{lead}hiwjc,{lead}hwc->ijc"), dims=result.dims)
-    seen, y = in_groups(seen, groups), in_groups(y, groups)
-    product = apply("einsum", seen, y, subscripts=f"{lead}hiwjgc,{lead}hwgo->ijcgo")
-    return apply("reshape", product, dims=result.dims)
+    return window_weights(x, y, kernel, stride, dilation, groups)
 
 
 def _with_lead(x: Value, y: Value) -> tuple[Value, Value]:

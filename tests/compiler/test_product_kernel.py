@@ -127,7 +127,7 @@ def call(kernel: Kernel, case: Case, memories: Mapping[str, Memory], pack: Array
         touched=(memories["c"].address,) * TOUCHED,
         order=memories["c"].address if order is None else order.ctypes.data,
         prefetched=(memories["a"].address, *range(prefetched.MOST - 1)),  # no memory lies there
-        prefetched_bytes=(100 * case.touches, *(case.touches * 3**i for i in range(prefetched.MOST - 1))),
+        prefetched_bytes=tuple((case.touches == TOUCHED) * 100 * 3**i for i in range(prefetched.MOST)),
         has_start=int(case.has_start),
         touches=case.touches,
         **case.loops,

@@ -37,15 +37,16 @@ class FewTilesKernel(PanelKernel):
         self.write_batches()
 
     def has_few_tiles(self, turns: Word, runs: Word, depth: Word) -> Word:
-        """Whether a batch is a few tiles of one strip, which narrow tiles do not take, and b stays in the first cache
-        as it lies. A panel that many batches share is copied once in the other loops."""
+        """Whether a batch is a few tiles of one strip, which narrow tiles do not take, b stays in the first cache as it
+        lies, and nothing is prefetched. A panel that many batches share is copied once in the other loops."""
         words, columns, rows_of_b = self.words, self.words["columns_count"], runs * depth
         is_few = (words["rows_count"] <= _FEW * self.lanes.machine.tile_rows) & (columns <= _PANELS * self.width)
         is_near = (rows_of_b <= PACKED) & (rows_of_b * columns <= NEAR // self.size)
         if self.gathered:  # a is found by the numbers of its rows, which are those of one batch
             return is_few & is_near & turns.equals(1) & self.is_one_batch() & words["inner_count"].equals(1)
         is_shared = self.is_copied() & words["inner_b"].equals(0) & ~self.is_one_batch() & (columns <= self.width)
-        return turns.equals(1) & is_few & is_near & ~is_shared & ~self.is_narrow(columns)
+        is_alone = later.total(words).equals(0)
+        return turns.equals(1) & is_few & is_near & is_alone & ~is_shared & ~self.is_narrow(columns)
 
     def is_copied(self) -> Word:
         """Whether panels are copied: b's columns are not neighbours."""

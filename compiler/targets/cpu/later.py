@@ -17,10 +17,15 @@ VARIABLES = ("later_end", "later_rate", *_STRETCHES, *_BYTES)
 _NO_END = 1 << 40
 
 
-def begin(function: Function, words: Record, depths: Word) -> None:
+def total(words: Record) -> Word:
+    """The bytes that a call prefetches."""
+    first, *others = (words[name] for name in prefetched.NUMBERS)
+    return sum(others, first)
+
+
+def begin(words: Record, depths: Word) -> None:
     """Sets how much is prefetched at each of a call's `depths` rows of depth."""
-    total = sum((words[name] for name in prefetched.NUMBERS), function.number(0))
-    words["later_rate"], words["later"], words["later_end"] = total // at_least(depths, 1) + 1, 0, 0
+    words["later_rate"], words["later"], words["later_end"] = total(words) // at_least(depths, 1) + 1, 0, 0
     for name, argument in zip(_STRETCHES + _BYTES, prefetched.POINTERS + prefetched.NUMBERS, strict=True):
         words[name] = words[argument]
 

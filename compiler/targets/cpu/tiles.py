@@ -102,7 +102,7 @@ class _Kernel(FewTilesKernel):
         words, run = self.words, self.run
         self.choose_sizes(runs, depth)
         words["tile"] = 0
-        later.begin(run, words, self.depths(turns * runs * depth))
+        later.begin(words, self.depths(turns * runs * depth))
         is_single = self.is_single_panel(turns, runs, depth)
         with run.when(is_single):
             self.multiply_single_panels(turns, runs, depth)

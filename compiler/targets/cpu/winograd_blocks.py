@@ -92,7 +92,7 @@ class WinogradWriter:
         words["a"], words["a_position"] = words["scratch"], layout.channel_position
         words["c_position"], words["reads_start"] = layout.output_position, 0
         words["runs"], words["runs_a"], words["panel_run"] = 1, 0, 0
-        later.begin(self.run, words, self.depths(is_gradient))
+        later.begin(words, self.depths(is_gradient))
 
     def depths(self, is_gradient: bool) -> Word:
         """The rows of depth of all tiles of a call."""
