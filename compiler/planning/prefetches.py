@@ -32,9 +32,9 @@ class _Product(Struct):
     pointers: list[Pointer] = []
 
 
-def prefetch_rows(group: TaskGroup, row_block: int, sizes: Sizes, near: int, own: set[Buffer]) -> None:
+def prefetch_rows(group: TaskGroup, row_block: int, sizes: Sizes, near: int, private: set[Buffer]) -> None:
     """Changes the products of a group for blocks of `row_block` rows. What they prefetch in a block takes at most
-    `near` bytes. A worker's own memory, of which `own` buffers are parts, is always in its cache."""
+    `near` bytes. A worker's own memory, to which the buffers `private` belong, is always in its cache."""
     if group.axis not in (BATCH, SHARDS) or group.kind not in ("samples", "shards"):
         return
     rows = size_of(BATCH, sizes)
@@ -43,7 +43,7 @@ def prefetch_rows(group: TaskGroup, row_block: int, sizes: Sizes, near: int, own
         for number, task in enumerate(group.tasks)
         if (operations := _operations(task, row_block, rows))
     ]
-    for number, buffer in _far(group, own) if products else ():
+    for number, buffer in _far(group, private) if products else ():
         nbytes = row_block * row_bytes(buffer)
         before = [product for product in reversed(products) if product.number < number]
         behind = [product for product in reversed(products) if product.number >= number] if row_block < rows else []
@@ -59,14 +59,14 @@ def prefetch_rows(group: TaskGroup, row_block: int, sizes: Sizes, near: int, own
         group.tasks[product.number] = _with(group.tasks[product.number], product.pointers)
 
 
-def _far(group: TaskGroup, own: set[Buffer]) -> Iterator[tuple[int, Buffer]]:
+def _far(group: TaskGroup, private: set[Buffer]) -> Iterator[tuple[int, Buffer]]:
     """Yields the buffers whose rows are far away, and the number of the first task that touches each: first those that
     it reads, which a loop waits for, then those that it writes."""
     seen: set[Buffer] = set()
     written: list[tuple[int, Buffer]] = []
     for number, task in enumerate(group.tasks):
         for buffer in dict.fromkeys(pointer.buffer for pointer in task.pointers):
-            is_first = buffer not in seen and buffer.kind == "temporary" and buffer not in own
+            is_first = buffer not in seen and buffer.kind == "temporary" and buffer not in private
             seen.add(buffer)
             if is_first and rowwise(group, buffer, elements_of_row(buffer)):
                 if buffer in task.writes:
@@ -90,10 +90,10 @@ def _operations(task: Task, row_block: int, rows: int) -> int:
 def _with(task: Task, pointers: Sequence[Pointer]) -> Task:
     """Returns a task that prefetches rows: its last arguments say so."""
     nbytes = [Count(row_bytes(pointer.buffer), "rows") for pointer in pointers]
-    first, own = len(task.pointers) - prefetched.MOST, len(task.counts) - prefetched.MOST
+    first, unchanged = len(task.pointers) - prefetched.MOST, len(task.counts) - prefetched.MOST
     unused, number = task.pointers[first:], len(pointers)
     return replace(
         task,
         pointers=(*task.pointers[:first], *pointers, *unused[number:]),
-        counts=(*task.counts[:own], *nbytes, *task.counts[own + number :]),
+        counts=(*task.counts[:unchanged], *nbytes, *task.counts[unchanged + number :]),
     )

@@ -177,12 +177,12 @@ class ProgramReader:
 
 
 def _kernel(task: _OpenTask) -> tuple[Kernel, tuple[Pointer, ...], tuple[Count, ...], list[Address | None]]:
-    own = [(pointer, address) for argument, pointer, address in task.pointers if argument != "prefetches"]
-    kernel, counts = parse_kernel(task.lines, buffer_numbers([pointer for pointer, _ in own]))
+    arguments = [(pointer, address) for argument, pointer, address in task.pointers if argument != "prefetches"]
+    kernel, counts = parse_kernel(task.lines, buffer_numbers([pointer for pointer, _ in arguments]))
     if prefetches(kernel):
-        later, nbytes = _prefetched(task, own[0])
-        own, counts = own + later, (*counts, *nbytes)
-    return kernel, tuple(pointer for pointer, _ in own), counts, [address for _, address in own]
+        later, nbytes = _prefetched(task, arguments[0])
+        arguments, counts = arguments + later, (*counts, *nbytes)
+    return kernel, tuple(pointer for pointer, _ in arguments), counts, [address for _, address in arguments]
 
 
 def _prefetched(task: _OpenTask, unused: _Operand) -> tuple[list[_Operand], tuple[Count, ...]]:

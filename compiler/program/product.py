@@ -135,8 +135,8 @@ class Product(Struct, Generic[P, N], frozen=True, kw_only=True):
     @property
     def numbers(self) -> tuple[N, ...]:
         """The numbers in the order of the kernel's arguments, behind the addresses."""
-        own = (getattr(getattr(self, loop) if loop else self, field) for loop, field in _NUMBERS)
-        return (*own, *self.prefetched_bytes)
+        numbers = (getattr(getattr(self, loop) if loop else self, field) for loop, field in _NUMBERS)
+        return (*numbers, *self.prefetched_bytes)
 
     @property
     def loops(self) -> tuple[Loop[N], ...]:

@@ -233,7 +233,9 @@ def mean_sizes(step: Step, fields: Fields, batch: int, order: Array) -> Sizes:
     """The samples of a batch, and the mean rows of each varying dimension in one of those of `order`."""
     lengths = lengths_by_dim(step, fields, order)
     return (
-        {BATCH: batch, **{dim: round(float(own.mean()) * batch) for dim, own in lengths.items()}} if lengths else batch
+        {BATCH: batch, **{dim: round(float(steps.mean()) * batch) for dim, steps in lengths.items()}}
+        if lengths
+        else batch
     )
 
 
