@@ -1,7 +1,7 @@
-"""Hints of messages: their text, and as data the changes of the file that follow them.
+"""Hints of messages: their text, and the changes of the file that they propose, as data.
 
-A `Hint` is a text like any other. Whoever proposes a change gives it along, so that editors offer it and tests follow
-it. Knows positions in a text, but not what messages are about.
+A `Hint` is a string that carries its changes, so that editors can offer them as fixes and tests can apply them. Knows
+positions in a text, but not what messages are about.
 """
 
 import re
@@ -15,14 +15,14 @@ from netc.dsl.source import Span
 
 
 class At(Enum):
-    """What of the text a change replaces, seen from the place that a message points at."""
+    """What a change replaces, relative to the span of the message."""
 
-    SPAN = "the place itself"
-    BEHIND = "nothing: it is added behind the place, after a blank"
-    STATEMENT = "the code in the line of the place, without its comment"
-    LINE_BEFORE = "nothing: it is a line of its own before that of the place"
-    ARGUMENT = "nothing: it is added to the arguments of the call at the place"
-    TYPE = "the type that is declared for the name at the place"
+    SPAN = "the span itself"
+    BEHIND = "nothing: it is added behind the span, after a blank"
+    STATEMENT = "the code in the line of the span, without its comment"
+    LINE_BEFORE = "nothing: it is a new line before that of the span"
+    ARGUMENT = "nothing: it is added to the arguments of the call at the span"
+    TYPE = "the type that is declared for the name at the span"
 
 
 class Edit(Struct, frozen=True):
@@ -33,13 +33,13 @@ class Edit(Struct, frozen=True):
 
 
 class Change(Struct, frozen=True):
-    """A proposed text, and what it replaces: a span, what lies so to the message's place, or a word in that place."""
+    """A proposed text, and what it replaces: a span, a part relative to the message's span, or a word inside it."""
 
     text: str
     at: Span | At | str = At.SPAN
 
     def edit(self, span: Span) -> Edit | None:
-        """The change of the file for a message at `span`; None if that does not have what is replaced."""
+        """The edit of the file for a message at `span`; None if the part to replace does not exist there."""
         if isinstance(self.at, Span):
             return Edit(self.at, self.text)
         if isinstance(self.at, str):
@@ -67,14 +67,14 @@ _TYPE = re.compile(r"\s*:\s*(\w+(?:\([^()\n]*\))?(?:\s*\[[^\]\n]*\])?)")
 
 
 def _as_argument(text: str, span: Span) -> Edit | None:
-    """An argument behind the others of a call; None if the call has one of that name."""
+    """Adds an argument behind the others of a call; None if the call has an argument of that name."""
     has_it = re.search(rf"\b{text.partition(' = ')[0]}\s*=", blanked(span.text)) is not None
     is_call = span.text.endswith(")") and not span.text.endswith("()")
     return Edit(Span(span.source, span.end - 1, span.end - 1), f", {text}") if is_call and not has_it else None
 
 
 def _in_place_of_word(word: str, text: str, span: Span) -> Edit | None:
-    """The first `word` within a place replaced; None if there is none, or if the text needs quotes that it lacks."""
+    """Replaces the first `word` within a span; None if there is none, or if the text would need quotes there."""
     match = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", span.text) if word else None
     if match is None or re.search(r'["\\\n]', text):
         return None
@@ -86,7 +86,7 @@ def _in_place_of_word(word: str, text: str, span: Span) -> Edit | None:
 
 
 class Hint(str):
-    """The text of a hint, with the changes that it proposes: each of them alone follows it."""
+    """The text of a hint, with the changes that it proposes. Each change alone is enough to follow the hint."""
 
     __slots__ = ("changes",)
     changes: tuple[Change, ...]
@@ -101,21 +101,21 @@ class Hint(str):
 
     @classmethod
     def code(cls, text: str, at: Span | At | str = At.SPAN) -> "Hint":
-        """A hint that is nothing but the proposed text."""
+        """A hint that consists of the proposed text alone."""
         return cls(text, Change(text, at))
 
     @classmethod
     def assignment(cls, name: str, value: object, note: str = "") -> "Hint":
-        """The hint `name = value`, with a note behind it, where the message points at the value."""
+        """The hint `name = value`, followed by a note, for a message that points at the value."""
         return cls(f"{name} = {value}{note}", Change(str(value)))
 
     @classmethod
     def options(cls, *texts: str, note: str = "") -> "Hint":
-        """A hint with an argument that the call at the place lacks, or with several of which one is right."""
+        """A hint with an argument that a call lacks, or with several of which the user chooses one."""
         return cls(" or ".join(texts) + note, *(Change(text, At.ARGUMENT) for text in texts))
 
     def in_place(self) -> "Hint":
-        """The same hint with its texts in place of all that the message points at, as for `nn.Linear`."""
+        """The same hint, whose texts replace the whole span of the message, as for `nn.Linear`."""
         return Hint(str(self), *(Change(change.text) for change in self.changes))
 
     def proposals(self, span: Span) -> Iterator[tuple[str, Edit]]:

@@ -16,7 +16,7 @@ class ArgumentFault(Fault, ValueError):
 
 
 def refuse(code: str, title: str, span: Span | None, label: str = "", hint: str | None = None) -> NoReturn:
-    """Raises an ArgumentFault with one message, at a place of the file if there is one."""
+    """Raises an ArgumentFault with one message, at a span of the file if there is one."""
     raise ArgumentFault([Diagnostic(code, title, Label(span or NOWHERE, label), hint=hint)])
 
 
