@@ -35,6 +35,10 @@ class Node(Struct, frozen=True):
     def __hash__(self) -> int:
         return hash((type(self), *(part for part in _parts(self) if isinstance(part, str))))
 
+    def __repr__(self) -> str:
+        """The meaning alone, without spans."""
+        return f"{type(self).__name__}({', '.join(map(repr, _parts(self)))})"
+
 
 def _parts(node: Node) -> list[object]:
     """All fields of a node except its span."""

@@ -44,9 +44,10 @@ class Interleave(Attributes, frozen=True):
 
 def _pool_type(x: Type, size: Pair, stride: Pair, pad: Pads) -> Type:
     if len(x.sample) != 3:
-        is_vector = len(x.sample) == 1 and isinstance(x.sample[0], int)
-        hint = f"a vector has no neighbours: `-> reshape({x.sample[0]}, 1)` before it makes a line of it"
-        raise Mismatch("pooling takes float[h, w, c], or float[t, c]", hint if is_vector else None, "E0401")
+        hint = None
+        if len(x.sample) == 1 and isinstance(x.sample[0], int):
+            hint = f"a vector has no neighbours: `-> reshape({x.sample[0]}, 1)` before it makes a line of it"
+        raise Mismatch("pooling takes float[h, w, c], or float[t, c]", hint, "E0401")
     for n in (0, 1):
         if max(pad[2 * n : 2 * n + 2]) >= size[n]:
             raise Mismatch(f"a border of {max(pad[2 * n : 2 * n + 2])} is as wide as the window")

@@ -225,7 +225,7 @@ def test_a_name_that_is_no_variable_is_refused(shell: Any, line: str) -> None:
 
 def test_the_extension_of_jupyterlab_has_the_words_of_the_lexer() -> None:
     from netc.dsl import lexer
-    from netc.dsl.keywords import KEYWORDS, SECTIONS
+    from netc.dsl.keywords import KEYWORDS, SECTIONS, STATEMENTS
 
     folder = ROOT / "editors" / "jupyter"
     text = (folder / "static" / "remoteEntry.js").read_text(encoding="utf-8")
@@ -235,7 +235,7 @@ def test_the_extension_of_jupyterlab_has_the_words_of_the_lexer() -> None:
     assert sorted(words.pop("hard") + words.pop("choice")) == sorted(KEYWORDS)
     assert words == {
         "sections": SECTIONS,
-        "declared": lexer._DECLARED,
+        "declared": STATEMENTS,
         "types": lexer._TYPES,
         "constants": ("true", "false", "yes", "no", "training"),
     }

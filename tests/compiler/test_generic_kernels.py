@@ -20,10 +20,10 @@ ELEMENTWISE = """\
 for i0 < n0 = rows
 for i1 < {rows}
 for i2 < {columns}
-t0 = f32 p0[i0 * {room} + i1 * {columns} + i2]
+t0 = f32 p0[i0 * {size} + i1 * {columns} + i2]
 t1 = f32 p1[i2]
 t2 = t0 * t1
-f32 p2[i0 * {room} + i1 * {columns} + i2] = t2"""
+f32 p2[i0 * {size} + i1 * {columns} + i2] = t2"""
 
 GENERIC = """\
 def kernel(p0, p1, p2, n0, e1, e2, s0_2, s1_3):

@@ -72,7 +72,7 @@ METRICS = (
     Metric("accuracy", "accuracy({0}, {1})", _logits),
     Metric("confusion", "confusion({0}, {1})", _logits),
     Metric("perplexity", "perplexity({0}, {1})", _logits),
-    Metric("top_k", "top_k({0}, {1}, 2)", _logits),
+    Metric("top_k", "top_k({0}, {1}, choices(2, 3))", _logits),
     Metric("auc", "auc({0}, {1})", _logits),
     Metric("f1", "f1({0}, {1})", _logits),
     Metric("quantile", "quantile({0}, 0.4)", _number, is_named=True),

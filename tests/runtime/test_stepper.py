@@ -111,7 +111,7 @@ ATTENDING = (
 def test_attention_as_one_operation_is_stepped(monkeypatch: pytest.MonkeyPatch, name: str, backend: str) -> None:
     """Histories grow on the way."""
     monkeypatch.setattr(stepper, "_LEAST_CAPACITY", 5)
-    monkeypatch.setattr(stepper, "_ROOM", 1)
+    monkeypatch.setattr(stepper, "_CACHE_BYTES", 1)
     program, count = long_program(STEPPED[name], backend), 14 if backend == "cpu" else 7
     assert program.model.bounds["time"] == LONG
     (tokens,) = tokens_of(1, count)

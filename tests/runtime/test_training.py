@@ -132,9 +132,9 @@ def test_arrays_from_python(tmp_path: Path) -> None:
     for wrong, message in (
         ({"x": x}, "the arrays do not give the target `y`"),
         ({"x": x, "y": x[:5, 0]}, "the arrays differ in length: x: 200, y: 5"),
-        ({"x": x[:, :2], "y": x[:, 0]}, "a sample of `x` has the shape [2], the model says float[3]"),
+        ({"x": x[:, :2], "y": x[:, 0]}, "`x` has the shape [200, 2], the model takes [samples, 3]"),
         ({"x": x, "y": np.where(x[:, 0] == x[7, 0], np.nan, x[:, 0])}, "a value is missing"),
-        ({"x": x, "y": np.full(200, "many")}, "this holds no numbers"),
+        ({"x": x, "y": np.full(200, "many")}, "`y` consists of texts"),
         ({"x": [[0.0] * (3 - (i == 7)) for i in range(200)], "y": x[:, 0]}, "rows differ in length"),
     ):
         with pytest.raises(netc.Fault) as raised:

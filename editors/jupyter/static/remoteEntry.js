@@ -5,7 +5,7 @@
     hard: ["let", "import", "as", "block", "op", "class", "return", "yield", "scan", "for", "in", "with", "until"],
     choice: ["if", "else", "and", "or", "not"],
     sections: ["data", "model", "train", "study"],
-    declared: ["input", "target", "output", "loss", "metric", "param", "state", "update", "watch", "layer"],
+    declared: ["input", "target", "output", "loss", "metric", "watch", "param", "state", "update", "layer"],
     types: ["float", "bool", "class", "int"],
     constants: ["true", "false", "yes", "no", "training"],
   };
