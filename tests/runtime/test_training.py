@@ -135,7 +135,7 @@ def test_arrays_from_python(tmp_path: Path) -> None:
         ({"x": x[:, :2], "y": x[:, 0]}, "`x` has the shape [200, 2], the model takes [samples, 3]"),
         ({"x": x, "y": np.where(x[:, 0] == x[7, 0], np.nan, x[:, 0])}, "a value is missing"),
         ({"x": x, "y": np.full(200, "many")}, "`y` consists of texts"),
-        ({"x": [[0.0] * (3 - (i == 7)) for i in range(200)], "y": x[:, 0]}, "rows differ in length"),
+        ({"x": [[0.0] * (3 - (i == 7)) for i in range(200)], "y": x[:, 0]}, "the samples of `x` have different shapes"),
     ):
         with pytest.raises(netc.Fault) as raised:
             netc.train(model, data=wrong, out=tmp_path / "wrong")
