@@ -128,10 +128,11 @@ def axis_names(value: Value, declared: AxisNames) -> tuple[str | None, ...]:
     return tuple(names)
 
 
-def axis_number(value: Value, axis: int | str, declared: AxisNames) -> int:
+def axis_number(value: Value, axis: int | str, declared: AxisNames, dim: str | None = None) -> int:
     """An axis of a sample, by number or name, as an axis of the graph's value.
 
-    Raises Mismatch unless there is exactly one.
+    `dim` is the varying dimension that the name stands for in a block, which its caller may call otherwise. Raises
+    Mismatch unless there is exactly one such axis.
     """
     lead = value.type.lead
     sample = value.type.rank - lead
@@ -141,6 +142,8 @@ def axis_number(value: Value, axis: int | str, declared: AxisNames) -> int:
                 raise Mismatch("this value does not depend on data: it has no batch", code="E0403")
             return 0
         names = axis_names(value, declared)
+        if axis not in names and dim is not None:
+            names = tuple(axis if name == dim else name for name in names)
         if names.count(axis) != 1:
             by_number = "an axis may be given by its number, counted from 0"
             hint = nearest(axis, [name for name in names if name is not None]) or by_number

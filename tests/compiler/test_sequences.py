@@ -308,3 +308,15 @@ train { precision = f64 }
     x = [np.zeros(n, np.int32) for n in (2, 5, 3)]
     losses = [run(text, backend).gradients({"x": x})[0] for backend in ("cpu", "reference")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "body", ["mean(h, over = N)", "sum(h * softmax(h, over = N), over = N)", "max(h, over = N) / N"]
+)
+def test_a_block_names_the_steps_of_its_argument(body: str) -> None:
+    """The name that a parameter's type declares is an axis of all values along it, whatever the caller calls it."""
+    model = "model {\n  input k: class(5)[time]\n  h = one_hot(k, 5)\n  output z = RESULT\n}\n"
+    block = f"block tower(k: class(5)[t]) {{\n  h = one_hot(k, 5)\n  return {body.replace('N', 't')}\n}}\n"
+    applied, direct = model.replace("RESULT", "tower(k)"), model.replace("RESULT", body.replace("N", "time"))
+    results = [run(text, "reference").predict({"k": TOKENS})["z"] for text in (block + applied, direct)]
+    np.testing.assert_array_equal(*results)
