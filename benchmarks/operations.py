@@ -4,10 +4,11 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from unittest.mock import patch
 
+import msgspec
 import numpy as np
 
 import netc
@@ -101,7 +102,7 @@ def show(name: str, threads: int = 1, seconds: float = SECONDS) -> list[dict[str
     took = f"{time.perf_counter() - start:.0f} s on {threads} thread{'s' * (threads > 1)}"
     print(f"\n{len(rows)} rows in {took}. The worst are:")
     table([HEADS, *(row.cells for row in worst)], right=(4, 5, 7))
-    return [asdict(row) for row in rows]
+    return [msgspec.to_builtins(row) for row in rows]
 
 
 def measure(case: Case, threads: int = 1, seconds: float = SECONDS) -> Iterator[Measured]:

@@ -1,9 +1,11 @@
 """The benchmark of operations covers the language: every operation and block, forward and backward."""
 
+import json
+
 import pytest
 
 from benchmarks.cases import ELSEWHERE, GRID, LISTED, STATED, Case, cases, uncovered
-from benchmarks.operations import backward, forward, measure
+from benchmarks.operations import backward, forward, measure, show
 from netc.compiler.ir.value import OPERATIONS, register
 from netc.extend import elementwise
 
@@ -61,3 +63,11 @@ def test_a_case_is_measured_forward_and_backward(name: str, parts: set[str]) -> 
     assert {row.gives for row in rows} == parts
     assert all(row.seconds > 0 and row.nbytes > 0 and row.bound.seconds > 0 for row in rows)
     assert all(row.share == row.bound.seconds / row.seconds for row in rows)
+
+
+def test_the_table_is_plain_data(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--save` writes it as JSON."""
+    (row,) = json.loads(json.dumps(show("argmax small f32", seconds=0.0)))
+    assert row["gives"] == "forward"
+    assert row["bound"]["seconds"] > 0
+    assert "1 rows" in capsys.readouterr().out
