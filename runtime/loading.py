@@ -1,6 +1,7 @@
 """Checks a parsed `.net` file with its constants: plug-ins are loaded, and classes are counted in the data."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,6 @@ from netc.compiler.elaborate.elaborator import ClassCount, elaborate
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault
-from netc.dsl.source import Span
 from netc.runtime.arguments import kind_of
 from netc.runtime.plugins import load_installed
 
@@ -50,9 +50,10 @@ def _constant(name: str, value: Any) -> Any:
 def _class_counter(file: syntax.File) -> ClassCount:
     """Counts classes in the data of a file: what reads data is imported if the model asks for a number."""
 
-    def count(name: str, lets: Mapping[str, Any], asked: Span) -> int:
+    @cache
+    def counter() -> ClassCount:
         from netc.runtime.data.classes import class_counter
 
-        return class_counter(file)(name, lets, asked)
+        return class_counter(file)
 
-    return count
+    return lambda name, lets, asked: counter()(name, lets, asked)

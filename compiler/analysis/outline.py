@@ -240,7 +240,7 @@ class _Builder(Struct):
         title = f"scan over {scan.dim}, backwards" if scan.is_reversed else f"scan over {scan.dim}"
         box = _block(key, "scan", title, value.span, inside)
         steps = self._steps(scan.dim)
-        users = value.graph.users(value) if isinstance(value.graph, Graph) else []
+        users = value.graph.all_users()[value] if isinstance(value.graph, Graph) else []
         type_ = describe_sample(users[0].type) if users else ""
         work = None if steps is None or box.flops is None else steps * box.flops
         return replace(box, type=type_, name="", flops=work)

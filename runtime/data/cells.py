@@ -9,6 +9,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Sequence
 from enum import Enum
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -184,21 +185,37 @@ def _words(words: Words, index: Index) -> str:
 def is_missing(array: Array, are_tokens: bool = False) -> Array:
     """True where a cell is empty. A blank is a cell that is empty, but a token like any other."""
     if array.dtype == object:
+        cells = array.ravel().tolist()
+        if are_tokens and _are_texts(cells):
+            return np.zeros(array.shape, bool)
         is_empty = [
             not (are_tokens or cell.strip())
             if isinstance(cell, str)
             else cell is None or (isinstance(cell, float | np.floating) and bool(cell != cell))
-            for cell in array.ravel()
+            for cell in cells
         ]
         return np.array(is_empty, bool).reshape(array.shape)
     return np.isnan(array) if array.dtype.kind == "f" else np.zeros(array.shape, bool)
 
 
-def texts_of(column: Array) -> list[str]:
-    """The cells of a column as texts, with the spelling of labels. (An array would take the memory of the longest text
-    for each row.)
+def texts_of(array: Array) -> list[str]:
+    """The cells in order as texts, with the spelling of labels. (An array would take the memory of the longest text for
+    each cell.)
     """
-    return [label_of(cell) for cell in column]
+    if array.dtype == object and _are_texts(cells := array.ravel().tolist()):
+        return cells  # a text of a million letters has a cell for each
+    return [label_of(cell) for cell in array.ravel()]
+
+
+def numbers_of(array: Array, labels: Sequence[str]) -> Array:
+    """The position of each cell's text among the labels, or -1, as i32 of the same shape."""
+    number_of = {label: i for i, label in enumerate(labels)}
+    positions = map(number_of.get, texts_of(array), repeat(-1))
+    return np.fromiter(positions, np.int32, array.size).reshape(array.shape)
+
+
+def _are_texts(cells: list[Any]) -> bool:
+    return set(map(type, cells)) <= {str}
 
 
 def refuse_missing(array: Array, location: Location, kind: CellKind) -> None:

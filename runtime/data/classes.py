@@ -23,9 +23,15 @@ from netc.runtime.data.stored import Array, Ragged
 def class_counter(file: syntax.File) -> Callable[[str, Constants, Span], int]:
     """Returns a function `count(name, constants, asked)`: how many classes a field of the file's data has.
 
-    It reads the data and fits only that field's steps. Faults E0702 at `asked` if the file has no such field, E0805 if
-    the field has one class only.
+    It reads the data, once for all fields, and fits only that field's steps. Faults E0702 at `asked` if the file has
+    no such field, E0805 if the field has one class only.
     """
+    read: list[tuple[Constants, Part]] = []  # the constants that data was read with, and its training part
+
+    def training_part(spec: DataSpec, constants: Constants, targets: Sequence[syntax.Target]) -> Part:
+        if not read or read[-1][0] != constants:
+            read[:] = [(dict(constants), read_parts(spec, file.source, _stratifying_name(targets))["train"])]
+        return read[-1][1]
 
     def count(name: str, constants: Constants, asked: Span) -> int:
         data = next((item for item in file.items if isinstance(item, syntax.Data)), None)
@@ -41,7 +47,7 @@ def class_counter(file: syntax.File) -> Callable[[str, Constants, Span], int]:
                 spec.fields[target.name.text] = replace(spec.fields[target.name.text], is_target=True)
         field = spec.fields[name]
         check_tokens(field)
-        training = read_parts(spec, file.source, _stratifying_name(targets))["train"]
+        training = training_part(spec, constants, targets)
         states = fit_steps(field, training)
         labels = labels_of(field, states)
         classes = len(labels) if labels else 1 + _largest(field, states, training)

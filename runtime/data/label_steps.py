@@ -13,7 +13,7 @@ import numpy as np
 from netc.dsl.quoting import cell as shown_cell
 from netc.runtime.available import require_at
 from netc.runtime.data.cell_text import label_of
-from netc.runtime.data.cells import CellKind, Index, Location, natural, refuse_missing
+from netc.runtime.data.cells import CellKind, Index, Location, natural, numbers_of, refuse_missing, texts_of
 from netc.runtime.data.data_step import UNKNOWN, Chunks, DataStep, State, are_integers
 from netc.runtime.data.remarks import NEW_CATEGORY, Lack, similar
 from netc.runtime.data.state_checks import are_texts, is_optional_count
@@ -25,7 +25,7 @@ def _fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     counts: Counter[str] = Counter()
     for array, location in chunks():
         refuse_missing(array, location, CellKind.CATEGORY)
-        counts.update(label_of(cell) for cell in array.ravel())
+        counts.update(texts_of(array))
     least = arguments[1] if len(arguments) > 1 else 1
     labels = sorted((label for label, count in counts.items() if count >= least), key=natural)
     return {"classes": labels, **({"unknown": least} if arguments else {})}
@@ -42,11 +42,10 @@ def _labels(state: State) -> list[str]:
 def _numbers(array: Array, state: State, location: Location) -> Array:
     """The number of each label; for one that has no place of its own the unknown place, or -1 if there is none."""
     refuse_missing(array, location, CellKind.CATEGORY)
-    number_of = {label: i for i, label in enumerate(state["classes"])}
-    result = np.array([number_of.get(label_of(cell), -1) for cell in array.ravel()], np.int32).reshape(array.shape)
+    result = numbers_of(array, state["classes"])
     if state.get("unknown"):
         _remark_unseen(result < 0, array, state, location)
-        result[result < 0] = len(number_of)
+        result[result < 0] = len(state["classes"])
     return result
 
 

@@ -34,14 +34,18 @@ class Series(Struct, frozen=True):
     is_first: Array
 
     def sorted(self, rows: Array) -> tuple[Array, Array, Array]:
-        """Some rows in order, the series of each, and the places in them at which a stretch of adjacent rows begins."""
-        positions = np.sort(self._positions()[rows])
+        """Some rows in order, the series of each, and the indices at which a stretch of adjacent rows begins."""
+        positions = self._positions()[rows]
+        steps = np.diff(positions, prepend=-2)
+        if (steps < 0).any():  # most tables are in order, and sorting takes longer than all else here
+            positions = np.sort(positions)
+            steps = np.diff(positions, prepend=-2)
         begins = self.is_first[positions]
-        begins |= np.diff(positions, prepend=-2) != 1
+        begins |= steps != 1
         return self.order[positions], self.groups[positions], np.flatnonzero(begins)
 
     def _positions(self) -> Array:
-        """The place of each row in the order."""
+        """The index of each row in the order."""
         positions = np.empty(len(self.order), np.int64)
         positions[self.order] = np.arange(len(self.order))
         return positions

@@ -8,8 +8,7 @@ import numpy as np
 
 from netc.dsl.structs import replace
 from netc.runtime.available import require_at
-from netc.runtime.data.cell_text import label_of
-from netc.runtime.data.cells import CellKind, Location, natural, refuse_missing
+from netc.runtime.data.cells import CellKind, Location, natural, numbers_of, refuse_missing, texts_of
 from netc.runtime.data.data_step import UNKNOWN, Chunks, DataStep, State, are_integers, learn_nothing, unchanged
 from netc.runtime.data.remarks import Lack
 from netc.runtime.data.state_checks import are_texts, is_count
@@ -80,7 +79,7 @@ def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     counts: Counter[str] = Counter()
     for array, location in chunks():
         refuse_missing(array, replace(location, are_tokens=True), CellKind.CATEGORY)
-        counts.update(label_of(cell) for cell in array.ravel())
+        counts.update(texts_of(array))
     marks = [END] if counts.pop(END, 0) else []
     frequent = (token for token in counts if counts[token] >= least_count)
     tokens = sorted(frequent, key=lambda token: (-counts[token], natural(token)))
@@ -89,8 +88,7 @@ def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
 
 def _vocabulary(array: Array, state: State, location: Location) -> Array:
     refuse_missing(array, replace(location, are_tokens=True), CellKind.CATEGORY)
-    number_of = {token: i for i, token in enumerate(state["tokens"])}
-    result = np.array([number_of.get(label_of(cell), -1) for cell in array.ravel()], np.int32).reshape(array.shape)
+    result = numbers_of(array, state["tokens"])
     location.remark_unseen(result < 0, array, _NO_TOKEN, state["tokens"][1:])
     return np.maximum(result, 0)
 

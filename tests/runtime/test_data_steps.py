@@ -10,7 +10,8 @@ import pytest
 from support import command
 
 import netc
-from netc.runtime.data.cells import Location, natural
+from netc.runtime.data import classes
+from netc.runtime.data.cells import Location, natural, numbers_of, texts_of
 from netc.runtime.data.dataset import Dataset, load
 from netc.runtime.data.number_step import NumberForm
 from netc.runtime.data.spec import parse_data
@@ -478,3 +479,33 @@ def test_signs_of_numbers(example: str, cells: dict[str, float | None]) -> None:
     form = NumberForm.of(example)
     assert form is not None
     assert {cell: form.value(cell) for cell in cells} == cells
+
+
+@pytest.mark.parametrize(
+    ("cells", "texts"),
+    [
+        (np.array(["a", "b ", "a"], object), ["a", "b ", "a"]),
+        (np.array([[1, 1.0], [True, "1"], [None, 0.5]], object), ["1", "1", "true", "1", "None", "0.5"]),
+        (np.array([0.1, 2.0], np.float32), ["0.1", "2"]),
+        (np.array([], object), []),
+    ],
+)
+def test_cells_as_texts(cells: np.ndarray, texts: list[str]) -> None:
+    """Cells that are equal to Python, as 1 and true, are different labels; texts are kept without a look at each."""
+    assert texts_of(cells) == texts
+    expected = np.array(
+        [["1", "a", "0.5"].index(text) if text in ("1", "a", "0.5") else -1 for text in texts], np.int32
+    )
+    np.testing.assert_array_equal(numbers_of(cells, ["1", "a", "0.5"]), expected.reshape(cells.shape))
+
+
+def test_classes_of_several_fields_are_counted_in_one_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + "u,1\nv,2\nu,3\n" * 10, encoding="utf-8")
+    text = 'data {\n  source = csv("t.csv")\n  a = column("a") -> classes\n  b = column("b") -> classes\n'
+    text += "  split = (train = 0.8, valid = 0.2)\n}\nmodel {\n  input a: class(auto)\n  target b: class(auto)\n"
+    text += "  z = dense(embed(a, 2), 3)\n  output p = softmax(z)\n  loss cross_entropy(z, b)\n}\n"
+    (tmp_path / "m.net").write_text(text, encoding="utf-8")
+    readings, real = list[object](), classes.read_parts
+    monkeypatch.setattr(classes, "read_parts", lambda *arguments: readings.append(arguments) or real(*arguments))
+    model = netc.load(tmp_path / "m.net")
+    assert (model.inputs["a"].classes, model.targets["b"].classes, len(readings)) == (2, 3, 1)
