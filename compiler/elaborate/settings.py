@@ -95,15 +95,26 @@ def _note_large_rate(chosen: Optimizer, node: syntax.Expression, diagnostics: Di
     title = f"`{chosen.name}` moves each parameter by about {rate:g} in a step"
     by_position = bool(arguments) and arguments[0].name is None
     is_alone = len(arguments) < 2
-    others = [argument.span.text for argument in arguments]
-    if by_position and not is_alone:  # most likely a list of all but the rate, as other libraries have it
-        names = [name for name in chosen.numbers if name.startswith(("alpha", "beta"))]
-        texts = [argument.span.text for argument in arguments]
-        others = ["", *(f"{name} = {text}" for name, text in zip(names, texts, strict=False))]
-    hint = f"{chosen.name}({', '.join(['lr = 0.001', *others[1:]])})"
+    hint = _with_small_rate(chosen, arguments, is_shifted=rate < 1)
     span = arguments[0].span if by_position else node.span
     label = "the first number is the learning rate `lr`" if by_position else "this is its learning rate"
     diagnostics.add("W0613", title, span, label, hint=Hint(hint, *([Change(hint, node.span)] if is_alone else [])))
+
+
+def _with_small_rate(chosen: Optimizer, arguments: Sequence[syntax.Argument], is_shifted: bool) -> str:
+    """The call with a usual rate, and its other arguments as they are.
+
+    With `is_shifted`, several numbers without names are taken for a list of all but the rate, as other libraries have
+    it: `adam(0.9, 0.999)` for `beta1` and `beta2`.
+    """
+    positional = [argument.span.text for argument in arguments if argument.name is None]
+    named = {argument.name.span.text: argument.span.text for argument in arguments if argument.name is not None}
+    named.pop("lr", None)
+    names = [name for name in chosen.numbers if name != "lr"]
+    is_list = is_shifted and len(positional) > 1 and named.keys().isdisjoint(names[: len(positional)])
+    others = zip(names, positional if is_list else positional[1:], strict=False)
+    texts = ["lr = 0.001", *(f"{name} = {text}" for name, text in others), *named.values()]
+    return f"{chosen.name}({', '.join(texts)})"
 
 
 def _check_search(values: dict[str, Any], names: Mapping[str, syntax.Name], diagnostics: Diagnostics) -> None:
