@@ -4,10 +4,12 @@ import ctypes
 
 import llvmlite.binding as llvm
 import numpy as np
+import pytest
 
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import POINTERS, WORDS
 from netc.compiler.program.schedule import PERSISTENT, PRIVATE, TABLES, Address, Call, Count, Group, Schedule
+from netc.compiler.targets.cpu import records
 from netc.compiler.targets.cpu.compile import start_llvm, target_machine
 from netc.compiler.targets.cpu.context import BARRIER, BARRIER_WORDS, BATCH, FIRST_TABLE, MEMBERS, STEPS
 from netc.compiler.targets.cpu.emit import emit
@@ -39,8 +41,13 @@ def call_of(number: int) -> Call:
     return Call(Contraction("f32"), (*pointers, *counts))
 
 
-def test_a_call_reads_what_all_calls_share_and_what_it_writes_itself() -> None:
-    calls = (call_of(0), call_of(1))
+@pytest.mark.parametrize("most", [records.MOST_WORDS, 1, 0])
+def test_a_call_reads_what_all_calls_share_and_what_it_writes_itself(
+    most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With `most` words of records, 1 or 0, the calls but one, or all calls, share a record."""
+    monkeypatch.setattr(records, "MOST_WORDS", most)
+    calls = (call_of(0), call_of(1), call_of(2))
     schedule = Schedule(((Group("samples", calls, ROW_BLOCK),),), ((STEP_BYTES, 0),))
     text = emit(schedule, {source_of(Contraction("f32")): "copy"})
     start_llvm()

@@ -3,6 +3,9 @@
 Such a kernel has dozens of arguments, strides and counts above all, of which a call changes a few. So each call of a
 schedule has a record, and what is the same in all steps is written once, when the function is entered: numbers that
 are known when it is compiled are copied from a constant, others are computed. A call writes what is left.
+
+The stack of a thread is small. So in a step of very many calls those behind the first MOST_WORDS share one record, to
+which each writes all of its arguments.
 """
 
 from collections.abc import Callable
@@ -16,6 +19,7 @@ from netc.compiler.targets.cpu.source import generic_of
 from netc.compiler.targets.cpu.step_function import StepFunction
 from netc.compiler.targets.machine import LINE
 
+MOST_WORDS = 1 << 14  # of records that calls have to themselves: 128 KiB, some 300 products
 _WORD = 8  # bytes
 _I64, _BYTE = ir.IntType(64), ir.IntType(8)
 
@@ -37,8 +41,14 @@ class Records:
         self.step = step
         words, computed = list[int](), dict[int, Address | Count]()
         self._records: dict[int, CallRecord] = {}
-        for call_number, call in enumerate(schedule.calls()):
-            if not generic_of(call.kernel).source.reads_record:
+        calls = [
+            (number, call)
+            for number, call in enumerate(schedule.calls())
+            if generic_of(call.kernel).source.reads_record
+        ]
+        for call_number, call in calls:
+            if len(words) >= MOST_WORDS:
+                self._records[call_number] = CallRecord(len(words), tuple(range(len(call.arguments))))
                 continue
             written = tuple(number for number, argument in enumerate(call.arguments) if not _is_same(argument))
             self._records[call_number] = CallRecord(len(words), written)
@@ -50,6 +60,8 @@ class Records:
                         computed[len(words)] = argument
                     words.append(0)
             words += [0] * (-len(words) % (LINE // _WORD))  # so that a record begins with a cache line
+        if len(words) >= MOST_WORDS:
+            words += [0] * max(len(call.arguments) for _, call in calls)
         if words:
             self._begin(words)
         for word, argument in computed.items():
