@@ -15,7 +15,7 @@ from netc.dsl.source import Span
 
 
 class At(Enum):
-    """What a change replaces, relative to the span of the message."""
+    """The part of a text that a change replaces, relative to the span of the message."""
 
     SPAN = "the span itself"
     BEHIND = "nothing: it is added behind the span, after a blank"

@@ -36,8 +36,8 @@ def _form(name: str) -> tuple[str, str, str, str, str] | None:
 
 
 def _compared(statements: Sequence[syntax.Statement]) -> tuple[str, str] | None:
-    """What a model compares, as it is written: the operands of a loss or metric, or else the last output before its
-    softmax, and the first target."""
+    """The two sides that a model compares, as written: the operands of a loss or metric, or else the last output before
+    its softmax, and the first target."""
     for statement in statements:
         match statement:
             case (

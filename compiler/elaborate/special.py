@@ -141,7 +141,7 @@ def _levels(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
 
 
 def _choices(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
-    """How many of n classes are chosen: a whole number from 1 to n."""
+    """`choices(k, n)`: k itself, a whole number from 1 to n, of n classes."""
     chosen, classes = required(context, "choices", ("k", "n"), arguments, span, "choices(5, 10)")
     count = constants.integer(constant(context, classes.value, scope), classes.span, "n")
     number = constants.integer(constant(context, chosen.value, scope), chosen.span, "k")

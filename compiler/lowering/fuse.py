@@ -18,8 +18,8 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.elementwise import add
-from netc.compiler.passes.recompute import MOST_STEPS, is_scalar, large_reads, loops_behind, walks
-from netc.compiler.passes.sink import is_light, is_spread, steps_of
+from netc.compiler.passes.recompute import MOST_STEPS, large_reads, loops_behind, walks
+from netc.compiler.passes.sink import is_light, is_scalar, is_spread, steps_of
 
 _MOST_BETWEEN = 8  # units from one loop to another that it moves into
 _MOST_BUFFERS = 16  # in one loop: each has an alias scope, and registers are few

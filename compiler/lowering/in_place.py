@@ -4,15 +4,14 @@ Products read rows by their numbers as fast as rows that follow one another, if 
 one product to the next. Loops over an input's points read it so anyway. An input that anything else reads is copied.
 """
 
-from netc.compiler.ir.forms import Fold
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import contiguous
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.indices import Views
 from netc.compiler.lowering.product_loops import gathered_loop
 from netc.compiler.lowering.shards import is_sharded
-from netc.compiler.passes.recompute import is_scalar
+from netc.compiler.passes.recompute import walks
 from netc.compiler.program.tasks import Buffer, StridedView
 
 
@@ -29,16 +28,9 @@ def _is_read_in_place(lowering: Lowering, value: Value) -> bool:
     loops = [user for user in users if user.role is not Role.CONTRACTION]
     return (
         bool(products)
-        and all(_walks_points(user, value) for user in loops)
+        and all(walks(user, value) for user in loops)
         and all(_multiplies_rows(lowering, product, value) for product in products)
     )
-
-
-def _walks_points(user: Value, value: Value) -> bool:
-    """Whether a loop that computes a user walks the points of a value."""
-    if isinstance(OPERATIONS[user.operation].lower, Fold):
-        return True
-    return is_scalar(user) and user.type.dims == value.type.dims
 
 
 def _multiplies_rows(lowering: Lowering, product: Value, value: Value) -> bool:

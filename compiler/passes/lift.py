@@ -6,13 +6,13 @@ normalisation before the pool), they are computed part by part.
 """
 
 from netc.compiler.ir.attributes import Over
-from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph
-from netc.compiler.ir.value import OPERATIONS, Value, apply
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.pooling import Interleave
 from netc.compiler.operations.reduce import sum_
 from netc.compiler.operations.window import Pair, image_axes, parts_of
 from netc.compiler.passes.simplify import rebuild, simplify
+from netc.compiler.passes.sink import is_scalar
 
 _FEW_CHANNELS = 8  # contiguous elements of a part; a shorter vector is not worth a load
 
@@ -59,7 +59,7 @@ def _opened(graph: Graph) -> set[Value]:
     roots, users = set(graph.results.values()), graph.all_users()
     for value in graph.values():
         is_image = isinstance(value.attributes, Interleave) or (
-            _is_scalar(value) and any(operand in opened for operand in value.operands)
+            is_scalar(value) and any(operand in opened for operand in value.operands)
         )
         is_opened = is_image and value not in roots and _channels(value) >= _FEW_CHANNELS
         if is_opened and users[value] and all(_takes_parts(user, value) for user in users[value]):
@@ -72,11 +72,7 @@ def _takes_parts(user: Value, image: Value) -> bool:
     if user.definition is sum_:
         return set(image_axes(image.type)) <= set(user.attributes_as(Over).over)
     fits = all(operand.type.dims == image.type.dims or _is_same_everywhere(operand, image) for operand in user.operands)
-    return _is_scalar(user) and user.type.dims == image.type.dims and fits
-
-
-def _is_scalar(value: Value) -> bool:
-    return bool(value.operands) and isinstance(OPERATIONS[value.operation].lower, Scalar)
+    return is_scalar(user) and user.type.dims == image.type.dims and fits
 
 
 def _is_same_everywhere(value: Value, image: Value) -> bool:

@@ -17,7 +17,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.shape import Pad
 from netc.compiler.passes.simplify import rebuild
-from netc.compiler.passes.sink import is_large, is_light, is_spread
+from netc.compiler.passes.sink import is_large, is_light, is_scalar, is_spread
 
 MOST_STEPS = 8  # cheap operations that are computed again instead of a load
 _MOST_VALUES = 64  # between a value and those that are stored, so that the pass takes linear time
@@ -142,11 +142,6 @@ class _Cones:
                         pending.append(user)
                     else:
                         yield user
-
-
-def is_scalar(value: Value) -> bool:
-    """Whether a value is computed element by element."""
-    return bool(value.operands) and isinstance(OPERATIONS[value.operation].lower, Scalar)
 
 
 def walks(user: Value, value: Value) -> bool:

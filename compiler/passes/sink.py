@@ -58,21 +58,22 @@ def _through(graph: Graph) -> set[Value]:
     """Returns the values that slices go through."""
     users, roots, through = graph.all_users(), set(graph.results.values()), set[Value]()
     for value in graph.values():
-        if not _is_scalar(value) or not value.type.is_batched or _begins_with_product(value):
+        if not is_scalar(value) or not value.type.is_batched or _begins_with_product(value):
             continue
         large = {operand for operand in value.operands if is_large(operand)}
         if users[value] and all(isinstance(user.attributes, Slice) for user in users[value]):
             through.add(value)
         elif is_light(value) and len(large) == 1:
             (source,) = large
-            has_no_loop = not _is_scalar(source) or _begins_with_product(source)
+            has_no_loop = not is_scalar(source) or _begins_with_product(source)
             is_kept = has_no_loop or source in roots or len(users[source]) > 1  # else only this value's loop has it
             if is_kept or source in through:
                 through.add(value)
     return through
 
 
-def _is_scalar(value: Value) -> bool:
+def is_scalar(value: Value) -> bool:
+    """Whether a value is computed element by element."""
     return bool(value.operands) and isinstance(OPERATIONS[value.operation].lower, Scalar)
 
 

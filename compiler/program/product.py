@@ -97,7 +97,7 @@ class Product(Struct, Generic[P, N], frozen=True, kw_only=True):
     @classmethod
     def of(cls, pointers: Sequence[P], numbers: Sequence[N], number: Callable[[int], N]) -> "Product[P, N]":
         """Returns the record of a kernel's arguments. `number` makes a constant of the type of the numbers."""
-        values = dict(zip(_NUMBERS, numbers, strict=False))
+        values = dict(zip(_NUMBERS, numbers[: len(_NUMBERS)], strict=True))
 
         def loop(name: str) -> Loop[N]:
             implied = {"c": number(1), "start": number(1)} if name == "columns" else {}

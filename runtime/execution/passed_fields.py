@@ -36,7 +36,7 @@ def passed(types: FieldTypes, fields: object) -> dict[str, Any]:
 
 
 def _span(model: Model, name: str) -> Span:
-    """Where a model declares a field, or computes a value that a caller passes in its place."""
+    """The declaration of a field in the model, or the value that a caller replaces by it."""
     return model.declared[name] if name in model.declared else model.values[name].span
 
 

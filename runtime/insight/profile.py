@@ -214,7 +214,7 @@ def rows_of(step: Step, times: Times, fields: Fields, bounds: Bounds) -> list[Ro
     assert step.plan is not None
     batch = min(step.batch, len(next(iter(fields.values()))))
     lengths = lengths_by_dim(step, fields, times.order)
-    works = works_of(step, mean_sizes(step, fields, batch, times.order), bounds, fields, lengths)
+    works = works_of(step, mean_sizes(lengths, batch), bounds, fields, lengths)
     return [
         Row(task, seconds, work, bounds.of(work))
         for task, seconds, work in zip(step.plan.tasks, times.calls, works, strict=True)
@@ -229,14 +229,11 @@ def lengths_by_dim(step: Step, fields: Fields, order: Array) -> dict[str, Array]
     return {dim: lengths_of(dim, lengths, count)[order] for dim in dims_of(step.graph.values())}
 
 
-def mean_sizes(step: Step, fields: Fields, batch: int, order: Array) -> Sizes:
-    """The samples of a batch, and the mean rows of each varying dimension in one of those of `order`."""
-    lengths = lengths_by_dim(step, fields, order)
-    return (
-        {BATCH: batch, **{dim: round(float(steps.mean()) * batch) for dim, steps in lengths.items()}}
-        if lengths
-        else batch
-    )
+def mean_sizes(lengths: Mapping[str, Array], batch: int) -> Sizes:
+    """The samples of a batch, and the mean rows of each varying dimension in batches of samples of these lengths."""
+    if not lengths:
+        return batch
+    return {BATCH: batch, **{dim: round(float(steps.mean()) * batch) for dim, steps in lengths.items()}}
 
 
 def works_of(step: Step, sizes: Sizes, bounds: Bounds, fields: Fields, lengths: Mapping[str, Array]) -> list[Work]:
@@ -258,7 +255,7 @@ def works_of(step: Step, sizes: Sizes, bounds: Bounds, fields: Fields, lengths: 
 
 
 def pairs_share(value: Value, lengths: Mapping[str, Array]) -> float:
-    """How many pairs of queries and keys attention has, over those of samples that all have the mean lengths.
+    """The pairs of queries and keys of attention, divided by those of samples that all have the mean lengths.
 
     It is 1 for every other value: their work grows with the number of rows.
     """

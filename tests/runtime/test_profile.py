@@ -11,7 +11,7 @@ from netc.compiler import pipeline
 from netc.compiler.analysis.cost import flops
 from netc.compiler.pipeline import run_passes, training_graph
 from netc.runtime.data.synthetic import synthetic_data
-from netc.runtime.insight.profile import fastest, mean_sizes, pairs_share, profile
+from netc.runtime.insight.profile import fastest, lengths_by_dim, mean_sizes, pairs_share, profile
 
 EXAMPLES = ROOT / "examples"
 
@@ -67,10 +67,11 @@ def test_work_is_that_of_the_samples_whose_time_counts() -> None:
     measured = runs[2:]  # after two that prepare
     assert len(measured) > 1
     assert all(np.array_equal(order, times.order) for order in measured)
-    sizes = mean_sizes(step, fields, step.batch, times.order)
+    sizes = mean_sizes(lengths_by_dim(step, fields, times.order), step.batch)
     lengths = fields["x"].lengths[times.order]
     assert sizes == {"batch": step.batch, "time": round(lengths.mean() * step.batch)}
-    other = mean_sizes(step, fields, step.batch, np.argsort(fields["x"].lengths)[: step.batch])
+    shortest = np.argsort(fields["x"].lengths)[: step.batch]
+    other = mean_sizes(lengths_by_dim(step, fields, shortest), step.batch)
     assert other["time"] < sizes["time"]
 
 

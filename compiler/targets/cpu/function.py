@@ -170,10 +170,10 @@ class Function:
         memory, (arguments,) = self.builder.alloca(I64, 1 + len(fields.variables)), self.parameters
         self.builder.store(arguments.value, memory)
         record = Record(self.builder, memory, self.builder.inttoptr(arguments.value, I64.as_pointer()), fields)
-        given = Record(self.builder, memory, record.arguments, Fields(fields.arguments, ()))
+        initial = Record(self.builder, memory, record.arguments, Fields(fields.arguments, ()))
         for name in fields.arguments:
             if name in fields.variables:
-                record[name] = given[name]
+                record[name] = initial[name]
         return record, Word(self.builder, self.builder.ptrtoint(memory, I64))
 
     def record(self, address: Word, fields: Fields) -> Record:

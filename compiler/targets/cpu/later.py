@@ -1,4 +1,4 @@
-"""What tiles prefetch for later calls (program/prefetched.py): one stretch of memory after another, spread over a call.
+"""Prefetches of tiles for later calls (program/prefetched.py): one stretch of memory after another, spread over a call.
 
 A tile prefetches a line at each row of depth, `later_step` bytes behind the one before (tile.py). A call has a known
 number of rows of depth, so that a step may be less than a line, and its prefetches never hold up loads of the tiles.

@@ -120,7 +120,8 @@ def _counted(nest: Nest, fold: Output) -> str | None:
 
 
 def _addend(nest: Nest, fold: Output) -> str:
-    """What a sum adds. In place of a zero it adds what a machine is fastest with, as no sum so far is -0.0."""
+    """The text of the element that a sum adds. Zeros become NOTHING, the zero that the target adds fastest: -0.0 is
+    allowed, because no partial sum is -0.0."""
     choice, numbers = _choice(nest, fold)
     if choice is None or "0.0" not in numbers:
         return fold.line

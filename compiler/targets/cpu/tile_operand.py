@@ -1,4 +1,4 @@
-"""Where a register tile finds its rows of a while it walks the depth.
+"""The addresses of the rows of a that a register tile reads while it walks the depth.
 
 Rows that follow one another in memory share a pointer in groups, so that addresses need few registers and the loop over
 the depth few instructions beside its multiply-adds. Rows of a gathered operand are found by numbers: those of the

@@ -158,7 +158,7 @@ class Vectors(Struct, frozen=True):
         return min(self.lanes.count, PIECE // self.lanes.size)
 
     def load_columns(self, rows: Sequence[Word], first: int = 0) -> list[Any]:
-        """As many columns as a piece has elements, from column `first` on, of rows that begin at some addresses."""
+        """Loads a piece of columns, from column `first` on, of the rows at these addresses, a vector for each."""
         count, piece = self.lanes.count, self.piece
         pieces = [
             [self.load_piece(rows[j] + first * self.lanes.size, piece) for j in range(i, count, piece)]
