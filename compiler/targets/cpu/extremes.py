@@ -1,4 +1,4 @@
-"""The place of the largest of some floats in memory, as words of kernels.
+"""The place of the largest of some floats in memory, as built-ins of kernel text.
 
 `index_of_largest_f32(address, i, count)` is the index, from element i of a buffer on, of the largest of `count`
 elements: of equal ones the first, and of the first NaN if there is one. Zeros of both signs are equal.
@@ -17,7 +17,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.targets.cpu.sums import folded_lanes
-from netc.compiler.targets.cpu.values import Word, splat, word
+from netc.compiler.targets.cpu.values import Builtin, builtin, splat
 
 _TURNS = ((16, 4), (6, 1))  # vectors that a row must fill to be walked in turns, and those of a turn
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
@@ -27,13 +27,13 @@ _NUMBERS = {"f32": _I32, "f64": _I64}  # integers as wide as the elements, so th
 
 
 @cache
-def words(vector_bytes: int) -> dict[str, Word]:
-    """Returns the words `index_of_largest_DTYPE` of a kernel's text."""
+def builtins(vector_bytes: int) -> dict[str, Builtin]:
+    """Returns the built-ins `index_of_largest_DTYPE` of kernel text."""
     return {f"index_of_largest_{dtype}": _index_of_largest(dtype, vector_bytes) for dtype in _ELEMENTS}
 
 
-def _index_of_largest(dtype: str, vector_bytes: int) -> Word:
-    @word(("i64", "i64", "i64"), "i32")
+def _index_of_largest(dtype: str, vector_bytes: int) -> Builtin:
+    @builtin(("i64", "i64", "i64"), "i32")
     def emit(builder: Any, address: Any, first: Any, count: Any) -> Any:
         base = builder.gep(builder.inttoptr(address, _ELEMENTS[dtype].as_pointer()), [first])
         return _Search(builder, dtype, vector_bytes // _BYTES[dtype], base, count).index()

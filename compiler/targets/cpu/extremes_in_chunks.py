@@ -14,7 +14,7 @@ from netc.compiler.targets.cpu.vector_lines import kinds_in_vectors
 
 _BYTES = (128, 32)  # of the vectors for rows that fill one, and of those for shorter rows
 _SIGN = {"max": ">", "min": "<"}
-_WORD = {"max": "largest", "min": "smallest"}
+_BUILTIN = {"max": "largest", "min": "smallest"}
 
 
 def has_extremes_in_chunks(nest: Nest) -> bool:
@@ -62,12 +62,12 @@ def fold_extremes(writer: NestWriter) -> list[str]:
         if fixed_extent is None or fixed_extent % lanes:
             lines += [f"i{axis} = {extent} - {lanes}", *part(lanes, False)]
         for i, fold in enumerate(writer.folds):
-            lines.append(f"total{i} = {_WORD[writer.keyed(fold) or '']}_{dtype}c{lanes}(best{i})")
+            lines.append(f"total{i} = {_BUILTIN[writer.keyed(fold) or '']}_{dtype}c{lanes}(best{i})")
             lines.append(f"doubt = {'doubt + ' if i else ''}lanes_{dtype}c{lanes}(sums{i})")
         return lines
 
-    word = DTYPES[dtype].word
-    lines = [f"doubt = {word}(NAN)", *(f"total{i} = {word}(0.0)" for i in number)]
+    convert = DTYPES[dtype].conversion
+    lines = [f"doubt = {convert}(NAN)", *(f"total{i} = {convert}(0.0)" for i in number)]
     wide, narrow = (size // DTYPES[dtype].bytes for size in _BYTES)
     if fixed_extent is None:
         lines += [f"if {extent} >= {wide}:", *indented(in_vectors(wide))]
@@ -83,6 +83,6 @@ def _by_keys(writer: NestWriter) -> list[str]:
     """The statements that reduce a row element by element."""
     keys = [(f"key{i}", fold, writer.keyed(fold)) for i, fold in enumerate(writer.folds)]
     start = [f"{key} = {writer.key(fold, writer.initial(fold))}" for key, fold, _ in keys]
-    steps = [f"{key} = {word}({key}, {writer.key(fold, fold.line)})" for key, fold, word in keys]
+    steps = [f"{key} = {combine}({key}, {writer.key(fold, fold.line)})" for key, fold, combine in keys]
     end = [f"total{i} = of_key_{fold.target.dtype}({key})" for i, (key, fold, _) in enumerate(keys)]
     return [*start, *writer.loops(writer.folded, [*writer.lines(), *steps]), *end]

@@ -28,8 +28,9 @@ class NestWriter:
         self.nest, self.shape, self.in_vectors, self.has_hints = nest, shape, in_vectors, has_hints
         has_rows = has_hints and shape is None and not in_vectors and has_free_rows(nest)
         self.row_axis = len(nest.extents) - 1 if has_rows else None
-        # the part of a row, in the names of words (row_vectors.py): "v" and "r19", "s" and "m19" for sums in lanes,
-        # "c32" and "c8" for sums in chunks, or "w" for what a row has left, at most one vector
+        # The suffix of loads and stores for a part of a row (row_vectors.py): "" for one element, "v" for a vector and
+        # "r19" for the rest of a row of 19, "s" and "m19" for sums in lanes, "c32" and "c8" for sums in chunks, "w" for
+        # up to one vector, whose elements are counted when the kernel runs.
         self.part = ""
         self.ranges = [
             f"n{axis}" if extent is None else str(extent) if shape is None else shape.extent(axis, extent)
@@ -109,7 +110,7 @@ class NestWriter:
         offset = self.offset(access, point, names)
         part = self.part if self.part and access.strides[-1] else ""
         if access.pointer is None:
-            return f"range_{access.dtype}{part}({offset})" if part else f"{DTYPES[access.dtype].word}({offset})"
+            return f"range_{access.dtype}{part}({offset})" if part else f"{DTYPES[access.dtype].conversion}({offset})"
         count = f", {self.count}" if part == "w" else ""
         return f"load_{access.dtype}{part}_{self.scopes[access.pointer]}(p{access.pointer}, {offset}{count})"
 
@@ -134,9 +135,9 @@ class NestWriter:
 
     def write_to(self, target: Access, value: str, point: Point = _FIRST) -> str:
         assert target.pointer is not None, "an output is stored in a buffer"
-        word = f"store_{target.dtype}{self.part}_{self.scopes[target.pointer]}"
+        store = f"store_{target.dtype}{self.part}_{self.scopes[target.pointer]}"
         count = f", {self.count}" if self.part == "w" else ""
-        return f"{word}(p{target.pointer}, {self.offset(target, point)}, {value}{count})"
+        return f"{store}(p{target.pointer}, {self.offset(target, point)}, {value}{count})"
 
     @staticmethod
     def reduction(output: Output) -> Reduction:
@@ -150,7 +151,7 @@ class NestWriter:
         return self.read(initial, point) if isinstance(initial, Access) else text_of(initial)
 
     def keyed(self, output: Output) -> str | None:
-        """The word of integer keys ("max" or "min") that a fold reduces, if any."""
+        """The function, "max" or "min", with which a fold of integer keys combines them; None for other folds."""
         return self.reduction(output).keyed
 
     def combined(self, output: Output, total: str, names: Mapping[str, str]) -> str:
@@ -248,7 +249,7 @@ class NestWriter:
             left += odd
         lines.append(f"{total} = {left[0]} if {left[0]} {sign} {total} else {total}")
         is_nan = " | ".join(f"({value} != {value})" for value in values)
-        return [*lines, f"{total} = {DTYPES[dtype].word}(NAN) if {is_nan} else {total}"]
+        return [*lines, f"{total} = {DTYPES[dtype].conversion}(NAN) if {is_nan} else {total}"]
 
 
 def _scopes(nest: Nest) -> list[int]:

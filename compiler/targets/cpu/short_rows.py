@@ -8,7 +8,7 @@ the same in all rows is then loaded once. Knows only the nest, no text and no ma
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import ADDITION, Access, Line, Nest, Output
-from netc.compiler.program.scalars import names_of, words_of
+from netc.compiler.program.scalars import call_count, names_of
 from netc.compiler.targets.cpu.jam import Jam
 from netc.dsl.structs import replace
 
@@ -17,8 +17,8 @@ _SHORTEST = 8  # elements of a row: of shorter ones, LLVM makes vectors of sever
 _UNROLLED = 384  # LLVM unrolls a loop of fewer instructions: its limit is 300, and a line has one or two
 _GROUP = 8  # rows that LLVM loads at once to pick elements from them
 _AROUND = 3  # instructions of a loop besides those of its lines
-_WORD = 24  # instructions of a function such as exp, of f32
-_WORD_OF_F64 = 30
+_CALL = 24  # instructions of a function such as exp, of f32
+_CALL_OF_F64 = 30
 _STEPS = (1, 2, 4, 8, 16, 32)
 _COPIES = 4  # copies of one row that are written side by side
 _FULL = 128  # bytes of a row of a part that are written fast enough one row after another
@@ -61,7 +61,7 @@ def reads_short_rows_across(nest: Nest) -> bool:
     return bool(across) and all(access.strides[last] in (0, 1) for access in others) and nest.has_free_order
 
 
-def sums_rows_of_words(nest: Nest) -> bool:
+def sums_rows_with_calls(nest: Nest) -> bool:
     """Whether a nest sums, in order, short rows of expressions with functions such as exp, and LLVM does not write out
     the loop over such a row. If it does, it finds vectors of several rows."""
     extent = nest.extents[-1] if nest.extents else None
@@ -71,9 +71,9 @@ def sums_rows_of_words(nest: Nest) -> bool:
     dtype, sums = folds[0].target.dtype, all(fold.fold and fold.fold.combine == ADDITION for fold in folds)
     if not sums or not DTYPES[dtype].is_float or not nest.folded[-1] or nest.folded.count(True) > 1:
         return False
-    words = sum(words_of(line.value) for line in nest.lines if not isinstance(line.value, Access))
-    instructions = len(nest.lines) + len(nest.outputs) + words * (_WORD_OF_F64 if dtype == "f64" else _WORD) + _AROUND
-    return words > 0 and extent * instructions >= _UNROLLED
+    calls = sum(call_count(line.value) for line in nest.lines if not isinstance(line.value, Access))
+    instructions = len(nest.lines) + len(nest.outputs) + calls * (_CALL_OF_F64 if dtype == "f64" else _CALL) + _AROUND
+    return calls > 0 and extent * instructions >= _UNROLLED
 
 
 def dense_parts(nest: Nest) -> list[Nest]:
@@ -142,7 +142,7 @@ def _instructions(nest: Nest, along: int) -> tuple[int, int]:
         if isinstance(line.value, Access):
             is_fixed, weight = not line.value.strides[along] and line.value.indirect is None, 1
         else:
-            is_fixed, weight = names_of(line.value) <= fixed, 1 + _WORD * words_of(line.value)
+            is_fixed, weight = names_of(line.value) <= fixed, 1 + _CALL * call_count(line.value)
         if is_fixed:
             fixed.add(line.name)
             repeated += weight

@@ -1,4 +1,4 @@
-"""The sum of a block of floats in memory, in one fixed order, as words of kernels.
+"""The sum of a block of floats in memory, in one fixed order, as built-ins of kernel text.
 
 Element i goes to lane i % LANES of chunk i // LANES. Chunk j is added to running sum j % 4; the four sums are added
 pairwise. Then the chunks that are left are added, the lanes are added pairwise, and last the elements that fill no
@@ -14,7 +14,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.program.nests import BLOCK
-from netc.compiler.targets.cpu.values import Word, word
+from netc.compiler.targets.cpu.values import Builtin, builtin
 
 _CHUNK_BYTES = (
     32  # no wider than LLVM's stores on any CPU: a wider load would have to wait until several stores are done
@@ -32,16 +32,16 @@ def lanes_of(dtype: str) -> int:
 
 
 @cache
-def words() -> dict[str, Word]:
-    """Returns the words `block_DTYPE` and `sum_DTYPE` of a kernel's text."""
+def builtins() -> dict[str, Builtin]:
+    """Returns the built-ins `block_DTYPE` and `sum_DTYPE` of kernel text."""
     makers = (("block", _block), ("sum", _sum))
     return {f"{name}_{dtype}": make(dtype) for dtype in ("f32", "f64") for name, make in makers}
 
 
-def _block(dtype: str) -> Word:
+def _block(dtype: str) -> Builtin:
     """block(): the address of BLOCK elements on the stack."""
 
-    @word((), "i64")
+    @builtin((), "i64")
     def emit(builder: Any) -> Any:
         with builder.goto_entry_block():
             memory = builder.alloca(ir.ArrayType(_ELEMENTS[dtype], BLOCK))
@@ -51,10 +51,10 @@ def _block(dtype: str) -> Word:
     return emit
 
 
-def _sum(dtype: str) -> Word:
+def _sum(dtype: str) -> Builtin:
     """sum(address, count): the sum of the first `count` elements of a block."""
 
-    @word(("i64", "i64"), dtype)
+    @builtin(("i64", "i64"), dtype)
     def emit(builder: Any, address: Any, count: Any) -> Any:
         return _emit(builder, dtype, builder.inttoptr(address, _ELEMENTS[dtype].as_pointer()), count)
 

@@ -80,7 +80,7 @@ def fold_in_chunks(writer: NestWriter) -> list[str]:
             f"for i{axis} in range({end[1]}, {end[2]}):",
             *indented(add("", "part")),
             *(f"total{i} = total{i} + part{i}" for i in sums),
-            *(f"total{i} = total{i} + {DTYPES[dtype].word}(count{i})" for i in tests),
+            *(f"total{i} = total{i} + {DTYPES[dtype].conversion}(count{i})" for i in tests),
         ]
 
     blocks = block("0", extent)
@@ -125,7 +125,7 @@ def _addend(nest: Nest, fold: Output) -> str:
     choice, numbers = _choice(nest, fold)
     if choice is None or "0.0" not in numbers:
         return fold.line
-    nothing = f"{DTYPES[fold.target.dtype].word}(NOTHING)"
+    nothing = f"{DTYPES[fold.target.dtype].conversion}(NOTHING)"
     trees = zip((choice.yes, choice.no), numbers, strict=True)
     yes, no = (nothing if number == "0.0" else text_of(tree) for tree, number in trees)
     return f"({yes} if {text_of(choice.test)} else {no})"

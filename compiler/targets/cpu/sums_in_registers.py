@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import ADDITION, BLOCK, Output
 from netc.compiler.targets.cpu.nest_writer import SCOPES, NestWriter, indented
-from netc.compiler.targets.cpu.short_rows import sums_rows_of_words
+from netc.compiler.targets.cpu.short_rows import sums_rows_with_calls
 
 
 def fold_in_registers(writer: NestWriter) -> list[str]:
@@ -22,7 +22,7 @@ def fold_in_registers(writer: NestWriter) -> list[str]:
         writer.store(fold, f"of_key_{fold.target.dtype}({total})" if writer.keyed(fold) else total)
         for total, fold in pairs
     ]
-    if writer.has_hints and sums_rows_of_words(writer.nest):
+    if writer.has_hints and sums_rows_with_calls(writer.nest):
         return _fold_after_row(writer, start, pairs, end)
     inside = [*writer.lines(), *writer.stores(), *combine]
     if not blocked:

@@ -1,9 +1,9 @@
 """Translates a kernel's text into a function of LLVM.
 
 The text is a function `kernel` in a small part of Python: assignments, `for` over `range`, `while`, `if`, the operators
-of operators.py, and calls of words. `for` over `row` is the same loop, whose turns LLVM shall compute in vectors. Each
-variable has a type, which follows from what is assigned to it. Numbers and addresses that the function takes are 64-bit
-integers. Knows no word.
+of operators.py, and calls of built-ins. `for i in row(n)` is the same loop as over `range(n)`, with a hint that LLVM
+shall vectorise it (loop_hints.py). Each variable has a type, which follows from what is assigned to it. Numbers and
+addresses that the function takes are 64-bit integers. Knows no built-in.
 """
 
 import ast
@@ -17,21 +17,23 @@ from netc.compiler.targets.cpu.function import ALIGNED_STACK, I64
 from netc.compiler.targets.cpu.loop_hints import keep_for_vectors
 from netc.compiler.targets.cpu.operators import binary
 from netc.compiler.targets.cpu.translate_expressions import BINARY, Expressions, refused
-from netc.compiler.targets.cpu.values import Kind, Value, Word, constant
+from netc.compiler.targets.cpu.values import Builtin, Kind, Value, constant
 from netc.compiler.targets.cpu.variables import State, Variables
 
 
-def translate(tree: ast.Module, symbol: str, words: Mapping[str, Word], numbers: Mapping[str, float]) -> ir.Module:
+def translate(
+    tree: ast.Module, symbol: str, builtins: Mapping[str, Builtin], numbers: Mapping[str, float]
+) -> ir.Module:
     """Returns a module with the function `kernel` of a text under the name `symbol`.
 
-    `words` are the functions that the text calls, `numbers` its names of constants. Raises ValueError if the text has
-    anything else.
+    `builtins` are the functions that the text may call, `numbers` its named constants. Raises ValueError if the text
+    has anything else.
     """
     (function,) = tree.body
     assert isinstance(function, ast.FunctionDef), "a kernel's text is one function"
     wider: dict[tuple[int, str], Kind] = {}
     while True:
-        writer = _Writer(function, symbol, words, numbers, wider)
+        writer = _Writer(function, symbol, builtins, numbers, wider)
         if not writer.variables.widened:
             return writer.module
         wider |= writer.variables.widened
@@ -53,7 +55,7 @@ class _Writer:
         self,
         function: ast.FunctionDef,
         symbol: str,
-        words: Mapping[str, Word],
+        builtins: Mapping[str, Builtin],
         numbers: Mapping[str, float],
         wider: Mapping[tuple[int, str], Kind],
     ) -> None:
@@ -65,7 +67,7 @@ class _Writer:
         emitted.attributes.add("nounwind")
         self.builder = ir.IRBuilder(emitted.append_basic_block("entry"))
         self.variables = Variables(self.builder, wider)
-        self.expressions = Expressions(self.builder, words, self.read)
+        self.expressions = Expressions(self.builder, builtins, self.read)
         self.loops: list[_Loop] = []  # around the statement
         for name, argument in zip(names, emitted.args, strict=True):
             self.assign(name, Value("i64", argument))

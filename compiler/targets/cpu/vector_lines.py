@@ -12,14 +12,14 @@ from netc.compiler.program.scalars import (
     Comparison,
     Conversion,
     Expression,
+    FunctionCall,
     Logic,
     Name,
     Number,
     Unary,
-    Word,
 )
 
-_WORDS = ("abs", "max", "min")
+_FUNCTIONS = ("abs", "max", "min")
 _SIGNS = ("<", "<=", ">", ">=", "==", "!=")
 
 
@@ -65,7 +65,7 @@ def _kind(tree: Expression, kinds: dict[str, str]) -> str:
             return "bool" if _same(operands, kinds, ("f32", "f64", "i32")) else ""
         case Choice(test, yes, no) if _kind(test, kinds) == "bool":
             return _same([yes, no], kinds, ("f32", "f64", "i32", "bool"))
-        case Word(word, _, operands) if word in _WORDS:
+        case FunctionCall(function, _, operands) if function in _FUNCTIONS:
             return _same(operands, kinds, ("f32", "f64"))
         case Conversion(dtype, operand) if dtype in ("f32", "f64"):
             return dtype if _kind(operand, kinds) else ""
