@@ -93,7 +93,7 @@ class PanelKernel(ProductKernel):
         panel.end()
 
     def fetches_panel_by_line(self, words: Record) -> Word:
-        """Whether the first tiles of a block, which are then enough, prefetch the next panel, each a line of every row."""
+        """Whether the first tiles of a block prefetch the next panel, each a line of every row of it."""
         machine = self.lanes.machine
         return words["rows"] > (VECTORS * machine.tile_rows if machine.prefetches_by_line else BLOCK)
 
