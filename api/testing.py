@@ -26,7 +26,7 @@ from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import Pass
 from netc.compiler.program.custom import definition
 from netc.compiler.reference import attributes_of, evaluate
-from netc.compiler.targets.cpu.math.words import WORDS
+from netc.compiler.targets.cpu.math.functions import FUNCTIONS
 from netc.dsl.diagnostics import nearest
 from netc.runtime.execution.resources import Resources, State
 from netc.runtime.execution.step import Step
@@ -177,7 +177,7 @@ def _test_words(expression: str) -> None:
             for node in ast.walk(ast.parse(expression))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         ]
-    declared = {"abs", "max", "min", "T", *(word.rpartition("_")[0] for word in WORDS)}
+    declared = {"abs", "max", "min", "T", *(word.rpartition("_")[0] for word in FUNCTIONS)}
     for word in calls:
         if word not in declared:
             hint = nearest(word, declared)

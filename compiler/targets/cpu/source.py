@@ -62,7 +62,7 @@ _WINOGRAD: dict[winograd.Part, Form] = {
 
 
 class KernelSource(Struct, frozen=True):
-    """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math/ and sums.py.
+    """`text` defines a function `kernel` of `arguments` int64, which calls the built-ins of text_kernel.py.
 
     `form` is "loop", or that of a generic kernel. Then `text` is its dtype, or "bf16" for products of pairs and
     "bf16 in tiles" for large ones; of a product with a gathered operand, "f32 of gathered rows", say. Because it has
@@ -104,7 +104,7 @@ def source_of(kernel: Kernel) -> KernelSource:
         case CustomKernel(arrays=arrays, is_batched=is_batched):
             return KernelSource("loop", write_custom(kernel), len(arrays) + is_batched)
         case StoredCount(dtype):
-            text = f"def kernel(p0, n0):\n    store_{dtype}_0(p0, 0, {DTYPES[dtype].word}(n0))\n"
+            text = f"def kernel(p0, n0):\n    store_{dtype}_0(p0, 0, {DTYPES[dtype].conversion}(n0))\n"
             return KernelSource("loop", text, 2)
         case FirstEqual():
             return KernelSource("loop", _FIRST_EQUAL, 4)
