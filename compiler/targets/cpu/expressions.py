@@ -9,7 +9,7 @@ _OF_EVERY_TYPE = ("abs", "max", "min")  # Python's own functions, which serve ev
 
 
 def text_of(tree: Expression, names: Mapping[str, str] | None = None) -> str:
-    """Returns an expression as text in a kernel. `names` are written in place of the names in the tree."""
+    """Returns an expression as kernel text. `names` maps names in the tree to what is written for them."""
     return written(tree, _SPELLING, names)
 
 

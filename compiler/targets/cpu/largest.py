@@ -1,4 +1,10 @@
-"""Writes the kernel of argmax: the index of the largest element along an axis."""
+"""Writes the kernel of argmax: the index of the largest element along an axis.
+
+for i0 in range(n0):
+    i1 = 0
+    at = index_of_largest_f32(p0, i0 * 10 + i1, 10)
+    store_i32_1(p1, i0, at)
+"""
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import Access
@@ -6,7 +12,7 @@ from netc.compiler.targets.cpu.nest_writer import NestWriter
 
 
 def argmax(writer: NestWriter) -> list[str]:
-    """The index of the largest element along the folded axis: the first one, or the first NaN.
+    """The loops that store the index of the largest element along the folded axis: the first one, or the first NaN.
 
     Floats that lie side by side are searched by a built-in (extremes.py). Others take two loops: one finds the largest
     key, the other the first element that has it.

@@ -1,8 +1,8 @@
 """Squares of SIDE x SIDE elements in a kernel's own memory, as built-ins of kernel text.
 
-`transpose_f32(square, address, i, stride)` reads SIDE rows of SIDE neighbours, `stride` elements apart, from element i
-of a buffer on, and stores the columns as rows of the square. `load_square_f32(square, row, column)` reads an element of
-it. The memory of a square is a block (sums.py).
+`transpose_f32(square, address, i, stride)` reads SIDE rows of SIDE neighbours from element i of a buffer on, `stride`
+elements apart, and stores the columns as rows of the square. `load_square_f32(square, row, column)` loads an element of
+it. The memory of a square is a block (sums.py); transposes.py writes the loops.
 """
 
 from functools import cache
@@ -26,7 +26,7 @@ def builtins(vector_bytes: int) -> dict[str, Builtin]:
     """Returns the built-ins `transpose_DTYPE` and `load_square_DTYPE` of kernel text.
 
     Stores are as wide as the vectors that a loop loads afterwards: a wider load would have to wait until several stores
-    are done.
+    have reached the cache.
     """
     transposes = {f"transpose_{dtype}": _transpose(dtype, vector_bytes) for dtype in _ELEMENTS}
     return {**transposes, **{f"load_square_{dtype}": _load(dtype) for dtype in _ELEMENTS}}

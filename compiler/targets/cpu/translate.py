@@ -32,7 +32,7 @@ def translate(
     (function,) = tree.body
     assert isinstance(function, ast.FunctionDef), "a kernel's text is one function"
     wider: dict[tuple[int, str], Kind] = {}
-    while True:
+    while True:  # until the type of every variable of a loop is known before the loop is written
         writer = _Writer(function, symbol, builtins, numbers, wider)
         if not writer.variables.widened:
             return writer.module
@@ -49,7 +49,7 @@ class _Loop(Struct):
 
 
 class _Writer:
-    """Writes one function. `wider` is as in `Variables`."""
+    """Writes one function, when it is constructed. `wider` is as in `Variables`."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class _Writer:
         self.builder = ir.IRBuilder(emitted.append_basic_block("entry"))
         self.variables = Variables(self.builder, wider)
         self.expressions = Expressions(self.builder, builtins, self.read)
-        self.loops: list[_Loop] = []  # around the statement
+        self.loops: list[_Loop] = []  # around the current statement, the innermost last
         for name, argument in zip(names, emitted.args, strict=True):
             self.assign(name, Value("i64", argument))
         self.statements(function.body)
@@ -121,9 +121,9 @@ class _Writer:
             case _:
                 raise refused(node)
 
-    def leave(self, block: Any, ways: list[tuple[Any, State]]) -> None:
-        """Goes to a block. What follows in the text is never reached."""
-        ways.append(self.variables.here())
+    def leave(self, block: Any, jumps: list[tuple[Any, State]]) -> None:
+        """Jumps to a block, and adds this block to the jumps there. The following statements are never reached."""
+        jumps.append(self.variables.here())
         self.builder.branch(block)
         self.enter(self.variables.state(self.block("unreachable"), self.variables.here()))
 
@@ -133,17 +133,17 @@ class _Writer:
         self.variables.now = state
 
     def branch(self, node: ast.If) -> None:
-        """Writes two ways that meet again."""
+        """Writes an `if`: two blocks, and one where both continue."""
         variables = self.variables
         blocks, end = [self.block("yes"), self.block("no")], self.block("end")
         self.builder.cbranch(self.expressions.test(node.test), *blocks)
-        before, ways = variables.here(), []
+        before, ends = variables.here(), []
         for block, body in zip(blocks, (node.body, node.orelse), strict=True):
             self.enter(variables.state(block, before))
             self.statements(body)
-            ways.append(variables.here())
+            ends.append(variables.here())
             self.builder.branch(end)
-        self.enter(variables.state(end, *ways, changed=_assigned([*node.body, *node.orelse])))
+        self.enter(variables.state(end, *ends, changed=_assigned([*node.body, *node.orelse])))
 
     def loop_over_range(self, node: ast.For) -> None:
         match node.iter:
@@ -170,7 +170,7 @@ class _Writer:
         back = builder.branch(head.block)
         if kind == "row":
             keep_for_vectors(self.module, back)
-        head.ways.append(self.variables.here())
+        head.predecessors.append(self.variables.here())
         self.close(head, loop, (head.block, head))
 
     def loop_while(self, node: ast.While) -> None:
@@ -182,11 +182,11 @@ class _Writer:
         self.enter(self.variables.state(body, tested))
         self.body(node.body, loop)
         self.builder.branch(head.block)
-        head.ways += loop.continued
+        head.predecessors += loop.continued
         self.close(head, loop, tested)
 
     def head(self, assigning: Sequence[ast.AST]) -> State:
-        """Begins a loop: enters the block that every turn starts with."""
+        """Begins a loop: enters the block that every iteration starts with."""
         variables, before, block = self.variables, self.variables.here(), self.block("head")
         self.builder.branch(block)
         head = variables.state(block, before, changed=_assigned(assigning))
@@ -202,7 +202,7 @@ class _Writer:
         loop.continued.append(self.variables.here())
 
     def close(self, head: State, loop: _Loop, tested: tuple[Any, State]) -> None:
-        """Ends a loop, and continues behind it."""
+        """Ends a loop, and continues behind it. `tested` is where its test failed."""
         self.variables.close(head)
         changed = head.changed if loop.broken else ()
         self.enter(self.variables.state(loop.end, tested, *loop.broken, changed=changed))
