@@ -53,7 +53,8 @@ class FewTilesKernel(PanelKernel):
             return is_few & is_near & turns.equals(1) & self.is_one_batch() & words["inner_count"].equals(1)
         is_shared = self.is_copied() & words["inner_b"].equals(0) & ~self.is_one_batch() & (columns <= self.width)
         is_alone = later.total(words).equals(0)
-        return turns.equals(1) & is_few & is_near & is_alone & ~is_shared & ~self.is_narrow(columns)
+        is_strip = turns.equals(1) | ~self.is_copied()
+        return is_strip & is_few & is_near & is_alone & ~is_shared & ~self.is_narrow(columns)
 
     def is_copied(self) -> Word:
         """Whether panels are copied: the columns of b are not neighbours."""
@@ -63,10 +64,11 @@ class FewTilesKernel(PanelKernel):
         """Whether the innermost loop over batches is the only one."""
         return self.words["outer_count"].equals(1) & self.words["middle_count"].equals(1)
 
-    def multiply_few_tiles(self, runs: Word, depth: Word) -> None:
+    def multiply_few_tiles(self, turns: Word, runs: Word, depth: Word) -> None:
         """The loops over batches."""
         words, run, size = self.words, self.run, self.size
         is_copied, count = self.is_copied(), words["inner_count"]
+        words["turns"], words["turn_a"], words["turn_panel"] = turns, words["turns_a"], words["turns_b"]
         words["runs"], words["depth"], words["a_row"] = runs, depth, words["rows_a"]
         words["reads_start"], words["start_row"] = words["has_start"], words["rows_start"]
         words["panel_row"], words["panel_run"] = is_copied.choose(self.width, words["depth_b"]), words["runs_b"]

@@ -1,6 +1,6 @@
 """The register tile of a product, as a function in LLVM vector IR.
 
-    c[i, j] = start[i, j] + sum over run, k of a[i, run, k] * b[run, k, j]
+    c[i, j] = start[i, j] + sum over turn, run, k of a[i, turn, run, k] * b[turn, run, k, j]
 
 A tile keeps `height` x `vectors` vectors of sums in registers:
 
@@ -45,6 +45,8 @@ AHEAD = ("fetched", "fetched_step", "fetched_move", "fetched_turn")
 LATER = ("later", "later_step")
 # The fields of a call that multiplies several tiles: their number, and the distances between two tiles in bytes.
 REPEATED = ("tiles", "a_next", "panel_next", "c_next", "start_next")
+# The fields of tiles that take turns: their number, and how far a and the panel move in one, in elements.
+TURNS = ("turns", "turn_a", "turn_panel")
 _SPARE = 4  # registers for repeated elements of a, beside sums and b, so that loads run ahead of multiply-adds
 _Sums = dict[tuple[int, int], Any]  # a vector for each row and each vector of columns
 
@@ -80,9 +82,14 @@ class _Tile:
         self.fetches = is_tall and set(AHEAD) <= names
         # gathered rows take all registers for their addresses
         self.fetches_later = is_tall and set(LATER) <= names and gathered != "rows"
-        self.repeats = set(REPEATED) <= names
+        self.repeats, self.takes_turns = set(REPEATED) <= names, set(TURNS) <= names
         kind = OPERANDS[gathered]
-        optional = (*AHEAD * self.fetches, *LATER * self.fetches_later, *REPEATED * self.repeats)
+        optional = (
+            *AHEAD * self.fetches,
+            *LATER * self.fetches_later,
+            *REPEATED * self.repeats,
+            *TURNS * self.takes_turns,
+        )
         self.words = {name: read[name] for name in (*FIELDS, *optional, *kind.fields)}
         # rows that do not exist are the last one that does: they compute and store the same numbers again
         group = [function.number(i) for i in range(GROUP)]
@@ -183,15 +190,25 @@ class _Tile:
         return {(i, j): self.builder.phi(self.vectors[j].lanes.vector) for i, j in self.grid}
 
     def add_runs(self, first: _Sums) -> _Sums:
-        """Writes the loop over runs, with the loop over the depth inside. Continues in the block `done`."""
+        """Writes the loop over the runs of all turns, with the loop over the depth inside. Continues in the block
+        `done`."""
         builder, words, blocks, grid = self.builder, self.words, self.blocks, self.grid
         size, pointer = self.lanes.size, self.lanes.element.as_pointer()
         self.operand.prepare()
-        has_products = (words["runs"] * words["depth"]) > 0
-        unit, begin = self.lanes.unit, {"left": words["runs"], "a": self.a, "b": words["panel"]}
+        runs = words["runs"] * words["turns"] if self.takes_turns else words["runs"]
+        has_products = (runs * words["depth"]) > 0
+        unit, begin = self.lanes.unit, {"left": runs, "a": self.a, "b": words["panel"]}
         steps = {"left": self.function.number(-1), "a": words["runs_a"] * unit, "b": words["panel_run"] * size}
         if self.fetches_later:
             begin["later"], steps["later"] = words["later"], words["later_step"] * words["depth"]
+        if self.takes_turns:
+            begin["in_turn"], steps["in_turn"] = words["runs"], self.function.number(-1)
+            before = words["runs"] - 1  # runs of a turn before its last one
+            behind = {
+                "a": words["turn_a"] * unit - before * steps["a"],
+                "b": words["turn_panel"] * size - before * steps["b"],
+                "in_turn": before,
+            }
         builder.cbranch(has_products.value, blocks["run"], blocks["done"])
 
         builder.position_at_end(blocks["run"])
@@ -205,6 +222,9 @@ class _Tile:
         after = self.add_depth(fetched, moving, sums)
 
         builder.position_at_end(blocks["ran"])
+        if self.takes_turns:
+            is_last = Word(builder, walked["in_turn"]).equals(1)
+            steps |= {name: is_last.choose(step, steps[name]) for name, step in behind.items()}
         following = {name: Word(builder, walked[name]) + step for name, step in steps.items()}
         for name, phi in walked.items():
             phi.add_incoming(begin[name].value, blocks["before"])

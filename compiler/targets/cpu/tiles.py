@@ -104,7 +104,7 @@ class _Kernel(NextStripKernel):
         turns, runs, depth = self.counts()
         with self.run.builder.if_else(self.has_few_tiles(turns, runs, depth).value) as (few, many):
             with few:
-                self.multiply_few_tiles(runs, depth)
+                self.multiply_few_tiles(turns, runs, depth)
             with many:
                 self.multiply_many_tiles(turns, runs, depth)
 
@@ -112,7 +112,7 @@ class _Kernel(NextStripKernel):
         """The loops around strips, or, if each batch is a panel, around panels."""
         words, run = self.words, self.run
         self.choose_sizes(runs, depth)
-        words["tile"] = 0
+        words["tile"], words["turns"] = 0, 1
         later.begin(words, self.depths(turns * runs * depth))
         is_single = self.is_single_panel(turns, runs, depth)
         with run.when(is_single):
