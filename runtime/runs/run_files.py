@@ -38,9 +38,10 @@ def refuse(folder: Path, error: Exception) -> NoReturn:
 def refuse_folder(folder: Path, kind: str, file: str, error: Exception, hint: str | None = None) -> NoReturn:
     """Faults E1001 for a folder that is none of this kind, which has such a file. The hint is the most similar folder
     that is one, or else `hint`."""
-    text = (
-        "there is no such folder" if isinstance(error, FileNotFoundError) and not os.path.exists(folder) else str(error)
-    )
+    text = str(error)
+    if isinstance(error, FileNotFoundError):
+        missing = os.path.basename(error.filename or file)
+        text = f"it has no file {missing}" if os.path.exists(folder) else "there is no such folder"
     if os.path.isfile(folder):
         text = f"this is a file, and a {kind} is a folder"
         hint = f"`netc train {folder}` trains it and prints the {kind}'s folder" if folder.suffix == ".net" else hint
