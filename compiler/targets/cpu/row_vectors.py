@@ -263,7 +263,7 @@ def _quarters(kind: Vector) -> Builtin:
 
 @cache
 def _half(kind: Vector, number: int) -> Builtin:
-    """Returns the built-in `lower(vector)` or `upper(vector)`: one half of its lanes, the first (0) or the second (1)."""
+    """Returns the built-in `lower(vector)` or `upper(vector)`: a half of its lanes, the first (0) or the second (1)."""
 
     @builtin((kind,), Vector(kind.dtype, kind.lanes // 2))
     def emit(builder: Any, vector: Any) -> Any:
