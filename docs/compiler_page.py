@@ -163,10 +163,11 @@ LISTING = """
 | `contraction in f32 of gathered rows` | row i of `a` is row `order[i]` of the table; `depth`: its rows are the depth |
 
 The text reads back to equal data (`compiler/program/listing_parser.py`), and `verify_tasks` checks what holds for every
-program. A target writes the kernels in a language of its own. For CPUs that is Python text in a small vocabulary:
+program. A target writes the kernels in its own language. For CPUs that is text in a small part of Python, with built-in
+functions:
 """
 BELOW = """
-Some words of it stand for loops of vectors: `sum_f32(block, n)` adds up n elements of a block in the fixed order of
+Some built-ins stand for loops of vectors: `sum_f32(block, n)` adds up n elements of a block in the fixed order of
 `targets/cpu/sums.py`, `index_of_largest_f32(p0, i, n)` is the index of the largest of n elements, and
 `transpose_f32(square0, p0, i, stride)` turns 16 x 16 elements in registers, for a loop that reads across rows.
 

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import Access, Nest
-from netc.compiler.program.scalars import words_of
+from netc.compiler.program.scalars import call_count
 from netc.compiler.targets.cpu.vector_rows import has_vector_rows, keeps_totals
 
 Point = Mapping[int, int]  # by axis: the distance from the first point of the body
@@ -20,7 +20,7 @@ _MOST_IN_LANES = 4  # sums in lanes side by side
 _WAIT = 1.0  # of a body for its sum, in loads for each multiply-add
 _MOST_STEPS = 8  # points along an axis that is not taken completely
 _MOST_WEIGHT = 320  # of a body: the time to compile a kernel grows with it
-_WORD_WEIGHT = 24  # of a function such as exp; loads, sums and stores have a weight of 1
+_CALL_WEIGHT = 24  # of a function such as exp; loads, sums and stores have a weight of 1
 _UNROLLED = 384  # LLVM unrolls a loop of a smaller weight completely, and then finds no vectors in it
 _PENALTY = 1.0  # for such a loop, in loads for each point
 _MOST_ROWS = 16  # that a body reads side by side, if they are long
@@ -109,8 +109,8 @@ def _size(nest: Nest, counts: Mapping[int, int], is_folded: bool) -> int:
 def _weight(nest: Nest, jam: Jam) -> int:
     """The weight of a body."""
     counts = _counts(jam, jam.steps)
-    words = sum(_WORD_WEIGHT * words_of(line.value) for line in nest.lines if not isinstance(line.value, Access))
-    each = len(nest.lines) + len(nest.outputs) + words
+    calls = sum(_CALL_WEIGHT * call_count(line.value) for line in nest.lines if not isinstance(line.value, Access))
+    each = len(nest.lines) + len(nest.outputs) + calls
     return each * _size(nest, counts, True) * _size(nest, counts, False)
 
 

@@ -1,7 +1,7 @@
-"""Loads and stores through addresses, as words of kernels. Each has an alias scope: buffers of different scopes never
-overlap.
+"""Loads and stores through addresses, as built-ins of kernel text: `x = load_f32_2(p0, i0)`, `store_f32_0(p1, i0, x)`.
 
-LLVM vectorises a loop over many buffers only if it knows that. The planner guarantees it.
+The last number is an alias scope: buffers of different scopes never overlap. LLVM vectorises a loop over many buffers
+only if it knows that, and the planner guarantees it.
 """
 
 from functools import cache
@@ -12,7 +12,7 @@ from llvmlite import ir
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.targets.cpu.nest_writer import SCOPES
-from netc.compiler.targets.cpu.values import Word, word
+from netc.compiler.targets.cpu.values import Builtin, builtin
 from netc.compiler.targets.machine import LINE
 
 _IR = {
@@ -76,10 +76,10 @@ def _kind(dtype: str) -> str:
 
 
 @cache
-def load(dtype: str, scope: int) -> Word:
-    """Returns the word `load(address, i)`: element i of the buffer at an address."""
+def load(dtype: str, scope: int) -> Builtin:
+    """Returns the built-in `load(address, i)`: element i of the buffer at an address."""
 
-    @word(("i64", "i64"), _kind(dtype))
+    @builtin(("i64", "i64"), _kind(dtype))
     def emit(builder: Any, base: Any, offset: Any) -> Any:
         value = builder.load(_element(builder, dtype, base, offset))
         value.align = DTYPES[dtype].bytes
@@ -90,10 +90,10 @@ def load(dtype: str, scope: int) -> Word:
 
 
 @cache
-def store(dtype: str, scope: int) -> Word:
-    """Returns the word `store(address, i, value)`."""
+def store(dtype: str, scope: int) -> Builtin:
+    """Returns the built-in `store(address, i, value)`."""
 
-    @word(("i64", "i64", _kind(dtype)), None)
+    @builtin(("i64", "i64", _kind(dtype)), None)
     def emit(builder: Any, base: Any, offset: Any, value: Any) -> None:
         instruction = builder.store(_stored(builder, dtype, value), _element(builder, dtype, base, offset))
         instruction.align = DTYPES[dtype].bytes
@@ -103,11 +103,11 @@ def store(dtype: str, scope: int) -> Word:
 
 
 @cache
-def fetch(dtype: str) -> Word:
-    """Returns the word `fetch(address, i, count)`: prefetches the lines of `count` elements from element i on into the
-    second cache. They need not exist."""
+def fetch(dtype: str) -> Builtin:
+    """Returns the built-in `fetch(address, i, count)`: prefetches the cache lines of `count` elements from element i on
+    into the second cache. They need not exist."""
 
-    @word(("i64", "i64", "i64"), None)
+    @builtin(("i64", "i64", "i64"), None)
     def emit(builder: Any, base: Any, offset: Any, count: Any) -> None:
         declared = builder.module.globals.get("llvm.prefetch.p0")
         prefetch = declared or ir.Function(builder.module, _PREFETCH, "llvm.prefetch.p0")

@@ -12,10 +12,10 @@ from llvmlite import ir
 
 from netc.compiler.targets.cpu.math.terms import TYPES
 from netc.compiler.targets.cpu.values import (
+    Builtin,
     Kind,
     Value,
     Vector,
-    Word,
     arithmetic,
     constant,
     converted,
@@ -98,14 +98,14 @@ def compared(builder: Any, sign: str, left: Value, right: Value) -> Value:
 # ------------------------------------------------------------------ functions
 
 
-def functions() -> dict[str, Word]:
+def functions() -> dict[str, Builtin]:
     """Returns Python's functions of numbers, and the conversions to element types, by their names in a text."""
     conversions = {"F32": "f32", "F64": "f64", "I32": "i32", "U8": "u8", "int": "i64", "bool": "bool"}
     extremes = {"max": _extreme(">"), "min": _extreme("<")}
     return {"abs": _absolute, "float": _as_float, **extremes, **{name: _to(kind) for name, kind in conversions.items()}}
 
 
-def _to(kind: str) -> Word:
+def _to(kind: str) -> Builtin:
     def convert(builder: Any, values: Sequence[Value]) -> Value:
         (value,) = values
         to = like(value.kind, kind)
@@ -132,7 +132,7 @@ def _absolute(builder: Any, values: Sequence[Value]) -> Value:
     return Value(kind, builder.select(is_negative, builder.neg(number), number))
 
 
-def _extreme(sign: str) -> Word:
+def _extreme(sign: str) -> Builtin:
     """max and min as in Python: an operand replaces those before it only if it is beyond them."""
 
     def beyond(builder: Any, first: Value, second: Value) -> Value:

@@ -1,4 +1,17 @@
-"""Writes folds whose innermost axis is kept: a row of the result is the sum of rows, and its totals lie in memory."""
+"""Writes folds whose innermost axis is kept: a row of the result is a sum of rows, and its totals lie in memory.
+
+for i1 in row(16):                                  # `row`: a loop that LLVM shall vectorise
+    store_f32_1(p1, i1, F32(0.0))
+for i0 in range(0, n0 // 8 * 8, 8):                 # 8 rows in each pass over the totals (jam.py)
+    for i1 in row(16):
+        total0 = load_f32_1(p1, i1)
+        t0_0 = load_f32_0(p0, i0 * 16 + i1)
+        total0 = total0 + t0_0
+        t0_1 = load_f32_0(p0, i0 * 16 + i1 + 16)
+        total0 = total0 + t0_1
+        ...
+        store_f32_1(p1, i1, total0)
+"""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Literal

@@ -1,4 +1,4 @@
-"""Translates the expressions of a kernel's text into LLVM instructions. Knows no statement and no word."""
+"""Translates the expressions of a kernel's text into LLVM instructions. Knows no statement and no built-in."""
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
@@ -7,9 +7,9 @@ from typing import Any
 
 from netc.compiler.targets.cpu.operators import binary, compared, unary
 from netc.compiler.targets.cpu.values import (
+    Builtin,
     Value,
     Vector,
-    Word,
     common,
     constant,
     converted,
@@ -29,11 +29,11 @@ _COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: 
 
 
 class Expressions:
-    """Writes expressions where a builder stands. `words` are the functions that they call, `read` gives the value of a
-    variable."""
+    """Writes expressions at the position of a builder. `builtins` are the functions that they may call, `read` returns
+    the value of a variable."""
 
-    def __init__(self, builder: Any, words: Mapping[str, Word], read: Callable[[str], Value]) -> None:
-        self.builder, self.words, self.read = builder, words, read
+    def __init__(self, builder: Any, builtins: Mapping[str, Builtin], read: Callable[[str], Value]) -> None:
+        self.builder, self.builtins, self.read = builder, builtins, read
 
     def value(self, node: ast.expr) -> Value:
         match node:
@@ -74,10 +74,10 @@ class Expressions:
 
     def call(self, node: ast.Call) -> Value | None:
         match node:
-            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in self.words:
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in self.builtins:
                 values = [self.value(argument) for argument in arguments]
                 try:
-                    return self.words[name](self.builder, values)
+                    return self.builtins[name](self.builder, values)
                 except ValueError as error:
                     raise ValueError(f"`{ast.unparse(node)}`: {error}") from error
         raise refused(node)
