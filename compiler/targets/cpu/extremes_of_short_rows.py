@@ -70,7 +70,7 @@ def fold_side_by_side(writer: NestWriter, length: int, row_by_row: list[str]) ->
         writer.part = f"c{length}"
         end.append(writer.write_to(fold.target, total))
         writer.part = ""
-        zeros.append(f"true_boolc{length}({total} == {DTYPES[dtype].word}(0.0))")
+        zeros.append(f"true_boolc{length}({total} == {DTYPES[dtype].conversion}(0.0))")
     lines = [f"i{last} = 0", *begin, *writer.loops(writer.folded[:-1], vectors), *end]
     test = f"{writer.ranges[-1]} == {length}"
     test = test if is_known else f"({test}) & ({extent} >= {rows})"
