@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.targets.cpu import tile
-from netc.compiler.targets.cpu.function import Fields, Function, Word, at_least, at_most
+from netc.compiler.targets.cpu.function import COMPUTES, Fields, Function, Word, at_least, at_most
 from netc.compiler.targets.cpu.math.exponential import exp
 from netc.compiler.targets.cpu.math.logarithm import log
 from netc.compiler.targets.cpu.math.terms import Scope, Term, select
@@ -98,6 +98,7 @@ class Block(Vectors, frozen=True):
 def function_of(module: Any, lanes: Lanes, name: str, parameters: int, write: Callable[..., None]) -> Function:
     """Returns a function whose body `write(block, *parameters)` writes."""
     function = Function(module, name, parameters)
+    set.add(function.function.attributes, COMPUTES)
     write(Block(function, lanes), *function.parameters)
     function.end()
     return function

@@ -43,7 +43,7 @@ class Operand:
         self.unit, self.a_step = lanes.unit, a_step
 
     def prepare(self) -> None:
-        """Computes before the loop over runs what all of them share."""
+        """Computes before the loops over tiles and runs what all of them share."""
         self.row_at = [(self.words["a_row"] * row).value for row in self.rows.in_group]
         self.heads = [self.words["a_row"] * head for head in self.rows.heads]
 
