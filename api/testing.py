@@ -31,6 +31,7 @@ from netc.dsl.diagnostics import nearest
 from netc.runtime.execution.resources import Resources, State
 from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
+from netc.runtime.plugin_faults import attributes_problem
 from netc.runtime.verification.findings import BATCH, Array, Failure, Finding, at, compare
 from netc.runtime.verification.pass_definitions import findings_of_pass
 
@@ -55,6 +56,10 @@ def findings(operation: Operation, backend: Backend = "cpu") -> Iterator[Finding
     """Yields at most one finding for each case; none if the definition is correct."""
     if not operation.name.isidentifier():
         yield Finding("name", repr(operation.name), "this is not a name")
+        return
+    problem, hint = attributes_problem(operation)
+    if problem:
+        yield Finding("attributes", operation.name, f"{problem}: {hint}")
         return
     if not operation.doc:
         yield Finding("doc", operation.name, "there is no description")

@@ -21,7 +21,7 @@ from netc.compiler.targets.cpu.values import Builtin
 from netc.compiler.targets.machine import Machine
 
 _NUMBERS = {"INF": math.inf, "NAN": math.nan}  # names of numbers in a text
-_WITH_MASKS = 64  # bytes of vectors whose instructions all take a mask
+_WITH_MASKS = 64  # bytes of vectors of machines whose instructions all take a mask
 _MEMORY = re.compile(r"\b((load|store)_(f32|f64|i32|u8|bool|bf16)_(\d+))\b")
 _FLOATS = re.compile(r"<(\d+) x (?:float|double)>")
 
@@ -44,9 +44,9 @@ def builtins(text: str, machine: Machine) -> dict[str, Builtin]:
 def optimised(text: str, symbol: str, machine: Machine, target: Any) -> tuple[Any, int]:
     """Returns a kernel's module, and the lanes of its widest vectors. `target` is LLVM's target machine.
 
-    No instruction has a fast-math flag: depending on how rows are shared out, an element is computed in a vector or
-    alone, and LLVM would form other instructions for the one than for the other. Kernels say themselves where a sum may
-    be vectorised (sums.py) and where a product and a sum are one instruction (math/terms.py).
+    No instruction has a fast-math flag. How rows are shared out decides whether an element is computed in a vector or
+    alone, and with such flags LLVM would choose different instructions for the two. Kernels say themselves where a sum
+    may be vectorised (sums.py) and where a product and a sum are one instruction (math/terms.py).
     """
     numbers = {**_NUMBERS, "NOTHING": _nothing(machine)}
     module = translate(row_vectors.specialised(text, machine), symbol, builtins(text, machine), numbers)
@@ -69,8 +69,10 @@ def optimised(text: str, symbol: str, machine: Machine, target: Any) -> tuple[An
 
 
 def _nothing(machine: Machine) -> float:
-    """The zero that a machine adds fastest in place of what a test leaves out. -0.0 changes no sum at all, so a machine
-    with masks leaves the addition out; without them a zero of bits alone is cheaper to put in."""
+    """The zero that a machine adds fastest in place of an element that fails a test (`NOTHING` in a text).
+
+    -0.0 changes no sum, so a machine with masks skips the addition. Without masks, selecting 0.0 is cheaper.
+    """
     return -0.0 if machine.vector_bytes == _WITH_MASKS else 0.0
 
 

@@ -29,7 +29,7 @@ from netc.compiler.targets.machine import Machine
 
 
 class MathFunction(Struct, frozen=True):
-    """A function of kernels: how it is written, and the element types of its operands and its result."""
+    """A function of kernel text: what writes it over terms, and the element types of its operands and its result."""
 
     write: Callable[..., Term]
     operands: tuple[str, ...]
