@@ -13,7 +13,8 @@ from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
-from netc.compiler.passes.stepping import STEP, Stepping, stepping
+from netc.compiler.passes.step_graph import STEP, Stepping
+from netc.compiler.passes.stepping import stepping
 from netc.compiler.program.plan import SLACK
 from netc.compiler.reference import evaluate
 from netc.runtime.data.stored import Array

@@ -15,7 +15,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.model import Model
 from netc.compiler.operations.calibration import least_samples
-from netc.compiler.passes.update import OPTIMIZERS
+from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.random import permutation
