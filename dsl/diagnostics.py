@@ -330,7 +330,7 @@ _OF_OPERANDS = ("E0401", "E0402")
 def _causes(diagnostic: Diagnostic) -> list[tuple[object, ...]]:
     """The keys by which messages with the same cause are recognised: they share at least one.
 
-    A key is the fact and its place; for types that do not fit, also the fact without the name of the function that
+    A key is the fact and its span; for types that do not fit, also the fact without the name of the function that
     states it, with the texts of the operands.
     """
     primary = diagnostic.primary

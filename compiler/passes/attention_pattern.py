@@ -46,7 +46,8 @@ class _Mask(Struct, frozen=True):
 
 
 class _Scores(Struct, frozen=True):
-    """What turns a product of queries and keys into weights: the axis of the keys, the scale and the masks."""
+    """A product of queries and keys, and the steps from it to weights: the axis of the keys, the scale and the
+    masks."""
 
     product: Value
     over: int

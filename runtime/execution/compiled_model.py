@@ -42,7 +42,8 @@ _Value = TypeVar("_Value")
 
 
 class Options(Struct, frozen=True):
-    """How a model is compiled and run: its largest batch, the seed of all random numbers, and the target.
+    """The options by which a model is compiled and run: its largest batch, the seed of all random numbers, and the
+    target.
 
     Programs with the same `executables` share these, if their models differ only in numbers.
     """
