@@ -125,7 +125,7 @@ def library_names() -> frozenset[str]:
     return frozenset(library_scope().all_names())
 
 
-def library_places() -> Mapping[str, Span]:
+def library_spans() -> Mapping[str, Span]:
     """The spans of the library's blocks, by name."""
     scope = library_scope()
     for name in library_names():
