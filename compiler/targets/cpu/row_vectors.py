@@ -33,6 +33,7 @@ from netc.compiler.targets.machine import Machine
 
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _I1, _I32, _I64, _BYTE = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.IntType(8)
+_LANES = "LANES_"
 _ROWS = re.compile(r"\b((load|store)_(f32|f64)([vrsm])(\d*)_(\d+))\b")
 _NARROW = re.compile(r"\b(load|store|splat)_(f32|f64)w(?:_(\d+))?\b")
 _CHUNKS = re.compile(
@@ -69,15 +70,16 @@ def builtins(text: str, machine: Machine) -> Iterator[tuple[str, Builtin]]:
 def specialised(text: str, machine: Machine) -> ast.Module:
     """Returns a kernel's text for a machine: with its numbers of lanes, and without branches that it never takes."""
     module = ast.parse(text)
-    _Specialised(machine).visit(module)
-    return ast.fix_missing_locations(module)
+    if _LANES in text:
+        _Specialised(machine).visit(module)
+    return module
 
 
 class _Specialised(ast.NodeTransformer):
     """Replaces numbers of lanes, and an `if` whose test depends on them alone by what it does."""
 
     def __init__(self, machine: Machine) -> None:
-        self.lanes = {f"LANES_{dtype}": machine.lanes(dtype) for dtype in _ELEMENTS}
+        self.lanes = {f"{_LANES}{dtype}": machine.lanes(dtype) for dtype in _ELEMENTS}
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.Constant(self.lanes[node.id]) if node.id in self.lanes else node
