@@ -13,19 +13,22 @@ from typing import Any
 from netc.compiler.program.nests import LANES
 from netc.compiler.targets.machine import Machine
 
+_LANES = "LANES_"  # the numbers of lanes begin with it
+
 
 def specialised(text: str, machine: Machine) -> ast.Module:
     """Returns a kernel's text for a machine: with its numbers of lanes, and without branches that it never takes."""
     module = ast.parse(text)
-    _Specialised(machine).visit(module)
-    return ast.fix_missing_locations(module)
+    if _LANES in text:
+        _Specialised(machine).visit(module)
+    return module
 
 
 class _Specialised(ast.NodeTransformer):
     """Replaces numbers of lanes, and an `if` whose test depends on them alone by what it does."""
 
     def __init__(self, machine: Machine) -> None:
-        self.lanes = {f"LANES_{dtype}": machine.lanes(dtype) for dtype in LANES}
+        self.lanes = {f"{_LANES}{dtype}": machine.lanes(dtype) for dtype in LANES}
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.Constant(self.lanes[node.id]) if node.id in self.lanes else node
