@@ -32,13 +32,13 @@ from netc.dsl.diagnostics import Fault, Label, nearest
 from netc.dsl.source import Span
 from netc.dsl.structs import replace
 
-ClassCount = Callable[[str, Mapping[str, Any], Span], int]
+ClassCounter = Callable[[str, Mapping[str, Any], Span], int]
 
 
 def elaborate(
     file: syntax.File,
     overrides: dict[str, Any] | None = None,
-    class_count: ClassCount | None = None,
+    class_count: ClassCounter | None = None,
     spelling: str = SET,
 ) -> Model:
     """The checked model of a file. `overrides` replace `let` values. Raises a Fault with all independent faults.
@@ -56,7 +56,7 @@ def elaborate(
 def examine(
     file: syntax.File,
     overrides: dict[str, Any] | None = None,
-    class_count: ClassCount | None = None,
+    class_count: ClassCounter | None = None,
     spelling: str = SET,
 ) -> tuple[Context, TrainSettings]:
     """The context after a file was elaborated, faults included, and its `train` settings: for tools that also read
@@ -71,7 +71,7 @@ def examine(
 
 
 def _examined(
-    file: syntax.File, overrides: dict[str, Any] | None, class_count: ClassCount | None, spelling: str
+    file: syntax.File, overrides: dict[str, Any] | None, class_count: ClassCounter | None, spelling: str
 ) -> tuple[Context, TrainSettings]:
     context = Context.of(Rules(apply_item, index, scan, FORMS), Scope(library_scope()))
     file, overrides = with_constants(file, overrides or {}, spelling)
