@@ -9,7 +9,8 @@ Sums in lanes (sums_in_lanes.py) have as many lanes on every machine: `load_f32s
 `load_f32m19_0` what is left of a row of 19 behind them, with zeros in the other lanes. So have sums in chunks
 (sums_in_chunks.py): `load_f32c32_0` loads 32 elements, of any type, `store_f32c32_0` stores them, and
 `range_i32c32(i)` is i, i + 1, ..., i + 31. `true_boolc64(tests)` is the number of true ones of 64 tests.
-Extremes in chunks (extremes_in_chunks.py) use these too.
+Extremes in chunks (extremes_in_chunks.py) and of short rows use these too; `lower_f32c32` and `upper_f32c32` are a
+vector's halves.
 
 The last vector of a row whose length a call says has words that take what is left of it:
 `load_f32w_0(address, i, count)`, `store_f32w_0`, and `splat_f32w(x)`, a vector of one number.
@@ -32,10 +33,11 @@ from netc.compiler.targets.machine import Machine
 
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _I1, _I32, _I64, _BYTE = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.IntType(8)
+_LANES = "LANES_"
 _ROWS = re.compile(r"\b((load|store)_(f32|f64)([vrsm])(\d*)_(\d+))\b")
 _NARROW = re.compile(r"\b(load|store|splat)_(f32|f64)w(?:_(\d+))?\b")
 _CHUNKS = re.compile(
-    r"\b(load|store|range|zeros|quarters|lanes|largest|smallest|true)_(f32|f64|i32|bool)c(\d+)(?:_(\d+))?\b"
+    r"\b(load|store|range|zeros|quarters|lanes|lower|upper|largest|smallest|true)_(f32|f64|i32|bool)c(\d+)(?:_(\d+))?\b"
 )
 
 
@@ -68,15 +70,16 @@ def builtins(text: str, machine: Machine) -> Iterator[tuple[str, Builtin]]:
 def specialised(text: str, machine: Machine) -> ast.Module:
     """Returns a kernel's text for a machine: with its numbers of lanes, and without branches that it never takes."""
     module = ast.parse(text)
-    _Specialised(machine).visit(module)
-    return ast.fix_missing_locations(module)
+    if _LANES in text:
+        _Specialised(machine).visit(module)
+    return module
 
 
 class _Specialised(ast.NodeTransformer):
     """Replaces numbers of lanes, and an `if` whose test depends on them alone by what it does."""
 
     def __init__(self, machine: Machine) -> None:
-        self.lanes = {f"LANES_{dtype}": machine.lanes(dtype) for dtype in _ELEMENTS}
+        self.lanes = {f"{_LANES}{dtype}": machine.lanes(dtype) for dtype in _ELEMENTS}
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.Constant(self.lanes[node.id]) if node.id in self.lanes else node
@@ -261,6 +264,19 @@ def _quarters(kind: Vector) -> Builtin:
 
 
 @cache
+def _half(kind: Vector, number: int) -> Builtin:
+    """Returns the built-in `lower(vector)` or `upper(vector)`: a half of its lanes, the first (0) or the second (1)."""
+
+    @builtin((kind,), Vector(kind.dtype, kind.lanes // 2))
+    def emit(builder: Any, vector: Any) -> Any:
+        size = kind.lanes // 2
+        lanes = ir.Constant(ir.VectorType(_I32, size), list(range(number * size, (number + 1) * size)))
+        return builder.shuffle_vector(vector, vector, lanes)
+
+    return emit
+
+
+@cache
 def _lanes(kind: Vector) -> Builtin:
     """Returns the built-in `lanes(vector)`: the sum of its lanes, whose halves are added until one is left."""
     return builtin((kind,), kind.dtype)(lambda builder, total: sum_of_lanes(builder, total, kind.lanes))
@@ -298,6 +314,8 @@ _CHUNK_BUILTINS: dict[str, Callable[[Vector], Builtin]] = {
     "zeros": _zeros,
     "quarters": _quarters,
     "lanes": _lanes,
+    "lower": partial(_half, number=0),
+    "upper": partial(_half, number=1),
     "true": _true,
     "largest": partial(_extreme, sign=">"),
     "smallest": partial(_extreme, sign="<"),

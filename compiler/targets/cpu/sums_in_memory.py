@@ -18,6 +18,7 @@ from typing import Literal
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import Access
+from netc.compiler.targets.cpu.extremes_of_short_rows import fold_side_by_side, side_by_side
 from netc.compiler.targets.cpu.jam import Jam, jam_of
 from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.prefetch import Stretch, stretches, written
@@ -43,7 +44,9 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
     dtype, count = writer.folds[0].target.dtype, writer.ranges[-1]
     one, two = (indented(_fold_in_vectors(writer, vectors)) for vectors in (1, 2))
     longer = [f"if {count} <= 2 * LANES_{dtype}:", *two, "else:", *indented(_fold_rows(writer))]
-    return [f"if {count} <= LANES_{dtype}:", *one, "else:", *indented(longer)]
+    lines = [f"if {count} <= LANES_{dtype}:", *one, "else:", *indented(longer)]
+    length = side_by_side(writer.nest)
+    return lines if length is None else fold_side_by_side(writer, length, lines)
 
 
 def _fold_in_vectors(writer: NestWriter, vectors: int) -> list[str]:

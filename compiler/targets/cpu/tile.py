@@ -95,6 +95,8 @@ class _Tile:
         names = ("read", "run", "depth", "ran", "done", "whole", "partial", "end", "before")
         self.entry = self.builder.block
         self.blocks = {name: self.builder.function.append_basic_block(name) for name in names}
+        self.operand.prepare()
+        self.has_products = (self.words["runs"] * self.words["depth"]) > 0
         if self.repeats:
             with self.each_tile():
                 self.store(self.add_runs(self.read_start()))
@@ -186,13 +188,11 @@ class _Tile:
         """Writes the loop over runs, with the loop over the depth inside. Continues in the block `done`."""
         builder, words, blocks, grid = self.builder, self.words, self.blocks, self.grid
         size, pointer = self.lanes.size, self.lanes.element.as_pointer()
-        self.operand.prepare()
-        has_products = (words["runs"] * words["depth"]) > 0
         unit, begin = self.lanes.unit, {"left": words["runs"], "a": self.a, "b": words["panel"]}
         steps = {"left": self.function.number(-1), "a": words["runs_a"] * unit, "b": words["panel_run"] * size}
         if self.fetches_later:
             begin["later"], steps["later"] = words["later"], words["later_step"] * words["depth"]
-        builder.cbranch(has_products.value, blocks["run"], blocks["done"])
+        builder.cbranch(self.has_products.value, blocks["run"], blocks["done"])
 
         builder.position_at_end(blocks["run"])
         walked = {name: builder.phi(I64) for name in begin}

@@ -73,7 +73,7 @@ def without_declarations(text: str) -> str:
     called = {match[1] for match in _PATTERN.finditer(text)}
     lines = []
     for line in text.splitlines():
-        declared = re.match(r"declare .*@(netc_\w+)\(", line)
+        declared = re.match(r"declare .*@(netc_\w+)\(", line) if line.startswith("declare ") else None
         if not line.startswith("@llvm.compiler.used") and (declared is None or declared[1] in called):
             lines.append(line)
     return "\n".join(lines) + "\n"
