@@ -17,6 +17,7 @@ A package registers it by an entry point of the group `netc.operations`, a comma
 """
 
 from netc.compiler.elaborate.library import Library
+from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.forms import Custom as Own
 from netc.compiler.ir.forms import Expansion, Fold, Scalar
 from netc.compiler.ir.graph import Graph
@@ -24,8 +25,8 @@ from netc.compiler.ir.types import Mismatch, Type
 from netc.compiler.ir.value import Operation, Value, apply
 from netc.compiler.operations.elementwise_definition import defined as elementwise
 from netc.compiler.operations.elementwise_definition import unbroadcast
+from netc.compiler.passes.optimizers import OptimizerRule, Parameter
 from netc.compiler.passes.simplify import rebuild
-from netc.compiler.passes.update import OptimizerRule, Parameter
 from netc.compiler.pipeline import Pass
 from netc.runtime.data.data_step import DataStep as Step
 from netc.runtime.data.data_step import simple_step as step
@@ -33,6 +34,7 @@ from netc.runtime.data.readers import Reader
 from netc.runtime.data.readers import simple_reader as reader
 
 __all__ = [
+    "Attributes",
     "Expansion",
     "Fold",
     "Graph",

@@ -20,6 +20,7 @@ from netc.dsl.sections import outside_of_blocks
 from netc.dsl.slips import hint_for_slip
 from netc.dsl.source import Source, Span
 from netc.dsl.structs import replace
+from netc.dsl.unnamed import hint_for_unnamed_value
 from netc.dsl.word import Section
 
 _LONGEST_NUMBER = 500  # the most characters that are searched for a second decimal point
@@ -35,6 +36,8 @@ def explain(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Di
     hint = diagnostic.hint or _of_another_language(source, span)
     if hint is None or hint.endswith("_ is a name"):
         hint = hint_for_slip(source.line(span.line), span.column - 1, _section_of(source, span)) or hint
+    if hint is None and diagnostic.code == "E0101":
+        hint = hint_for_unnamed_value(source, span)
     return replace(diagnostic, hint=hint)
 
 
@@ -96,7 +99,8 @@ def _of_python(line: str, at: int) -> str | None:
     """The hint for `model:`, a comma at the end of a setting, `for i in range(2)`, and an output without a name."""
     if block := re.match(r"\s*(data|model|train|study)\s*:\s*(#|$)", line):
         return f"{block[1]} {{ ... }}"
-    if line[at : at + 1] == "," and re.match(r"\s*\w+\s*=", line) and not line[at + 1 :].split("#")[0].strip():
+    is_between = line[at : at + 1] == "," and re.fullmatch(r"\s*(\w+\s*=.*)?", line[at + 1 :].split("#")[0])
+    if is_between and re.match(r"\s*((data|train|study)\s*\{\s*)?\w+\s*=", line):
         return "each setting has a line of its own, without a comma"
     if loop := re.match(r"\s*(for\s+\w+\s+in)\s+range\(\s*(?:(\w+)\s*,\s*)?(\w+)\s*\)", line):
         return f"{loop[1]} {loop[2] or 0}..{loop[3]} {{"
@@ -166,38 +170,63 @@ def _unexpected(source: Source, span: Span, word: str) -> Diagnostic:
     after = re.search(r"(->|[=+\-*/@%<>,:(\[.]|\b(?:if|else|in|and|or|not|as|let|block|for|return|yield))$", before)
     if word in ("", "\n"):
         return _unfinished_line(source, span, after)
-    if after and after[0] == "->":
-        return Diagnostic(
-            "E0101",
-            f"`->` cannot lead into `{word}`",
-            Label(span, "expected a name or a call"),
-            hint="the right side of `->` is applied to the left side, as in `x -> dense(10)`",
-        )
-    line_start = before.rfind("\n", 0, max(len(before) - 1, 0)) + 1
-    if (
-        word == "="
-        and source.text[span.end : span.end + 1] != ">"
-        and re.search(r"[=!<>(][^\S\n]*[\w.]+[^\S\n]*$|\bif\b[^\n]*$", before[line_start:])
-    ):
-        return Diagnostic("E0101", "`=` assigns; it does not compare", Label(span), hint="a comparison is written `==`")
     is_first = not before or before.endswith("\n")
+    return (
+        _arrow_to_no_call(span, word, after)
+        or _assignment_in_condition(source, span, word, before)
+        or _only_elsewhere(source, span, word, is_first)
+        or _keyword_as_name(span, word, is_first, after)
+        or _two_operands(span, word, before, after)
+        or Diagnostic("E0101", f"unexpected `{word}`", Label(span))
+    )
+
+
+def _arrow_to_no_call(span: Span, word: str, after: re.Match[str] | None) -> Diagnostic | None:
+    """The message for `x -> 3`."""
+    if after is None or after[0] != "->":
+        return None
+    return Diagnostic(
+        "E0101",
+        f"`->` cannot lead into `{word}`",
+        Label(span, "expected a name or a call"),
+        hint="the right side of `->` is applied to the left side, as in `x -> dense(10)`",
+    )
+
+
+def _assignment_in_condition(source: Source, span: Span, word: str, before: str) -> Diagnostic | None:
+    """The message for `if x = 3`."""
+    line_start = before.rfind("\n", 0, max(len(before) - 1, 0)) + 1
+    is_compared = re.search(r"[=!<>(][^\S\n]*[\w.]+[^\S\n]*$|\bif\b[^\n]*$", before[line_start:])
+    if word != "=" or source.text[span.end : span.end + 1] == ">" or not is_compared:
+        return None
+    return Diagnostic("E0101", "`=` assigns; it does not compare", Label(span), hint="a comparison is written `==`")
+
+
+def _only_elsewhere(source: Source, span: Span, word: str, is_first: bool) -> Diagnostic | None:
+    """The message for a definition inside of a block, or a statement outside of all blocks."""
     if word in _AT_TOP and is_first:
         return _only_at_top(source, span)
     is_at_top = is_first and not open_brackets(source.text[: span.start])
-    if is_at_top and (outside := outside_of_blocks(source, span)):
-        return outside
-    if word in KEYWORDS and (is_first or not after) and not (is_first and word in WORDS):
-        return Diagnostic(
-            "E0101",
-            f"unexpected `{word}`",
-            Label(span, "a word of the language, not a name"),
-            hint=Hint(f"{word}_ is a name", Change(f"{word}_")),
-        )
-    if re.match(r"[^\W\d]\w*$|\d", word) and before and not before.endswith("\n") and not after:
-        return Diagnostic(
-            "E0101", f"unexpected `{word}`", Label(span, "expected an operator or a new line before this")
-        )
-    return Diagnostic("E0101", f"unexpected `{word}`", Label(span))
+    return outside_of_blocks(source, span) if is_at_top else None
+
+
+def _keyword_as_name(span: Span, word: str, is_first: bool, after: re.Match[str] | None) -> Diagnostic | None:
+    """The message for a word of the language where a name is expected."""
+    if word not in KEYWORDS or not (is_first or not after) or (is_first and word in WORDS):
+        return None
+    return Diagnostic(
+        "E0101",
+        f"unexpected `{word}`",
+        Label(span, "a word of the language, not a name"),
+        hint=Hint(f"{word}_ is a name", Change(f"{word}_")),
+    )
+
+
+def _two_operands(span: Span, word: str, before: str, after: re.Match[str] | None) -> Diagnostic | None:
+    """The message for `x y`, two operands without an operator."""
+    if not re.match(r"[^\W\d]\w*$|\d", word) or not before or before.endswith("\n") or after:
+        return None
+    return Diagnostic("E0101", f"unexpected `{word}`", Label(span, "expected an operator or a new line before this"))
 
 
 def _section_inside(source: Source, span: Span, word: str) -> Diagnostic | None:

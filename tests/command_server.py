@@ -21,6 +21,7 @@ import short_bounds
 import netc
 from netc.commands.main import console
 from netc.commands.table import app_of
+from netc.compiler.elaborate.library import library_spans
 from netc.compiler.targets.cpu.compile import compile_kernel
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import host
@@ -49,7 +50,8 @@ def preload() -> None:
     assert "mpi4py.MPI" not in sys.modules, "a module that starts MPI was imported: name it in STARTS_MPI"
     with contextlib.redirect_stdout(io.StringIO()):
         app_of()(["check", "--help"], standalone_mode=False)  # Typer imports what it needs; no plug-in is looked for
-    entries()  # of the reference: parses the library
+    library_spans()
+    entries()  # of the reference: parses all of the library
     compile_words()
 
 

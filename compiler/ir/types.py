@@ -22,15 +22,15 @@ Sizes = int | Mapping[str, int]  # of the named dimensions: of the batch alone, 
 
 
 class DType(Struct, frozen=True):
-    """All facts about an element type. `word` is its name in the text of kernels, `spelling` its name in the
-    language.
+    """All facts about an element type. `conversion` is the function of kernel text that converts to it, `spelling`
+    its name in the language.
 
     No value has the type bf16: memory has it that keeps values of f32 which are rounded to bf16. NumPy sees their bits.
     """
 
     name: DTypeName
     numpy: np.dtype[Any]
-    word: str
+    conversion: str
     spelling: str
     is_float: bool = False
 
@@ -90,7 +90,7 @@ def parse_bound(text: str) -> int:
 class Mismatch(Exception):
     """Types that do not fit together.
 
-    A caller that knows the place in the text turns it into a Fault with this code. `about` is the varying dimension
+    A caller that knows the span in the text turns it into a Fault with this code. `about` is the varying dimension
     that the message concerns.
     """
 

@@ -21,7 +21,7 @@ from netc.compiler.program.kernels import (
 )
 from netc.compiler.program.names import NAME, unquoted
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, Sums
-from netc.compiler.program.scalars import Conversion, Expression, Number, TreeReader, Word, refused
+from netc.compiler.program.scalars import Conversion, Expression, FunctionCall, Number, TreeReader, refused
 from netc.compiler.program.schedule import Count
 
 _LOOP = re.compile(r"for i(?P<axis>\d+) < (?:n(?P=axis) = (?P<count>.+?)|(?P<extent>\d+))(?P<folded>, folded)?")
@@ -121,8 +121,10 @@ class _ExpressionReader(TreeReader):
                 if _is_number(operand):
                     return Number(ast.unparse(operand), dtype)
                 return Conversion(dtype, self.tree(operand))
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=word), attr=dtype), args=operands) if dtype in DTYPES:
-                return Word(word, dtype, tuple(map(self.tree, operands)))
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=function), attr=dtype), args=operands) if (
+                dtype in DTYPES
+            ):
+                return FunctionCall(function, dtype, tuple(map(self.tree, operands)))
         raise refused(node)
 
 

@@ -1,4 +1,4 @@
-"""The CPU as a target: a plan becomes machine code, which all workers of a call enter with a context each.
+"""The CPU as a target: a plan becomes machine code, which each worker of a call runs with its context.
 
 Saved machine code is opened without LLVM, so whatever compiles is imported where it is used.
 """
@@ -60,14 +60,14 @@ class Cpu(Struct, frozen=True):
 
 
 class _Ready(Struct, frozen=True):
-    """A call with the contexts of its workers, which serve for the same call again while its resources are the same."""
+    """A call with the contexts of its workers. It is reused for the same call as long as its resources are the same."""
 
     resources: CallResources
     words: Array
     begin: int
     linked: Linked
     gathering: Gathering | None = None
-    silent: Array | None = None  # the table of messages of a process that does all by itself
+    silent: Array | None = None  # the table without messages, of a process that shares nothing with other ranks
 
     @classmethod
     def of(cls, code: "MachineCode", call: Call, resources: CallResources, ranks: Ranks | None) -> "_Ready":
@@ -140,7 +140,7 @@ class MachineCode:
         return self.members > 1 and not workspace.must_share and self.ticks.shape[1] == 1
 
     def _run(self, call: Call, workspace: Workspace, ranks: Ranks | None, members: int) -> _Ready:
-        """Runs the steps of a call, which these ranks share, by so many idle workers at most."""
+        """Runs the steps of a call, which these ranks share, by at most `members` idle workers."""
         with workspace.team(members) as team, workspace.arena(team.count) as arena:
             kept = f"ready {team.count}" if ranks is None else f"ready of ranks {team.count}"
             ready: _Ready | None = call.kept.get(kept)
@@ -162,7 +162,7 @@ class MachineCode:
     def bounds(
         self, members: int, run: Callable[[Callable[[int], object], int], object], again: bool = False
     ) -> Bounds:
-        """Returns the bounds of so many cores: see Timed."""
+        """Returns the bounds of `members` cores: see Timed."""
         from netc.compiler.targets.cpu.bounds_measured import bounds_of
 
         return bounds_of(self.machine, members, run, again)

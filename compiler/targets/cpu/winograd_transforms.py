@@ -1,8 +1,9 @@
 """The transforms of Winograd's convolution, as functions in LLVM vector IR: program/winograd.py has the formula.
 
-A vector holds one element of a tile for as many channels as it has lanes. A transform of a tile is one of lines, by a
-matrix of zeros, ones and halves, along both sides. Vectors past the last channel are read, which the planner leaves
-room for; results and gradients are stored up to the last column alone.
+A vector holds one element of a tile for as many channels as it has lanes. The transform of a tile, such as B' d B, is a
+product with a matrix of zeros, ones and halves along both of its sides: functions here apply it to a line, and
+`transformed` to all columns, then to all rows. Vectors are read past the last channel, where the planner leaves room;
+results and gradients are stored only up to the last column.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,11 +15,11 @@ from netc.compiler.program.winograd import SIDE
 from netc.compiler.targets.cpu.function import Word, pinned
 from netc.compiler.targets.cpu.vectors import Vectors
 
-Line = Sequence[Any]
-LineTransform = Callable[[Any, Line], Line]  # of a builder and the vectors of a line
+VectorLine = Sequence[Any]
+VectorTransform = Callable[[Any, VectorLine], VectorLine]  # of a builder and the vectors of a line
 
 
-def of_tile(builder: Any, d: Line) -> Line:
+def of_tile(builder: Any, d: VectorLine) -> VectorLine:
     """B' d"""
     return (
         builder.fsub(d[0], d[2]),
@@ -28,24 +29,24 @@ def of_tile(builder: Any, d: Line) -> Line:
     )
 
 
-def of_products(builder: Any, m: Line) -> Line:
+def of_products(builder: Any, m: VectorLine) -> VectorLine:
     """A' m"""
     return builder.fadd(builder.fadd(m[0], m[1]), m[2]), builder.fadd(builder.fsub(m[1], m[2]), m[3])
 
 
-def of_slopes(builder: Any, y: Line) -> Line:
+def of_slopes(builder: Any, y: VectorLine) -> VectorLine:
     """A y"""
     return y[0], builder.fadd(y[0], y[1]), builder.fsub(y[0], y[1]), y[1]
 
 
-def of_weights(builder: Any, g: Line) -> Line:
+def of_weights(builder: Any, g: VectorLine) -> VectorLine:
     """G g"""
     half, ends = _half(g[0]), builder.fadd(g[0], g[2])
     sum_, difference = builder.fadd(ends, g[1]), builder.fsub(ends, g[1])
     return g[0], builder.fmul(sum_, half), builder.fmul(difference, half), g[2]
 
 
-def of_sums(builder: Any, m: Line) -> Line:
+def of_sums(builder: Any, m: VectorLine) -> VectorLine:
     """G' m"""
     half = _half(m[0])
     sum_, difference = builder.fadd(m[1], m[2]), builder.fsub(m[1], m[2])
@@ -58,7 +59,7 @@ def _half(vector: Any) -> Any:
 
 
 class Square:
-    """The elements of a square in memory: where the first lies, and how far rows and columns are apart, in bytes."""
+    """The elements of a square in memory: the address of the first, and the distances of rows and columns in bytes."""
 
     def __init__(self, at: Word, row: Word, column: Word, side: int) -> None:
         rows = [pinned(at + row * i) for i in range(side)]  # so that an address is one of a few registers and another
@@ -66,26 +67,27 @@ class Square:
 
     @classmethod
     def of_positions(cls, at: Word, position: Word, side: int = SIDE) -> "Square":
-        """The square whose rows follow one another."""
+        """The square whose elements are `position` bytes apart, row after row."""
         return cls(at, position * side, position, side)
 
     def load(self, vectors: Vectors) -> list[list[Any]]:
         return [[vectors.load(address) for address in row] for row in self.addresses]
 
 
-def transformed(builder: Any, square: Sequence[Line], transform: LineTransform) -> list[Line]:
+def transformed(builder: Any, square: Sequence[VectorLine], transform: VectorTransform) -> list[VectorLine]:
     """Returns the transform of a square along both of its sides."""
     columns = [transform(builder, column) for column in zip(*square, strict=True)]
     return [transform(builder, row) for row in zip(*columns, strict=True)]
 
 
-def added(builder: Any, square: Sequence[Line], other: Sequence[Line]) -> list[Line]:
+def added(builder: Any, square: Sequence[VectorLine], other: Sequence[VectorLine]) -> list[VectorLine]:
     """Returns the sums of the vectors of two squares."""
     return [[builder.fadd(*pair) for pair in zip(*rows, strict=True)] for rows in zip(square, other, strict=True)]
 
 
-def store(vectors: Vectors, square: Sequence[Line], to: Square, columns: Word | None = None) -> None:
-    """Stores the vectors of a square; with `columns`, which are those that are left, no lanes past the last of them."""
+def store(vectors: Vectors, square: Sequence[VectorLine], to: Square, columns: Word | None = None) -> None:
+    """Stores the vectors of a square. With `columns`, the number that remains, lanes past the last one are not
+    stored."""
     builder, count = vectors.function.builder, vectors.lanes.count
     addresses = [address for row in to.addresses for address in row]
     cells = list(zip((vector for row in square for vector in row), addresses, strict=True))
