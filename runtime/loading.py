@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.elaborate.elaborator import ClassCount, elaborate
+from netc.compiler.elaborate.elaborator import ClassCounter, elaborate
+from netc.compiler.elaborate.replaced import SET
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault
@@ -14,15 +15,15 @@ from netc.runtime.arguments import kind_of
 from netc.runtime.plugins import load_installed
 
 
-def load_model(file: syntax.File, constants: dict[str, Any]) -> Model:
-    """The model of a file. `constants` replace its `let` values.
+def load_model(file: syntax.File, constants: dict[str, Any], spelling: str = SET) -> Model:
+    """The model of a file. `constants` replace its `let` values; `spelling` is how the caller writes one.
 
     Raises Fault; where shapes do not fit because a declared type differs from the data, it says that.
     """
     load_installed()
     count = _class_counter(file)
     try:
-        return elaborate(file, constants, count)
+        return elaborate(file, constants, count, spelling)
     except Fault as error:
         from netc.runtime.data.declared_types import caused_by_data
 
@@ -47,11 +48,11 @@ def _constant(name: str, value: Any) -> Any:
     return value
 
 
-def _class_counter(file: syntax.File) -> ClassCount:
+def _class_counter(file: syntax.File) -> ClassCounter:
     """Counts classes in the data of a file: what reads data is imported if the model asks for a number."""
 
     @cache
-    def counter() -> ClassCount:
+    def counter() -> ClassCounter:
         from netc.runtime.data.classes import class_counter
 
         return class_counter(file)

@@ -32,6 +32,7 @@ _OF_INTEGERS = {"max_key", "min_key", "of_key"}  # of the loops of reductions, w
         ("max(x, T(0)) * abs(y)", 2, 0, 0),
         ("x if 0 < x < y else T(2)", 2, 0, 0),
         ("x - floor(x / y) * y", 8, 1, 0),
+        ("(x if x > y else y) if (x if x > y else y) < 2 else x", 2, 0, 0),
     ],
 )
 def test_an_expression_counts_its_operations(expression: str, flops: int, divisions: int, roots: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.targets.cpu import tile
-from netc.compiler.targets.cpu.function import Fields, Function, Word, at_least, at_most
+from netc.compiler.targets.cpu.function import COMPUTES, Fields, Function, Word, at_least, at_most
 from netc.compiler.targets.cpu.math.terms import Scope, Term, select
 from netc.compiler.targets.cpu.tile_sizes import heights, rows_of_next, sizes
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, repeated
@@ -97,6 +97,7 @@ class Block(Vectors, frozen=True):
 def function_of(module: Any, lanes: Lanes, name: str, parameters: int, write: Callable[..., None]) -> Function:
     """Returns the function `name` of some parameters, whose body is what `write(block, *parameters)` emits."""
     function = Function(module, name, parameters)
+    set.add(function.function.attributes, COMPUTES)
     write(Block(function, lanes), *function.parameters)
     function.end()
     return function

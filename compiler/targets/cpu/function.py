@@ -16,6 +16,7 @@ from llvmlite import ir
 from msgspec import Struct
 
 ALIGNED_STACK = '"stackrealign"'  # an attribute of functions: vectors in the stack lie in one cache line
+COMPUTES = '"computes"'  # an attribute of functions whose loops compute; those of others only call tiles
 I64, I32, BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 

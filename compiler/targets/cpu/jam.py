@@ -31,19 +31,20 @@ _GAIN = 0.001  # in loads for each point, that a longer body must be worth for e
 class Jam(Struct, frozen=True):
     """The points that a body computes at once: all of the axes in `complete`, and `steps` of the axis `along`.
 
-    `complete` has the extent of each of its axes.
+    `complete` has the extent of each of its axes. The steps are `apart` from one another.
     """
 
     complete: Mapping[int, int] = field(default_factory=dict)
     along: int | None = None
     steps: int = 1
+    apart: int = 1
 
     def points(self, folded: Sequence[bool], steps: int) -> Iterator[Point]:
         """Yields the points of a body with so many steps. Each sum gets its elements in the order of the nest."""
         counts = {**self.complete, **({} if self.along is None else {self.along: steps})}
         axes = sorted(counts, key=lambda axis: (not folded[axis], axis))
         for index in product(*(range(counts[axis]) for axis in axes)):
-            yield dict(zip(axes, index, strict=True))
+            yield {axis: i * (self.apart if axis == self.along else 1) for axis, i in zip(axes, index, strict=True)}
 
 
 def jam_of(nest: Nest, kept: Sequence[int], folded: Sequence[int]) -> Jam:

@@ -9,6 +9,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from llvmlite import ir
+from msgspec import Struct, field
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.targets.cpu.nest_writer import SCOPES
@@ -29,20 +30,32 @@ _OF_BF16 = "f32"  # the type of values that memory keeps as bf16
 _HALF = 16  # bits: a bf16 number is the upper half of an f32
 
 
-_marks: WeakKeyDictionary[ir.Module, list[tuple[Any, Any]]] = WeakKeyDictionary()
+class _Scopes(Struct):
+    """The alias scopes of a module as metadata, and the marks of loads and stores of those in use: the scope, and all
+    others."""
+
+    scopes: list[Any]
+    marks: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, module: ir.Module) -> "_Scopes":
+        domain = module.add_metadata([ir.MetaDataString(module, "netc")])
+        return cls([module.add_metadata([ir.MetaDataString(module, f"netc.{i}"), domain]) for i in range(SCOPES)])
+
+
+_scopes: WeakKeyDictionary[ir.Module, _Scopes] = WeakKeyDictionary()
 
 
 def mark(builder: Any, instruction: Any, scope: int) -> None:
     """Attaches the metadata of an alias scope to a load or store."""
     module = builder.module
-    if module not in _marks:
-        _marks[module] = [(None, None)] * SCOPES
-    if _marks[module][scope][0] is None:
-        domain = module.add_metadata([ir.MetaDataString(module, "netc")])
-        scopes = [module.add_metadata([ir.MetaDataString(module, f"netc.{i}"), domain]) for i in range(SCOPES)]
-        other_scopes = module.add_metadata([*scopes[:scope], *scopes[scope + 1 :]])
-        _marks[module][scope] = module.add_metadata([scopes[scope]]), other_scopes
-    alias_scope, other_scopes = _marks[module][scope]
+    if module not in _scopes:
+        _scopes[module] = _Scopes.of(module)
+    scopes, marks = _scopes[module].scopes, _scopes[module].marks
+    if scope not in marks:
+        others = module.add_metadata([*scopes[:scope], *scopes[scope + 1 :]])
+        marks[scope] = module.add_metadata([scopes[scope]]), others
+    alias_scope, other_scopes = marks[scope]
     instruction.set_metadata("alias.scope", alias_scope)
     instruction.set_metadata("noalias", other_scopes)
 

@@ -47,7 +47,7 @@ class Operand:
         self.unit, self.a_step = lanes.unit, a_step
 
     def prepare(self) -> None:
-        """Computes what all runs share, before the loop over runs."""
+        """Computes what all tiles and runs share, before the loops over them."""
         self.row_at = [(self.words["a_row"] * row).value for row in self.rows.in_group]
         self.heads = [self.words["a_row"] * head for head in self.rows.heads]
 

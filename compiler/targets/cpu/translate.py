@@ -230,9 +230,22 @@ class _Writer:
 
 
 def _assigned(nodes: Sequence[ast.AST]) -> set[str]:
-    """The names of the variables that some statements assign."""
-    parts = (part for node in nodes for part in ast.walk(node))
-    return {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+    """The names of the variables that some statements, or targets of statements, assign. Expressions assign none, so
+    they are not looked through."""
+    names = set[str]()
+    for node in nodes:
+        match node:
+            case ast.Name(id=name):
+                names.add(name)
+            case ast.Tuple(elts=parts) | ast.Assign(targets=parts) | ast.While(body=parts):
+                names |= _assigned(parts)
+            case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+                names |= _assigned([target])
+            case ast.For(target=target, body=body):
+                names |= _assigned([target, *body])
+            case ast.If(body=body, orelse=otherwise):
+                names |= _assigned([*body, *otherwise])
+    return names
 
 
 def _name_of(target: ast.expr, statement: ast.stmt) -> str:

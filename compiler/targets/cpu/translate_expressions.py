@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
-from netc.compiler.targets.cpu.operators import binary, compared, unary
+from netc.compiler.targets.cpu.operators import binary, compared, extreme_or_nan, unary
 from netc.compiler.targets.cpu.values import (
     Builtin,
     Value,
@@ -15,6 +15,7 @@ from netc.compiler.targets.cpu.values import (
     converted,
     element_of,
     in_common,
+    is_float,
     splat,
     truth,
     type_of,
@@ -58,7 +59,7 @@ class Expressions:
                 is_and = isinstance(operator, ast.And)
                 return reduce(lambda x, y: self.logic(is_and, x, y), operands[1:], self.value(operands[0]))
             case ast.IfExp(test=test, body=yes, orelse=no):
-                return self.choice(self.test(test), yes, no)
+                return self.extreme(node) or self.choice(self.test(test), yes, no)
             case ast.Call():
                 result = self.call(node)
                 if result is not None:
@@ -100,6 +101,25 @@ class Expressions:
                 kind, first, second = Vector(kind, lanes), *(splat(self.builder, x, lanes) for x in (first, second))
             return Value(kind, self.builder.select(test, first, second))
         return self.one_of(test, lambda: self.value(yes), lambda: self.value(no))
+
+    def extreme(self, node: ast.IfExp) -> Value | None:
+        """The larger or smaller one of two floats, or the first if it is NaN. None if a choice is not of this form."""
+        match node.test:
+            case ast.BinOp(ast.Compare(x, [ast.GtE() | ast.LtE() as sign], [y]), ast.BitOr(), is_nan):
+                pass
+            case ast.BoolOp(ast.Or(), [ast.Compare(x, [ast.GtE() | ast.LtE() as sign], [y]), is_nan]):
+                pass
+            case _:
+                return None
+        differs = ast.Compare(x, [ast.NotEq()], [x])
+        if any(
+            ast.dump(part) != ast.dump(other) for part, other in ((node.body, x), (node.orelse, y), (is_nan, differs))
+        ):
+            return None
+        first, second = self.value(x), self.value(y)
+        if not (is_float(first.kind) and is_float(second.kind)):
+            return None
+        return extreme_or_nan(self.builder, _COMPARISONS[type(sign)], first, second)
 
     def logic(self, is_and: bool, left: Value, right: ast.expr) -> Value:
         """`and` and `or`, which compute their right operand only where it decides, or if it is there already."""

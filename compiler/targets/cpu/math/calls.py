@@ -18,7 +18,8 @@ from netc.compiler.targets.cpu.math.terms import Scope, Term, absolute, select
 
 
 class Function(Struct, frozen=True):
-    """How an angle is reduced, unless it is large, and what is computed from n and the two parts of r."""
+    """A function of an angle: its reduction, unless the angle is large, and the result from n and the two parts of
+    r."""
 
     reduced: Callable[[Term], tuple[Term, Term, Term]]
     result: Callable[[Term, Term, Term], Term]
@@ -73,7 +74,7 @@ def without_declarations(text: str) -> str:
     called = {match[1] for match in _PATTERN.finditer(text)}
     lines = []
     for line in text.splitlines():
-        declared = re.match(r"declare .*@(netc_\w+)\(", line)
+        declared = re.match(r"declare .*@(netc_\w+)\(", line) if line.startswith("declare ") else None
         if not line.startswith("@llvm.compiler.used") and (declared is None or declared[1] in called):
             lines.append(line)
     return "\n".join(lines) + "\n"
