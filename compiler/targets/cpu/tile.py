@@ -195,9 +195,7 @@ class _Tile:
     def add_runs(self, first: _Sums) -> _Sums:
         """Writes the loop over turns, with those over runs and the depth inside. Continues in the block `done`."""
         builder, words, blocks, grid = self.builder, self.words, self.blocks, self.grid
-        self.operand.prepare()
-        has_products = (words["runs"] * words["depth"]) > 0
-        builder.cbranch(has_products.value, blocks["turn"], blocks["done"])
+        builder.cbranch(self.has_products.value, blocks["turn"], blocks["done"])
 
         builder.position_at_end(blocks["turn"])
         begin = {"a": self.a, "b": words["panel"]}
@@ -205,21 +203,24 @@ class _Tile:
             after = self.add_turn(begin, first)
             builder.branch(blocks["done"])
         else:
+            again = builder.function.append_basic_block("again")
             begin["turns"] = words["turns"]
             walked, sums = {name: builder.phi(I64) for name in begin}, self.phis()
             now = {name: Word(builder, phi) for name, phi in walked.items()}
             after = self.add_turn(now, sums)
+            left = now["turns"] - 1
+            builder.cbranch((left > 0).value, again, blocks["done"])
+            builder.position_at_end(again)
             # read here, because most calls have one turn
             steps = {"a": self.record["turns_a"] * self.lanes.unit, "b": self.record["turns_b"] * self.lanes.size}
-            steps["turns"] = self.function.number(-1)
-            following = {name: now[name] + step for name, step in steps.items()}
+            following = {"turns": left, **{name: now[name] + step for name, step in steps.items()}}
             for name, phi in walked.items():
                 phi.add_incoming(begin[name].value, blocks["before"])
-                phi.add_incoming(following[name].value, blocks["turned"])
+                phi.add_incoming(following[name].value, again)
             for cell in grid:
                 sums[cell].add_incoming(first[cell], blocks["before"])
-                sums[cell].add_incoming(after[cell], blocks["turned"])
-            builder.cbranch((following["turns"] > 0).value, blocks["turn"], blocks["done"])
+                sums[cell].add_incoming(after[cell], again)
+            builder.branch(blocks["turn"])
 
         builder.position_at_end(blocks["done"])
         result = self.phis()

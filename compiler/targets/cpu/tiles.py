@@ -15,7 +15,8 @@ program/product.py describes the arguments. The loops, from the outside, with th
 
 Three loops over the depth make a convolution this kernel on a view of its input, with nothing copied: k runs within the
 bytes that a window's row holds, `runs` over the rows of a window, and `turns` over the samples of a batch. The tile
-walks k and runs; a turn adds to c in memory. The loops are written in LLVM's terms. Their variables lie in one record,
+walks k and runs; a turn adds to c in memory, but in a product of a few tiles, whose sums stay in registers over all
+turns: those of a convolution in groups or with a dilation. The loops are written in LLVM's terms. Their variables lie in one record,
 of which every function takes the address. Two kinds of products have other loops:
 
 - small ones, whose batches are a few tiles each, such as heads of attention or narrow layers: few_tiles.py
