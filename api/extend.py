@@ -17,6 +17,7 @@ A package registers it by an entry point of the group `netc.operations`, a comma
 """
 
 from netc.compiler.elaborate.library import Library
+from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.forms import Custom as Own
 from netc.compiler.ir.forms import Expansion, Fold, Scalar
 from netc.compiler.ir.graph import Graph
@@ -33,6 +34,7 @@ from netc.runtime.data.readers import Reader
 from netc.runtime.data.readers import simple_reader as reader
 
 __all__ = [
+    "Attributes",
     "Expansion",
     "Fold",
     "Graph",

@@ -26,11 +26,12 @@ from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import Pass
 from netc.compiler.program.custom import definition
 from netc.compiler.reference import attributes_of, evaluate
-from netc.compiler.targets.cpu.math.words import WORDS
+from netc.compiler.targets.cpu.math.functions import FUNCTIONS
 from netc.dsl.diagnostics import nearest
 from netc.runtime.execution.resources import Resources, State
 from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
+from netc.runtime.plugin_faults import attributes_problem
 from netc.runtime.verification.findings import BATCH, Array, Failure, Finding, at, compare
 from netc.runtime.verification.pass_definitions import findings_of_pass
 
@@ -55,6 +56,10 @@ def findings(operation: Operation, backend: Backend = "cpu") -> Iterator[Finding
     """Yields at most one finding for each case; none if the definition is correct."""
     if not operation.name.isidentifier():
         yield Finding("name", repr(operation.name), "this is not a name")
+        return
+    problem, hint = attributes_problem(operation)
+    if problem:
+        yield Finding("attributes", operation.name, f"{problem}: {hint}")
         return
     if not operation.doc:
         yield Finding("doc", operation.name, "there is no description")
@@ -172,7 +177,7 @@ def _test_words(expression: str) -> None:
             for node in ast.walk(ast.parse(expression))
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
         ]
-    declared = {"abs", "max", "min", "T", *(word.rpartition("_")[0] for word in WORDS)}
+    declared = {"abs", "max", "min", "T", *(word.rpartition("_")[0] for word in FUNCTIONS)}
     for word in calls:
         if word not in declared:
             hint = nearest(word, declared)

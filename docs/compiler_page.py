@@ -166,10 +166,11 @@ LISTING = """
 | `contraction in f32 of gathered rows` | row i of `a` is row `order[i]` of the table; `depth`: its rows are the depth |
 
 The text reads back to equal data (`compiler/program/listing_parser.py`), and `verify_tasks` checks what holds for every
-program. A target writes the kernels in a language of its own. For CPUs that is Python text in a small vocabulary:
+program. A target writes the kernels in its own language. For CPUs that is text in a small part of Python, with built-in
+functions:
 """
 BELOW = """
-Some words of it stand for loops of vectors: `sum_f32(block, n)` adds up n elements of a block in the fixed order of
+Some built-ins stand for loops of vectors: `sum_f32(block, n)` adds up n elements of a block in the fixed order of
 `targets/cpu/sums.py`, `index_of_largest_f32(p0, i, n)` is the index of the largest of n elements, and
 `transpose_f32(square0, p0, i, stride)` turns 16 x 16 elements in registers, for a loop that reads across rows.
 
@@ -319,23 +320,26 @@ operations, fewer bytes, or bytes that lie nearer. Below 50%, the kernel itself 
   threads, the best of many short runs, and kept in the cache folder; `--measure` measures them again, if the machine
   was busy the first time.
 - **Calls.** A call of an empty kernel takes some nanoseconds, most of them for the clock that is read before and after
-  each call. No call is shorter, so this is the bound of kernels with less work.
+  each call. No call is shorter, so this is the bound of kernels with less work. A kernel of a scan is called for each
+  step, one after another, so it has as many such times.
 - **Work.** An element-wise operation counts the operations of its expression and of the functions that it calls
   (`compiler/ir/arithmetic.py`; a test compares the numbers of functions with their code, in f32 and in f64): additions,
-  multiplications and comparisons, two for a multiply-add, none for choices and conversions. So the bound of a function
-  is that of netc's polynomial, on a machine that never waits. A product counts two for each multiply-add; a convolution
-  by Winograd's filtering counts what it computes, transforms too, and not the direct sums that it saves. The bound of
-  the arithmetic is the time of all operations at the rate of multiply-adds, or that of its divisions and roots in their
-  unit if this is longer; the two run side by side. A buffer counts once for a call, however often its bytes are read.
-  The search for equal indices in a hash table (`first_equal`) counts five loads and stores of single elements for each
-  index, which depend on data, and of which the first cache answers as many as of whole vectors. A step of a scan is a
-  call.
+  multiplications and comparisons, two for a multiply-add, none for choices and conversions. What an expression names
+  several times counts once. So the bound of a function is that of netc's polynomial, on a machine that never waits. A
+  product counts two for each multiply-add; a convolution by Winograd's filtering counts what it computes, transforms
+  too, and not the direct sums that it saves. The bound of the arithmetic is the time of all operations at the rate of
+  multiply-adds, or that of its divisions and roots in their unit if this is longer; the two run side by side. A buffer
+  counts once for a call, however often its bytes are read. The search for equal indices in a hash table (`first_equal`)
+  counts five loads and stores of single elements for each index, which depend on data, and of which the first cache
+  answers as many as of whole vectors. A step of a scan is a call.
 - **Levels.** A buffer lies in the first cache that is larger than everything that the worker has touched since it last
   touched the same part of it. In a group that part is a row block, between groups it is the worker's share, and the
-  step before counts too. With several workers, what another has written lies at best in the last cache. That cache
-  keeps less than its size, the less the fuller it is, because pages share its sets unevenly: on a virtual machine with
-  32 MiB, copies of 8 MiB moved 96 GB a second, of 16 MiB 69, of 24 MiB 37, and from memory 26. So copies of sixteen
-  sizes are measured, and of bytes that lie so far back the share comes from memory that explains the time.
+  step before counts too. A sample of the data is read again when the samples of all inputs have been, and the calls
+  that write a result of the step, such as the parts of a padded image, write different parts of it. With several
+  workers, what another has written lies at best in the last cache. That cache keeps less than its size, the less the
+  fuller it is, because pages share its sets unevenly: on a virtual machine with 32 MiB, copies of 8 MiB moved 96 GB a
+  second, of 16 MiB 69, of 24 MiB 37, and from memory 26. So copies of sixteen sizes are measured, and of bytes that lie
+  so far back the share comes from memory that explains the time.
 - **Limits.** Bytes that several calls of the register tile read again, gaps in a stride, and conflicts of cache lines
   count as lost time. On a virtual machine the last cache may be shared with others. The time of each kernel is
   its shortest in many short runs; a share a little above 100% means that the rates were measured at a busier time.

@@ -20,6 +20,7 @@ from netc.dsl.sections import outside_of_blocks
 from netc.dsl.slips import hint_for_slip
 from netc.dsl.source import Source, Span
 from netc.dsl.structs import replace
+from netc.dsl.unnamed import hint_for_unnamed_value
 from netc.dsl.word import Section
 
 _LONGEST_NUMBER = 500  # the most characters that are searched for a second decimal point
@@ -35,6 +36,8 @@ def explain(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Di
     hint = diagnostic.hint or _of_another_language(source, span)
     if hint is None or hint.endswith("_ is a name"):
         hint = hint_for_slip(source.line(span.line), span.column - 1, _section_of(source, span)) or hint
+    if hint is None and diagnostic.code == "E0101":
+        hint = hint_for_unnamed_value(source, span)
     return replace(diagnostic, hint=hint)
 
 
@@ -96,7 +99,8 @@ def _of_python(line: str, at: int) -> str | None:
     """The hint for `model:`, a comma at the end of a setting, `for i in range(2)`, and an output without a name."""
     if block := re.match(r"\s*(data|model|train|study)\s*:\s*(#|$)", line):
         return f"{block[1]} {{ ... }}"
-    if line[at : at + 1] == "," and re.match(r"\s*\w+\s*=", line) and not line[at + 1 :].split("#")[0].strip():
+    is_between = line[at : at + 1] == "," and re.fullmatch(r"\s*(\w+\s*=.*)?", line[at + 1 :].split("#")[0])
+    if is_between and re.match(r"\s*((data|train|study)\s*\{\s*)?\w+\s*=", line):
         return "each setting has a line of its own, without a comma"
     if loop := re.match(r"\s*(for\s+\w+\s+in)\s+range\(\s*(?:(\w+)\s*,\s*)?(\w+)\s*\)", line):
         return f"{loop[1]} {loop[2] or 0}..{loop[3]} {{"

@@ -14,9 +14,11 @@ from netc.compiler.ir.value import OPERATIONS, Operation
 from netc.compiler.ir.value import register as register_operation
 from netc.compiler.passes.update import OPTIMIZERS, OptimizerRule
 from netc.compiler.pipeline import PASSES, Pass, register_pass
+from netc.runtime.arguments import require_kind
 from netc.runtime.data.data_step import DataStep
 from netc.runtime.data.readers import READERS, Reader
 from netc.runtime.data.steps import STEPS
+from netc.runtime.plugin_faults import require_attributes
 
 Addition = Operation | Pass | Reader | DataStep | OptimizerRule | Library
 _TABLES: dict[type, dict[str, Any]] = {
@@ -35,7 +37,18 @@ _REGISTER: dict[type, Callable[[Any], Any]] = {
 
 
 def add(addition: Addition) -> None:
-    """Puts an addition into its table. Raises ValueError if its name is taken."""
+    """Puts an addition into its table.
+
+    Raises ValueError if its name is taken, TypeError for what is no addition, Fault for attributes of a wrong class.
+    """
+    require_kind(
+        addition,
+        Addition,
+        "netc.register takes an operation, a pass, a reader, a data step, an optimizer or a library",
+        "netc.register(elementwise(...)); `netc.extend` has the functions that make them",
+    )
+    if isinstance(addition, Operation):
+        require_attributes(addition)
     if type(addition) in _REGISTER:
         _REGISTER[type(addition)](addition)
     elif registered(addition) is not None:

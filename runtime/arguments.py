@@ -5,6 +5,7 @@ A wrong argument raises ValueError or TypeError, as in other Python packages. On
 """
 
 from collections.abc import Iterable
+from types import UnionType
 from typing import NoReturn
 
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
@@ -52,7 +53,7 @@ def names_of(name: str, values: Iterable[str] | str) -> tuple[str, ...]:
     return names
 
 
-def require_kind(value: object, kind: type | tuple[type, ...], what: str, instead: str) -> None:
+def require_kind(value: object, kind: type | UnionType | tuple[type, ...], what: str, instead: str) -> None:
     """Raises TypeError unless an argument is of a kind; `what` says who takes what, `instead` how it is written."""
     if not isinstance(value, kind):
         raise TypeError(f"{what}, not {kind_of(value)}: {instead}")

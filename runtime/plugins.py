@@ -74,7 +74,8 @@ def origin_of(name: str) -> str | None:
 def register(addition: "Addition") -> "Addition":
     """Makes an operation, a pass, a reader, a data step, an optimizer or a library of blocks part of netc.
 
-    Raises ValueError if its name is taken.
+    Raises ValueError if its name is taken, TypeError for anything else, and Fault, at the class, for an operation whose
+    attributes are of a wrong class.
     """
     from netc.runtime.additions import add
 
@@ -92,8 +93,9 @@ def _additions_of(name: str) -> "list[Addition]":
         module = importlib.import_module(module_name)
         target = getattr(module, attribute) if attribute else module
     except Exception as error:  # whatever a plug-in's own code raises becomes a message
-        label = f"{type(error).__name__}: {error}"
-        fault("E1101", f"the plug-in `{name}` cannot be imported", _span(name), label, hint="pip install ...")
+        from netc.runtime.plugin_faults import refuse_import
+
+        refuse_import(name, error, _span(name))
     if isinstance(target, Addition):
         return [target]
     values = vars(target).items() if isinstance(target, ModuleType) else ()
@@ -131,4 +133,5 @@ def _refuse_taken(plugin: str, addition: "Addition") -> None:
 
 
 def _span(name: str) -> Span:
+    """The span for a message about a plug-in as a whole."""
     return Span(Source(f"the plug-in {name}", ""), 0, 0)

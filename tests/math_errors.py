@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.targets.cpu.math.words import WORDS
+from netc.compiler.targets.cpu.math.functions import FUNCTIONS
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.named import machine_for
 from tests.compiler.math_references import REFERENCES, errors, operands
@@ -30,7 +30,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 @cache
 def kernel(name: str, dtype: str, target: str) -> Kernel:
     """A kernel with one loop over a word."""
-    count = len(WORDS[f"{name}_{dtype}"].operands)
+    count = len(FUNCTIONS[f"{name}_{dtype}"].operands)
     loads = ", ".join(f"load_{dtype}_{i}(p{i}, i0)" for i in range(1, count + 1))
     text = (
         f"def kernel({', '.join(f'p{i}' for i in range(count + 1))}, n0):\n    for i0 in range(n0):\n"
@@ -48,7 +48,7 @@ def computed(name: str, dtype: str, target: str, *arrays: Array) -> Array:
 
 def error_at_points(name: str, dtype: str, target: str, count: int) -> tuple[float, float]:
     """The largest error at random points, and the operand where it is."""
-    arrays = [operands(name, dtype, count, seed) for seed in range(len(WORDS[f"{name}_{dtype}"].operands))]
+    arrays = [operands(name, dtype, count, seed) for seed in range(len(FUNCTIONS[f"{name}_{dtype}"].operands))]
     units = errors(name, computed(name, dtype, target, *arrays), *arrays)
     return float(units.max()), float(arrays[0][units.argmax()])
 

@@ -28,6 +28,7 @@ from netc.compiler.elaborate.bindings import (
 from netc.compiler.elaborate.frame import Dimensions, Frame
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.results import Result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Mismatch, Type, describe_sample
 from netc.compiler.ir.value import Operation, Value, apply
@@ -104,6 +105,8 @@ class Context(Struct):
     inputs: dict[str, Type] = field(default_factory=dict)
     targets: dict[str, Type] = field(default_factory=dict)
     declared: dict[str, Span] = field(default_factory=dict)
+    replaceable: dict[Result, Value] = field(default_factory=dict)  # updates by earlier applications of a shared layer
+    states_of: dict[Value, Value] = field(default_factory=dict)  # the state that a value after its update stands for
     axis_names: dict[Value, tuple[str | None, ...]] = field(default_factory=dict)  # as declared types name them
     equal: list[Equal] = field(default_factory=list)
     freeze: tuple[str, ...] = ()  # patterns of parameters that training leaves as they are

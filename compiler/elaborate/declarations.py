@@ -4,14 +4,16 @@ A parameter or a state is made by the first application that declares it. A shar
 from there.
 """
 
+from netc.compiler.elaborate import samples
 from netc.compiler.elaborate.bindings import BlockFunction, LayerInstance, Scope
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.expressions import evaluate
 from netc.compiler.elaborate.initialisers import initialiser
 from netc.compiler.elaborate.signatures import type_of
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type, describe_sample
-from netc.compiler.ir.value import Value
+from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.model import ParameterInfo
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault
@@ -134,6 +136,23 @@ def _has_decay(statement: syntax.Param) -> bool:
     return decay
 
 
+def _left_by_last_application(context: Context, shared: Value) -> Value:
+    """What a further application of a shared layer reads as its state: in training the next value that the application
+    before has given it, so that applications update a state one after another.
+    """
+    update = ResultKind.UPDATE.named(shared.name)
+    if update not in context.graph.results:
+        return shared
+    pending = context.graph.results[update]
+    context.replaceable[update] = pending
+    if context.is_frozen:
+        return shared
+    is_training = context.graph.add("training", (), {}, Type("bool"))
+    latest = samples.apply_elementwise(OPERATIONS["where"], [is_training, pending, shared])
+    context.states_of[latest] = shared
+    return latest
+
+
 def state(context: Context, statement: syntax.State, scope: Scope) -> None:
     """Makes a state, or takes a shared layer's own. Faults E0503 where none may stand, E0202 if the name is taken."""
     name = ".".join((*context.path.prefix, statement.name.text))
@@ -144,7 +163,7 @@ def state(context: Context, statement: syntax.State, scope: Scope) -> None:
     if context.frames:
         fault("E0503", "a scan may not own states", statement.span, hint="scan ... with h = ... carries a value")
     if context.layer is not None and shared is not None and shared.type == type_:
-        scope.set(statement.name.text, shared, statement.name.span)
+        scope.set(statement.name.text, _left_by_last_application(context, shared), statement.name.span)
         return
     if not context.may_own or name in context.states or name in context.parameters:
         fault(

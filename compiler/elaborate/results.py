@@ -84,9 +84,13 @@ def watch(context: Context, statement: syntax.Watch, scope: Scope) -> None:
 
 
 def update(context: Context, statement: syntax.Update, scope: Scope) -> None:
-    """Adds a state's next value, after a step of training. Faults E0401 if its type is not the state's."""
+    """Adds a state's next value, after a step of training. Faults E0401 if its type is not the state's, E0202 if it has
+    one already. A shared layer's further application replaces the value of the one before, which its own is based on.
+    """
     name, node = statement.name, statement.value
     state = scope.find(name.text)
+    if isinstance(state, Value):
+        state = context.states_of.get(state, state)
     if not isinstance(state, Value) or state.role is not Role.STATE:
         fault("E0205", f"`{name.text}` is no state", name.span, hint=f"state {name.text}: float[...] = zeros")
     value = context.as_value(evaluate(context, node, scope), node.span, like=state)
@@ -99,7 +103,12 @@ def update(context: Context, statement: syntax.Update, scope: Scope) -> None:
             f"this is {describe_sample(value.type)}{in_batch}",
             others=[Label(context.states[state.name].span, "declared here")],
         )
-    add_result(context, ResultKind.UPDATE.named(state.name), value, node.span)
+    result = ResultKind.UPDATE.named(state.name)
+    before = context.graph.results.get(result)
+    if before is not None and context.replaceable.get(result) is not before:
+        first = Label(before.span, "the first one")
+        fault("E0202", f"the state `{name.text}` has a next value already", name.span, others=[first])
+    context.graph.results[result] = value
 
 
 def add_result(context: Context, result: Result, value: Value, span: Span) -> None:

@@ -67,9 +67,13 @@ FUNCTIONS: dict[str, tuple[Arithmetic, Arithmetic]] = {
 
 @cache
 def arithmetic_of(expression: str, dtype: str) -> Arithmetic:
-    """Returns the arithmetic of an operation's expression for one element of a type; integers count as f32 does."""
+    """Returns the arithmetic of an operation's expression for one element of a type; integers count as f32 does.
+
+    Equal parts of the expression count once, as they are computed once.
+    """
     total = Arithmetic()
-    for node in ast.walk(ast.parse(expression, mode="eval")):
+    parts = {ast.dump(node): node for node in ast.walk(ast.parse(expression, mode="eval"))}
+    for node in parts.values():
         match node:
             case ast.BinOp(op=ast.Div()):
                 total += Arithmetic(1, 1)

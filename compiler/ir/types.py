@@ -22,15 +22,15 @@ Sizes = int | Mapping[str, int]  # of the named dimensions: of the batch alone, 
 
 
 class DType(Struct, frozen=True):
-    """All facts about an element type. `word` is its name in the text of kernels, `spelling` its name in the
-    language.
+    """All facts about an element type. `conversion` is the function of kernel text that converts to it, `spelling`
+    its name in the language.
 
     No value has the type bf16: memory has it that keeps values of f32 which are rounded to bf16. NumPy sees their bits.
     """
 
     name: DTypeName
     numpy: np.dtype[Any]
-    word: str
+    conversion: str
     spelling: str
     is_float: bool = False
 

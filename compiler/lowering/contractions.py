@@ -15,7 +15,7 @@ from netc.compiler.lowering.shards import fold_shards, is_done_at_once, is_shard
 from netc.compiler.lowering.winograd import winograd_tasks
 from netc.compiler.operations.linear import Subscripts, index_sizes
 from netc.compiler.program.nests import Access, Reduction
-from netc.compiler.program.scalars import Binary, Name, Number, Word, number
+from netc.compiler.program.scalars import Binary, FunctionCall, Name, Number, number
 from netc.compiler.program.tasks import Buffer, StridedView
 from netc.dsl.structs import replace
 
@@ -138,7 +138,7 @@ def _multiply_and_add(
         moves = dict(zip(out, start.strides, strict=True))
         initial = loop.element(start, value.type, tuple(moves.get(letter, 0) for letter in letters))
     if folded and (letters[-1] in out or _run(letters, out, sizes, walks, views, dtype) >= _LONG_RUN):
-        added = Reduction(initial, Word("fma", dtype, (Name("b"), Name(names[1]), Name("a"))))
+        added = Reduction(initial, FunctionCall("fma", dtype, (Name("b"), Name(names[1]), Name("a"))))
         loop.emit([(names[0], value, target)], reduction=added)
         return
     line = loop.add(Binary("*", Name(names[0]), Name(names[1])))

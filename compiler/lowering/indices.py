@@ -15,7 +15,7 @@ from netc.compiler.operations.linear import Subscripts, index_sizes
 from netc.compiler.program.tasks import Buffer, StridedView
 from netc.dsl.structs import replace
 
-_FEW_COLUMNS = 2
+FEW_COLUMNS = 2  # for which the tile does not pay
 
 Strides = dict[str, int]  # by index; an index that an operand does not have is not in it
 
@@ -74,7 +74,7 @@ class Indices(Struct, frozen=True):
         if len(self.out) != len(kinds) or set(self.left + self.right) - set(self.out) - set(self.depth):
             return False
         columns = self.columns
-        return bool(columns and self.depth) and self.out[-1] == columns[-1] and self.width > _FEW_COLUMNS
+        return bool(columns and self.depth) and self.out[-1] == columns[-1] and self.width > FEW_COLUMNS
 
     def strides_of(self, views: Views) -> tuple[Strides, Strides, Strides, Strides]:
         """Returns the strides of a, b, the result and the starting value, which are 0 if there is none."""

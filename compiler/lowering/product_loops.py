@@ -11,16 +11,18 @@ from msgspec import Struct
 
 from netc.compiler.ir.types import BATCH, DTYPES, Dim
 from netc.compiler.ir.value import Value
-from netc.compiler.lowering.indices import Indices, Strides, Views, indices_of
+from netc.compiler.lowering.indices import FEW_COLUMNS, Indices, Strides, Views, indices_of
 from netc.compiler.program.kernels import Gathered
 from netc.compiler.program.product import Loop
 from netc.compiler.program.schedule import Count
 from netc.compiler.targets.machine import GROUP, MANY_PANELS, PAGE, Machine
 
 _BETTER = 1.2  # times as well filled
-_WIDE = 8  # vectors of a row, of which tiles of one row take so many
+_FEW_ROWS = 8  # that a loop reads side by side
+_SHARING = PAGE // 4  # bytes that rows lie apart if few sets of the first cache have to keep them
 
 _LoopOf = tuple[Count, tuple[int, ...]]  # the count, and the strides of a, b, c and start
+_ONCE: _LoopOf = (Count(1), (0, 0, 0, 0))  # a loop of one iteration
 
 
 class Nest(Struct, frozen=True):
@@ -36,42 +38,51 @@ class Nest(Struct, frozen=True):
     outer: Loop[Count]
 
 
-def nest_of(indices: Indices, strides: Sequence[Strides], lead: str, of_pairs: bool, lanes: int) -> Nest | None:
+def nest_of(indices: Indices, strides: Sequence[Strides], lead: str, of_pairs: bool, size: int) -> Nest | None:
     """Returns the loops over all indices, with the strides of a, b, c and start; None if the tile has too few loops.
+    `size` are the bytes of an element.
 
-    If b's columns are not neighbours, the tile packs b, and then takes one loop of depth alone, unless it is one of
-    pairs.
+    If b's columns are not neighbours, the tile packs b, and then takes no runs, unless it is one of pairs.
     """
     kinds = (indices.rows, indices.columns, indices.depth, indices.both)
     rows, columns, depths, both = (_merge(letters, indices.sizes, strides, lead) for letters in kinds)
     row_loop = _fullest(rows)
-    batches = [*both, *(loop for loop in rows if loop is not row_loop)]
-    if len(columns) != 1 or len(depths) > 3 or len(batches) > 3:
+    batches = [*both, *columns[:-1], *(loop for loop in rows if loop is not row_loop)]
+    if not columns or len(depths) > 3 or len(batches) > 3:
         return None
+    (column,) = _last(1, columns[-1:])
+    has_few = column.count.per == "one" and column.count.factor <= FEW_COLUMNS
+    if len(columns) > 1 and (row_loop is None or has_few):
+        return None
+    if column.b.factor != 1 and not of_pairs and len(depths) > 1:
+        if len(depths) > 2:
+            return None
+        depths.insert(1, _ONCE)
     turns, runs, depth = _last(3, depths)
     outer, middle, inner = _last(3, batches)
     (row,) = _last(1, [row_loop] if row_loop is not None else [])
-    (column,) = _last(1, columns)
-    if len(depths) > 1 and column.b.factor != 1 and not of_pairs:
-        return None
-    if row_loop is None and not of_pairs and _is_read_well(column, depth, indices.width, lanes):
+    if row_loop is None and not of_pairs and _is_read_well(column, depth, indices.width, size):
         return None  # a vector times a matrix, which is read once: a loop reads it where it lies
     return Nest(row, column, depth, runs, turns, inner, middle, outer)
 
 
-def _is_read_well(column: Loop[Count], depth: Loop[Count], width: int, lanes: int) -> bool:
-    """Whether a loop reads a matrix well that a vector is multiplied by: along its sums, or in rows that are not wide.
+def _is_read_well(column: Loop[Count], depth: Loop[Count], width: int, size: int) -> bool:
+    """Whether a loop reads a matrix of elements of `size` bytes well that a vector is multiplied by: along its sums, or
+    row by row.
 
-    It reads several wide rows at a time. Where these share sets of the first cache, that was measured to take twice as
-    long as the wide tiles of a row, which read one piece after another.
+    It reads up to eight rows of a matrix of known height at a time. Of more rows that share sets of the first cache, it
+    was measured to take 1.1 to 1.9 times as long as wide tiles of a row, which read one piece after another; else 0.4
+    to 1.0 times.
     """
-    return (column.b.factor == 1 and 0 < width < _WIDE * lanes) or depth.a.factor == depth.b.factor == 1
+    if depth.a.factor == depth.b.factor == 1:
+        return True
+    is_low = depth.count.per != "one" or depth.count.factor <= _FEW_ROWS
+    return column.b.factor == 1 and width > 0 and (is_low or depth.b.factor * size % _SHARING != 0)
 
 
 def _last(number: int, loops: Sequence[_LoopOf]) -> list[Loop[Count]]:
     """Returns `number` loops: the given ones at the end, and before them loops of one iteration."""
-    once = (Count(1), (0, 0, 0, 0))
-    padded = [once] * (number - len(loops)) + list(loops)
+    padded = [_ONCE] * (number - len(loops)) + list(loops)
     return [Loop(count, *map(Count, strides)) for count, strides in padded]
 
 
@@ -120,7 +131,7 @@ def gathered_loop(einsum: Value, views: Views, machine: Machine, in_shards: bool
     if not indices.fit_tile():
         return ""
     lead, dtype = lead_of(indices, in_shards), einsum.type.dtype
-    nest = nest_of(indices, indices.strides_of(views), lead, has_pairs(views), machine.lanes(dtype))
+    nest = nest_of(indices, indices.strides_of(views), lead, has_pairs(views), DTYPES[dtype].bytes)
     return gathered_loop_of(indices, views, nest, dtype, machine)
 
 

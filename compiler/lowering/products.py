@@ -37,13 +37,13 @@ def product_task(
         return None
     sizes, strides, lead = indices.sizes, indices.strides_of(views), lead_of(indices, in_shards)
     of_pairs, dtype = has_pairs(views), value.type.dtype
-    nest = nest_of(indices, strides, lead, of_pairs, machine.lanes(dtype))
+    nest = nest_of(indices, strides, lead, of_pairs, DTYPES[dtype].bytes)
     gathered = gathered_loop_of(indices, views, nest, dtype, machine)
     is_start_spread = views.start is not None and nest is not None and nest.columns.start.factor != 1
     if nest is None or is_start_spread or (views.order is not None and not gathered):
         return None
     if not of_pairs:
-        looped = nest_of(indices, strides, "", of_pairs, machine.lanes(dtype)) if at_once else nest
+        looped = nest_of(indices, strides, "", of_pairs, DTYPES[dtype].bytes) if at_once else nest
         if looped is None or _has_small_windows(looped):
             return None
     leads = [operand.get(lead, 0) for operand in strides]

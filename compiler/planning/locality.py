@@ -3,7 +3,8 @@
 The model is that of a cache that keeps what was used last. A worker finds a buffer again in a cache if it has touched
 no more than this cache keeps since it last touched the same part of the buffer. Between calls of one group that part is
 a row block; between groups it is the worker's share. Steps follow each other, so the first call of a step looks back
-into the step before.
+into the step before. A result of the step is written once: its calls write different parts of it. A sample is read
+again when the samples of all inputs have been read.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -38,7 +39,7 @@ class Locality:
     """
 
     def __init__(self, plan: Plan, sizes: Sizes, members: int, data: Mapping[str, int]) -> None:
-        self.members, self.data = members, data
+        self.sizes, self.members, self.data = sizes, members, data
         self.placed = [_placed(task, group, sizes, members) for task, group in _in_groups(plan)]
         self.touchers: dict[Buffer, list[int]] = {}
         for number, placed in enumerate(self.placed):
@@ -54,13 +55,15 @@ class Locality:
                 from_memory = round(touch.nbytes * missed)
                 nbytes[level] += touch.nbytes - from_memory
                 nbytes["memory"] += from_memory
-            yield Work(nbytes=nbytes, stream=_stream(placed.touches.values()))
+            calls = steps_of(placed.task, self.sizes)
+            yield Work(nbytes=nbytes, stream=_stream(placed.touches.values()), calls=calls)
 
     def _level(self, number: int, buffer: Buffer, bounds: Bounds) -> tuple[Level, float]:
         """The level in which a task finds a buffer, and the share of it that comes from memory nevertheless."""
         placed = self.placed[number]
         if buffer.kind == "table" and buffer.name in self.data:
-            return bounds.level_of(self.data[buffer.name] // self.members)
+            tables = {other for other in self.touchers if other.kind == "table" and other.name in self.data}
+            return bounds.level_of(sum(self.data[table.name] for table in tables) // self.members)
         before = self._last_touch(number, buffer)
         other = self.placed[before]
         if other.group is placed.group and before < number:
@@ -75,8 +78,12 @@ class Locality:
         return level, missed
 
     def _last_touch(self, number: int, buffer: Buffer) -> int:
-        """The task that touched a buffer before this one, in this step or the one before."""
+        """The task that touched the same part of a buffer before this one, in this step or the one before."""
         numbers = self.touchers[buffer]
+        touches = [self.placed[other].touches[buffer] for other in numbers]
+        is_in_parts = sum(touch.written for touch in touches) <= buffer.type.nbytes(self.sizes)
+        if is_in_parts and not any(touch.read for touch in touches):
+            return number
         at = numbers.index(number)
         return numbers[at - 1]
 

@@ -28,7 +28,7 @@ from netc.compiler.program.schedule import Count
 
 _SPELLING = Spelling(
     number=lambda number: f"{number.dtype}({number.text})",
-    word=lambda word: f"{word.word}.{word.dtype}",
+    function=lambda call: f"{call.function}.{call.dtype}",
     conversion=lambda dtype: dtype,
 )
 

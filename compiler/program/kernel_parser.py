@@ -21,7 +21,7 @@ from netc.compiler.program.kernels import (
 )
 from netc.compiler.program.names import NAME, unquoted
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, Sums
-from netc.compiler.program.scalars import Conversion, Expression, Number, Size, TreeReader, Word, refused
+from netc.compiler.program.scalars import Conversion, Expression, FunctionCall, Number, Size, TreeReader, refused
 from netc.compiler.program.schedule import Count
 
 _LOOP = re.compile(r"for i(?P<axis>\d+) < (?:n(?P=axis) = (?P<count>.+?)|(?P<extent>\d+))(?P<folded>, folded)?")
@@ -125,8 +125,10 @@ class _ExpressionReader(TreeReader):
                 if isinstance(operand, ast.Name) and (size := _ARGUMENT.fullmatch(operand.id)):
                     return Size(int(size["index"]), dtype)
                 return Conversion(dtype, self.tree(operand))
-            case ast.Call(func=ast.Attribute(value=ast.Name(id=word), attr=dtype), args=operands) if dtype in DTYPES:
-                return Word(word, dtype, tuple(map(self.tree, operands)))
+            case ast.Call(func=ast.Attribute(value=ast.Name(id=function), attr=dtype), args=operands) if (
+                dtype in DTYPES
+            ):
+                return FunctionCall(function, dtype, tuple(map(self.tree, operands)))
         raise refused(node)
 
 

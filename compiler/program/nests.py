@@ -9,7 +9,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from netc.compiler.program.scalars import Binary, Expression, Name, Number, Word
+from netc.compiler.program.scalars import Binary, Expression, FunctionCall, Name, Number
 from netc.dsl.structs import replace
 
 Sums = Literal["in order", "in one block", "in blocks", "in lanes"]
@@ -60,7 +60,11 @@ class Output(Struct, frozen=True):
     @property
     def is_multiply_add(self) -> bool:
         """Whether it sums products, each rounded with the sum."""
-        return self.fold is not None and isinstance(self.fold.combine, Word) and self.fold.combine.word == "fma"
+        return (
+            self.fold is not None
+            and isinstance(self.fold.combine, FunctionCall)
+            and self.fold.combine.function == "fma"
+        )
 
 
 # a nest may have thousands of lines, and is the key of tables

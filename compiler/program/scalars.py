@@ -1,7 +1,7 @@
 """Scalar expressions as trees: what a loop computes for one element, without the text of any target.
 
 An operation declares its expression as text over x, y, z and its attributes; `expression` turns that into a tree for
-given operands. A target writes trees in words of its own with `written`. Knows no graph, no loop and no target.
+given operands. A target writes trees in its own language with `written`. Knows no graph, no loop and no target.
 """
 
 import ast
@@ -78,10 +78,10 @@ class Choice(Struct, frozen=True):
     no: "Expression"
 
 
-class Word(Struct, frozen=True):
+class FunctionCall(Struct, frozen=True):
     """A call of one of the functions that every target has for an element type: exp, tanh, max, ..."""
 
-    word: str
+    function: str
     dtype: str
     operands: tuple["Expression", ...]
 
@@ -98,11 +98,11 @@ _FUNCTIONS = (
     *("pow", "sin", "cos", "tan", "asin", "acos", "atan", "atan2", "rint", "floor", "sqrt", "unit"),
     *("max_key", "min_key", "of_key", "fma", "as_bf16"),
 )
-# the functions that kernels call, each with its element type; a target's table of words defines exactly these
-WORD_NAMES = frozenset(f"{name}_{dtype}" for name in _FUNCTIONS for dtype in ("f32", "f64")) | {"scramble_i32"}
+# the functions that kernels call, each with its element type; a target's table of functions has exactly these
+FUNCTION_NAMES = frozenset(f"{name}_{dtype}" for name in _FUNCTIONS for dtype in ("f32", "f64")) | {"scramble_i32"}
 
 
-Expression = Name | Number | Size | Unary | Binary | Logic | Comparison | Choice | Word | Conversion
+Expression = Name | Number | Size | Unary | Binary | Logic | Comparison | Choice | FunctionCall | Conversion
 
 
 def names_of(tree: Expression) -> set[str]:
@@ -118,26 +118,26 @@ def names_of(tree: Expression) -> set[str]:
             return names_of(left) | names_of(right)
         case Choice(test, yes, no):
             return names_of(test) | names_of(yes) | names_of(no)
-        case Logic(_, operands) | Comparison(_, operands) | Word(_, _, operands):
+        case Logic(_, operands) | Comparison(_, operands) | FunctionCall(_, _, operands):
             return set().union(*map(names_of, operands))
     raise AssertionError(f"no expression: {tree}")
 
 
-def words_of(tree: Expression) -> int:
+def call_count(tree: Expression) -> int:
     """Returns the number of functions that an expression calls."""
     match tree:
         case Name() | Number() | Size():
             return 0
         case Unary(_, operand) | Conversion(_, operand):
-            return words_of(operand)
+            return call_count(operand)
         case Binary(_, left, right):
-            return words_of(left) + words_of(right)
+            return call_count(left) + call_count(right)
         case Choice(test, yes, no):
-            return words_of(test) + words_of(yes) + words_of(no)
+            return call_count(test) + call_count(yes) + call_count(no)
         case Logic(_, operands) | Comparison(_, operands):
-            return sum(map(words_of, operands))
-        case Word(_, _, operands):
-            return 1 + sum(map(words_of, operands))
+            return sum(map(call_count, operands))
+        case FunctionCall(_, _, operands):
+            return 1 + sum(map(call_count, operands))
     raise AssertionError(f"no expression: {tree}")
 
 
@@ -239,8 +239,8 @@ class _Definition(TreeReader):
                 return Number(ast.unparse(literal), self.dtype)
             case ast.Call(func=ast.Name(id="T"), args=[operand]):
                 return Conversion(self.dtype, self.tree(operand))
-            case ast.Call(func=ast.Name(id=word), args=operands):
-                return Word(word, self.dtype, tuple(map(self.tree, operands)))
+            case ast.Call(func=ast.Name(id=function), args=operands):
+                return FunctionCall(function, self.dtype, tuple(map(self.tree, operands)))
         raise refused(node)
 
 
@@ -255,7 +255,7 @@ class Spelling(Struct, frozen=True):
     """
 
     number: Callable[[Number], str]
-    word: Callable[[Word], str]
+    function: Callable[[FunctionCall], str]
     conversion: Callable[[str], str]
     branches: bool = True
 
@@ -303,8 +303,10 @@ class _Writer:
                 return ast.Compare(self.node(first), symbols, [self.node(operand) for operand in others])
             case Choice(test, yes, no):
                 return ast.IfExp(self.node(test), self.node(yes), self.node(no))
-            case Word(_, _, operands):
-                return ast.Call(ast.Name(self.spelling.word(tree)), [self.node(operand) for operand in operands], [])
+            case FunctionCall(_, _, operands):
+                return ast.Call(
+                    ast.Name(self.spelling.function(tree)), [self.node(operand) for operand in operands], []
+                )
             case Conversion(dtype, operand):
                 return ast.Call(ast.Name(self.spelling.conversion(dtype)), [self.node(operand)], [])
         raise AssertionError(f"no expression: {tree}")

@@ -24,6 +24,7 @@ class Work(Struct, frozen=True):
     are the bytes that it reads or writes, by the level that they lie in. `stream` says how it does so: it only reads,
     it only writes, it overwrites what it reads (`update`), or it writes elsewhere (`copy`). `accesses` are loads and
     stores of single elements at addresses that depend on other elements, such as those of a table that is searched.
+    `calls` are calls of the kernel that follow each other, as the steps of a scan do.
     """
 
     flops: int = 0
@@ -33,6 +34,7 @@ class Work(Struct, frozen=True):
     divisions: int = 0
     roots: int = 0
     accesses: int = 0
+    calls: int = 1
 
 
 class Bound(Struct, frozen=True):
@@ -64,15 +66,18 @@ class Bounds(Struct, frozen=True):
     call: float
 
     def of(self, work: Work) -> Bound:
-        """Returns the bound of some work: the slowest of its arithmetic, of the transfers through each level, and of a
-        call.
+        """Returns the bound of some work: the slowest of its arithmetic, of the transfers through each level, and of
+        its calls.
 
         Divisions and roots follow each other in one unit, while other units compute the rest. Bytes that lie in a
         level pass through all levels that are nearer to the core.
         """
         dtype = work.dtype if work.dtype in self.divisions else "f32"  # in which products of bf16 end
         divided = work.divisions / self.divisions[dtype] + work.roots / self.roots[dtype]
-        bounds = [Bound("compute", max(work.flops / self.flops[work.dtype], divided)), Bound("call", self.call)]
+        bounds = [
+            Bound("compute", max(work.flops / self.flops[work.dtype], divided)),
+            Bound("call", work.calls * self.call),
+        ]
         bounds.append(Bound("first cache", work.accesses / self.accesses))
         passing = 0
         for level in reversed(LEVELS):

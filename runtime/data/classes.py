@@ -16,7 +16,7 @@ from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import Constants, DataSpec, FieldSpec, StepSpec
 from netc.runtime.data.partition import read_parts, stratifying_target
 from netc.runtime.data.pipeline import Part, fit_steps, labels_of, raw_chunks, step_outputs
-from netc.runtime.data.spec import check_tokens, parse_block
+from netc.runtime.data.spec import check_tokens, missing_field_hint, parse_block
 from netc.runtime.data.stored import Array, Ragged
 
 
@@ -36,12 +36,14 @@ def class_counter(file: syntax.File) -> Callable[[str, Constants, Span], int]:
     def count(name: str, constants: Constants, asked: Span) -> int:
         data = next((item for item in file.items if isinstance(item, syntax.Data)), None)
         if data is None:
-            fact = "`class(auto)` is told by the data, and the file has no `data` block"
+            fact = "`class(auto)` counts the classes in the data, and the file has no `data` block"
             fault("E0702", fact, asked, hint="class(10)")
-        spec = parse_block(file.source, data, constants)
+        spec, declared = parse_block(file.source, data, constants), _inputs_and_targets(file)
         if name not in spec.fields:
-            fault("E0702", f"`class(auto)` is told by the data, which does not give `{name}`", asked)
-        targets = _targets(file)
+            fact = f"`class(auto)` counts the classes in the data, which has no `{name}`"
+            hint = missing_field_hint(name, spec, {statement.name.text for statement in declared})
+            fault("E0702", fact, asked, hint=hint)
+        targets = [statement for statement in declared if isinstance(statement, syntax.Target)]
         for target in targets:
             if target.name.text in spec.fields:
                 spec.fields[target.name.text] = replace(spec.fields[target.name.text], is_target=True)
@@ -59,10 +61,10 @@ def class_counter(file: syntax.File) -> Callable[[str, Constants, Span], int]:
     return count
 
 
-def _targets(file: syntax.File) -> list[syntax.Target]:
-    """The targets that the model of a file declares."""
+def _inputs_and_targets(file: syntax.File) -> list[syntax.Input | syntax.Target]:
+    """The inputs and targets that the model of a file declares."""
     bodies = [item.body for item in file.items if isinstance(item, syntax.Model)]
-    return [statement for body in bodies for statement in body if isinstance(statement, syntax.Target)]
+    return [statement for body in bodies for statement in body if isinstance(statement, syntax.Input | syntax.Target)]
 
 
 def _stratifying_name(targets: Sequence[syntax.Target]) -> str | None:

@@ -6,7 +6,7 @@ Faults for unknown readers, steps and settings, for inputs that the block does n
 not fit their types.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.model import Model
@@ -44,7 +44,7 @@ def parse_data(model: Model) -> DataSpec:
     for name, type_ in (*model.inputs.items(), *model.targets.items()):
         if name not in spec.fields:
             fact = f"the data does not give the {'input' if name in model.inputs else 'target'} `{name}`"
-            hint = nearest(name, spec.fields) or _other_fields(model, spec) or f'{name} = column("{name}")'
+            hint = missing_field_hint(name, spec, {*model.inputs, *model.targets})
             faults.add("E0702", fact, model.declared[name], hint=hint)
             continue
         try:
@@ -60,10 +60,12 @@ def parse_data(model: Model) -> DataSpec:
     return spec
 
 
-def _other_fields(model: Model, spec: DataSpec) -> str | None:
-    """The hint with the fields that no input or target reads yet, one of which is meant; None if there is none."""
-    others = [f"`{name}`" for name in spec.fields if name not in model.inputs and name not in model.targets]
-    return f"the data also gives {', '.join(others)}: a field and its input have one name" if others else None
+def missing_field_hint(name: str, spec: DataSpec, read: Collection[str]) -> str:
+    """The hint for an input or target that the data does not have: a similar name, or else the fields that are not in
+    `read`, the names of all inputs and targets, of which one is meant, or else the line that is missing."""
+    others = [f"`{field}`" for field in spec.fields if field not in read]
+    all_others = f"the data also gives {', '.join(others)}: a field and its input have one name" if others else None
+    return nearest(name, spec.fields) or all_others or f'{name} = column("{name}")'
 
 
 def _check_target(field: FieldSpec, type_: Type, declared: Span) -> None:

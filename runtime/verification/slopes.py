@@ -32,7 +32,7 @@ from netc.runtime.verification.subject import Difference, Subject, has_loss
 _NAME = "gradients"
 Direction = Mapping[Value, Array]  # by how much each element of some leaves moves, for a length of 1
 _FLOPS, _EVALUATIONS = 2e10, 9  # the cost of all slopes together, and roughly how often a slope evaluates the loss
-_STEPS = (1e-3, 1e-4, 1e-5)  # from the largest, until one is precise enough
+_STEPS = (1e-3, 1e-4, 1e-5, 1e-6)  # from the largest, until one is precise, or the next one agrees with it
 _DIRECTIONS = 2
 _TOLERANCE = 1e-5  # relative to the slope, or to the terms that it is the sum of
 _ROUNDING = 1e-14  # of a loss, relative to its terms
@@ -197,8 +197,13 @@ class Slope(Struct, frozen=True):
     def of(
         cls, function: Callable[[Mapping[Value, Array]], float], at: Mapping[Value, Array], direction: Direction
     ) -> "Slope":
-        """The best of several step sizes, each compared with its half to see the error and kinks."""
-        best = cls(0.0, np.inf, False)
+        """The slope by the largest step size that is precise, or else by the best pair of neighbouring step sizes.
+
+        Each step size is compared with its half to see the error and kinks. Behind many kinks (a layer of relus) these
+        two agree by chance in one of some hundred directions. Such a slope differs from that of the next smaller step,
+        which meets a tenth of the kinks.
+        """
+        best = larger = cls(0.0, np.inf, False)
 
         def moved(length: float) -> float:
             return function({leaf: at[leaf] + length * along for leaf, along in direction.items()})
@@ -206,11 +211,16 @@ class Slope(Struct, frozen=True):
         middle = moved(0.0)
         for step in _STEPS:
             slope = cls._by(moved, step, middle)
-            if slope.is_known and (not best.is_known or slope.error < best.error):
-                best = slope
-            if best.is_known and best.error <= 1e-7 * (abs(best.value) + 1e-3):
-                break
+            if slope.is_known and slope.error <= 1e-7 * (abs(slope.value) + 1e-3):
+                return slope
+            if larger.agrees_with(slope):
+                best = min(best, larger, slope, key=lambda candidate: candidate.error)
+            larger = slope
         return best
+
+    def agrees_with(self, other: "Slope") -> bool:
+        """Whether two slopes, both known, differ by no more than their errors."""
+        return self.is_known and other.is_known and abs(self.value - other.value) <= self.error + other.error
 
     @classmethod
     def _by(cls, moved: Callable[[float], float], step: float, middle: float) -> "Slope":

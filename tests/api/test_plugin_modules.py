@@ -7,6 +7,9 @@ from pathlib import Path
 import pytest
 from support import ROOT, command
 
+import netc
+from netc import extend
+
 MODULE = """
 import numpy as np
 from netc.extend import apply, elementwise
@@ -161,6 +164,87 @@ def test_a_plugin_that_does_not_load_is_a_message(text: str, message: str, proje
     assert result.returncode == 1
     assert result.stderr.startswith(message + "\n"), result.stderr
     assert "Traceback" not in result.stderr
+
+
+ATTRIBUTES = """
+from dataclasses import dataclass
+from netc.extend import Attributes, Expansion, Operation
+
+CLASS
+
+scaled = Operation(
+    "scaled",
+    "x times a factor.",
+    type=lambda x, factor: x,
+    reference=lambda x, factor: x * factor,
+    lower=Expansion(lambda x, factor: x * factor),
+    arguments={"x": "value", "factor": "real"},
+    attributes=K,
+    examples=((("f64[3, 4]",), {"factor": 2.0}),),
+)
+"""
+
+
+@pytest.mark.parametrize(
+    ("definition", "line", "message", "hint"),
+    [
+        (
+            "@dataclass(frozen=True)\nclass K(Attributes):\n    factor: float",
+            "@dataclass(frozen=True)",
+            "`K` is derived from Attributes, which makes its fields by itself",
+            "class K(Attributes, frozen=True): without @dataclass",
+        ),
+        (
+            "@dataclass\nclass K:\n    factor: float",
+            "@dataclass",
+            "`K` is a dataclass and not derived from Attributes",
+            "from netc.extend import Attributes; class K(Attributes, frozen=True): factor: ...",
+        ),
+        (
+            "class K(Attributes, frozen=True):\n    power: float",
+            "class K(Attributes, frozen=True):",
+            "`K` has no field `factor`",
+            "factor: ...",
+        ),
+    ],
+)
+def test_attributes_of_a_wrong_class_are_a_message(
+    definition: str, line: str, message: str, hint: str, project: Path
+) -> None:
+    """The message has the file and the line of the class."""
+    (project / "mine.py").write_text(ATTRIBUTES.replace("CLASS", definition), encoding="utf-8")
+    for words in (("check", "m.net"), ("ops", "scaled", "--test")):
+        result = run(project, *words, "--plugin", "mine")
+        assert result.returncode == 1
+        _, place, _, shown, label, printed = result.stderr.splitlines()
+        assert place == " --> mine.py:5:1"
+        assert shown == f"5 | {line}"
+        assert label.endswith(f"^ {message}")
+        assert printed == f"  = hint: {hint}"
+
+
+def test_attributes_that_are_no_class_are_refused_in_a_script() -> None:
+    with pytest.raises(netc.Fault, match="`attributes` is an int, not a class"):
+        netc.register(extend.Operation("n", "", type=max, reference=max, lower=extend.Scalar("x"), attributes=5))  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"netc\.register takes an operation, .* not an int"):
+        netc.register(5)  # type: ignore[type-var]
+
+
+def test_a_module_in_this_folder_that_python_does_not_look_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "unlooked_for.py").write_text("", encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(netc.Fault) as raised:
+        netc.open("runs/m", plugins=["unlooked_for"])
+    assert str(raised.value).splitlines()[-1] == (
+        "  = hint: `unlooked_for` is in this folder, which is not on Python's path: PYTHONPATH=. netc ..."
+    )
+
+
+def test_the_line_of_a_plugin_that_raises_is_shown(project: Path) -> None:
+    (project / "mine.py").write_text("def half(x):\n    return x / 0\n\nhalf(1)\n", encoding="utf-8")
+    result = run(project, "check", "m.net", "--plugin", "mine")
+    assert " --> mine.py:2:5\n" in result.stderr
+    assert "ZeroDivisionError: division by zero" in result.stderr
 
 
 def test_a_plugin_with_a_pass_a_data_step_and_blocks(project: Path) -> None:

@@ -1,5 +1,5 @@
-"""The words of kernels in NumPy's long double, which has 11 bits more than f64 on x86: what their errors are measured
-against. Also the operands that tests take."""
+"""The functions of kernels in NumPy's long double, which has 11 bits more than f64 on x86, as references for their
+errors. Also the operands that tests take."""
 
 from collections.abc import Callable
 from typing import Any

@@ -9,11 +9,10 @@ from llvmlite import ir
 from netc.compiler.ir.arithmetic import FUNCTIONS, Arithmetic, arithmetic_of
 from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.value import OPERATIONS
-from netc.compiler.program.scalars import WORD_NAMES
+from netc.compiler.program.scalars import FUNCTION_NAMES
 from netc.compiler.targets.cpu.compile import start_llvm, target_machine
-from netc.compiler.targets.cpu.math import calls
+from netc.compiler.targets.cpu.math import calls, functions
 from netc.compiler.targets.cpu.math.terms import Scope, Term
-from netc.compiler.targets.cpu.math.words import WORDS
 from netc.compiler.targets.named import NAMED
 
 _ADDED = r"= f(?:add|sub|mul) {kind} |= fcmp \w+ {kind} "
@@ -33,6 +32,7 @@ _OF_INTEGERS = {"max_key", "min_key", "of_key"}  # of the loops of reductions, w
         ("max(x, T(0)) * abs(y)", 2, 0, 0),
         ("x if 0 < x < y else T(2)", 2, 0, 0),
         ("x - floor(x / y) * y", 8, 1, 0),
+        ("(x if x > y else y) if (x if x > y else y) < 2 else x", 2, 0, 0),
     ],
 )
 def test_an_expression_counts_its_operations(expression: str, flops: int, divisions: int, roots: int) -> None:
@@ -53,7 +53,7 @@ def test_every_operation_is_counted() -> None:
 
 
 def test_every_function_has_a_number() -> None:
-    names = {name.rpartition("_")[0] for name in WORD_NAMES} - _OF_INTEGERS
+    names = {name.rpartition("_")[0] for name in FUNCTION_NAMES} - _OF_INTEGERS
     assert names | {"max", "min", "abs", "T"} == FUNCTIONS.keys()
 
 
@@ -74,13 +74,13 @@ def test_the_numbers_are_those_of_the_code(name: str, dtype: str) -> None:
 
 def _optimised(name: str, dtype: str) -> str:
     """The LLVM text of a function of numbers: of sin, cos and tan, the way of small angles."""
-    word, module = WORDS[f"{name}_{dtype}"], ir.Module("counted")
-    types = [Scope(None, True).type_of(operand) for operand in word.operands]
-    function = ir.Function(module, ir.FunctionType(Scope(None, True).type_of(word.result), types), "counted")
+    definition, module = functions.FUNCTIONS[f"{name}_{dtype}"], ir.Module("counted")
+    types = [Scope(None, True).type_of(operand) for operand in definition.operands]
+    function = ir.Function(module, ir.FunctionType(Scope(None, True).type_of(definition.result), types), "counted")
     scope = Scope(ir.IRBuilder(function.append_basic_block("entry")), True)
-    terms = [Term(scope, operand, value) for operand, value in zip(word.operands, function.args, strict=True)]
+    terms = [Term(scope, operand, value) for operand, value in zip(definition.operands, function.args, strict=True)]
     called = calls.FUNCTIONS.get(name)
-    result = called.result(*called.reduced(*terms)) if called is not None else word.write(*terms)
+    result = called.result(*called.reduced(*terms)) if called is not None else definition.write(*terms)
     scope.builder.ret(result.value)
     start_llvm()
     compiled = llvm.parse_assembly(str(module))

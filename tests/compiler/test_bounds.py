@@ -10,6 +10,7 @@ from netc.compiler import pipeline
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import Sizes
 from netc.compiler.lowering.lower import lower
+from netc.compiler.operations.shape import pad
 from netc.compiler.operations.touched import first_equal
 from netc.compiler.planning.locality import Locality
 from netc.compiler.planning.plan import plan
@@ -61,6 +62,7 @@ BOUNDS = Bounds(
         (Work(0, "f32", {"memory": 50, "last cache": 200, "first cache": 200}), "last cache", 1.25),
         (Work(0, "f32", {"memory": 100, "first cache": 8000}), "first cache", 8100 / 800),
         (Work(200, "f32", {"first cache": 160}), "call", 0.25),
+        (Work(600, "f32", {"first cache": 160}, calls=3), "call", 0.75),
         (Work(0, "f32", {"first cache": 160}, accesses=20), "first cache", 0.5),
     ],
 )
@@ -187,6 +189,37 @@ def test_some_bytes_of_a_full_last_cache_come_from_memory() -> None:
         -nbytes for nbytes in moved
     ]
     assert any(moved)
+
+
+def test_a_kernel_of_a_scan_is_called_for_each_step() -> None:
+    sizes = {"batch": 4, "time": 20}
+    tasks = tasks_of("input x: float[time, 8]\noutput y = rnn(x, 8)", sizes)
+    persistent = {name: KIB * i for i, name in enumerate(tasks.leaves)}
+    works = Locality(plan(tasks, persistent, sizes, NAMED["avx512"]), sizes, 1, {}).works(BOUNDS)
+    assert {work.calls for work in works} == {1, 5}
+
+
+def test_samples_come_again_after_those_of_all_inputs() -> None:
+    tasks = tasks_of("input x: float[64]\ninput y: float[64]\noutput z = x * y", 8)
+    planned = plan(tasks, {}, 8, NAMED["avx512"])
+
+    def from_the_second(nbytes: int, members: int = 1) -> list[int]:
+        works = Locality(planned, 8, members, {"x": nbytes, "y": nbytes}).works(BOUNDS)
+        return [work.nbytes["second cache"] for work in works]
+
+    assert from_the_second(20 * KIB) == [2 * 8 * 64 * 4], "each alone would fit the first cache"
+    assert from_the_second(20 * KIB, 2) == from_the_second(12 * KIB) == [0]
+
+
+def test_the_parts_of_a_result_are_written_once_in_a_step() -> None:
+    """The border of a padded image is not found again after its inner part was written."""
+    attributes = {"axes": (1, 2), "before": (1, 1), "after": (1, 1), "step": (1, 1)}
+    graph, _, result = graph_of(pad, ("f64[batch, 64, 64, 8]",), attributes)
+    graph.results = {ResultKind.VALUE.named("y"): result}
+    planned = plan(lower(graph, 8, NAMED["avx512"]), {}, 8, NAMED["avx512"])
+    works = [*Locality(planned, 8, 1, {"x": KIB}).works(BOUNDS)]
+    assert len(works) > 2, "borders are calls of their own"
+    assert not any(work.nbytes["first cache"] for work in works if work.stream == "write")
 
 
 def test_what_another_worker_has_written_lies_in_the_cache_that_both_share() -> None:

@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction
-from netc.compiler.program.scalars import Name, Word, number
+from netc.compiler.program.scalars import FunctionCall, Name, number
 from netc.compiler.targets.cpu.loops import write, write_generic
 from netc.compiler.targets.cpu.prefetch import Stretch, gaps, stretches
 from netc.compiler.targets.emulator.texts import function_of
@@ -21,7 +21,7 @@ def depthwise(height: int, width: int, apart: int) -> Nest:
     image = Access(0, "f32", (apart, LAST, 10_000, apart, LAST, 1))
     other = Access(1, "f32", (0, 0, 9_000, width * LAST, LAST, 1))
     target = Access(2, "f32", (3 * LAST, LAST, 0, 0, 0, 1))
-    added = Reduction(number(0.0, "f32"), Word("fma", "f32", (Name("b"), Name("t1"), Name("a"))))
+    added = Reduction(number(0.0, "f32"), FunctionCall("fma", "f32", (Name("b"), Name("t1"), Name("a"))))
     return Nest(
         (3, 3, None, height, width, LAST),
         (Line("t0", image), Line("t1", other)),
@@ -106,7 +106,7 @@ def test_a_convolution_prefetches_the_rows_that_it_writes(channels: int, apart: 
     image = Access(0, "f32", (12 * 22 * channels, 22 * channels, channels, 22 * channels, channels, 1))
     weight = Access(1, "f32", (0, 0, 0, 3 * channels, channels, 1))
     target = Access(2, "f32", (200 * apart, 20 * apart, apart, 0, 0, 1))
-    added = Reduction(number(0.0, "f32"), Word("fma", "f32", (Name("b"), Name("t1"), Name("a"))))
+    added = Reduction(number(0.0, "f32"), FunctionCall("fma", "f32", (Name("b"), Name("t1"), Name("a"))))
     folded = (False, False, False, True, True, False)
     lines = (Line("t0", image), Line("t1", weight))
     nest = Nest((None, 10, 20, 3, 3, channels), lines, (Output("t0", target, added),), (0, 1, 2), folded)

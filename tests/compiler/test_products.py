@@ -53,6 +53,10 @@ def test_products_of_sizes_around_the_tile(machine: str, dtype: str) -> None:
         "ij,ij->i",
         "ij,ij->",
         "iaj,jk->aik",
+        "ik,akj->iaj",
+        "ki,kaj->aij",
+        "abi,aji->bj",
+        "bi,abi->a",
     ],
 )
 def test_einsum_with_axes_in_any_order(subscripts: str) -> None:

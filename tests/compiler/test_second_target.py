@@ -17,7 +17,7 @@ from netc.compiler.ir.types import BATCH, DTYPES
 from netc.compiler.program.kernels import Contraction, StoredCount
 from netc.compiler.program.nests import Access, Nest
 from netc.compiler.program.product import WALKS, Product
-from netc.compiler.program.scalars import Binary, Unary, Word
+from netc.compiler.program.scalars import Binary, FunctionCall, Unary
 from netc.compiler.program.tasks import Task
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import NAMED
@@ -93,7 +93,7 @@ def walked(counts: Sequence[int], strides: Sequence[int]) -> int:
 
 def arithmetic(tree: object) -> Iterator[object]:
     """The operations of a scalar expression."""
-    if isinstance(tree, Unary | Binary | Word):
+    if isinstance(tree, Unary | Binary | FunctionCall):
         yield tree
     children = list(astuple(tree)) if isinstance(tree, Struct) else []
     for child in children:

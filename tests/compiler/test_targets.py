@@ -25,7 +25,7 @@ from netc.compiler.targets import named as targets
 from netc.compiler.targets import processor
 from netc.compiler.targets.cpu.compile import kernel_module, parts_of
 from netc.compiler.targets.cpu.math.errors import ERRORS
-from netc.compiler.targets.cpu.math.words import WORDS
+from netc.compiler.targets.cpu.math.functions import FUNCTIONS
 from netc.compiler.targets.cpu.source import KernelSource, source_of
 from netc.compiler.targets.machine import Machine, host
 from netc.compiler.targets.named import machine_for, runnable
@@ -42,11 +42,11 @@ _SECOND = 1.75  # the second operand of functions of two
 @functools.cache
 def functions_kernel(target: str, dtype: str) -> tuple[list[str], Kernel]:
     """A kernel with a loop for each function of floats, and their names."""
-    names = [word.removesuffix(f"_{dtype}") for word in WORDS if word.endswith(dtype)]
+    names = [word.removesuffix(f"_{dtype}") for word in FUNCTIONS if word.endswith(dtype)]
     names = [name for name in names if "key" not in name and name not in ("unit", "fma", "as_bf16")]
     lines = ["def kernel(p0, p1, n0):"]
     for i, name in enumerate(names):
-        two = f", {dtype.upper()}({_SECOND})" if len(WORDS[f"{name}_{dtype}"].operands) == 2 else ""
+        two = f", {dtype.upper()}({_SECOND})" if len(FUNCTIONS[f"{name}_{dtype}"].operands) == 2 else ""
         call = f"{name}_{dtype}(load_{dtype}_0(p0, i0 + n0 * {i}){two})"
         lines += ["    for i0 in range(n0):", f"        store_{dtype}_1(p1, i0 + n0 * {i}, {call})"]
     return names, Kernel(KernelSource("loop", "\n".join(lines) + "\n", 3), machine_for(target))

@@ -4,7 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
-from native import TARGETS, Kernel
+from native import FLOATS, TARGETS, Kernel
 
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.named import machine_for
@@ -198,6 +198,36 @@ def test_types_meet_as_in_numpy(expression: str, expected: float) -> None:
     x, n, result = np.array([0.1], np.float32), np.array([7], np.int32), np.zeros(1)
     _run(f"{text}    store_f64_0(p0, 0, {expression})\n", *(array.ctypes.data for array in (result, x, n)))
     np.testing.assert_array_equal(result[0], expected)
+
+
+SPECIAL = (0.0, -0.0, 1.5, -1.5, np.inf, -np.inf, np.nan, 1e-40)
+EXTREMES = """\
+def kernel(p0, p1, p2, p3, p4, n0):
+    for i in range(n0):
+        x = load_{dtype}_0(p0, i)
+        y = load_{dtype}_1(p1, i)
+        store_{dtype}_2(p2, i, x if (x >= y) | (x != x) else y)
+        store_{dtype}_3(p3, i, x if x <= y or x != x else y)
+        store_{dtype}_4(p4, i, x if (x >= {word}(0.0)) | (x != x) else {word}(0.0))
+"""
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_extremes_have_the_bits_of_their_choice_in_vectors_and_alone(target: str, dtype: str) -> None:
+    """The sign of a zero too, but for one beside a number of the text. If both are NaN, the result is either."""
+    kernel = Kernel(KernelSource("loop", EXTREMES.format(dtype=dtype, word=dtype.upper()), 6), machine_for(target))
+    pairs = np.array(list(itertools.product(SPECIAL, SPECIAL)), FLOATS[dtype]).T
+    bits = f"i{pairs.itemsize}"
+    for count in (*range(1, 8), 19, 64):
+        for x, y in (np.ascontiguousarray(pairs[:, start : start + count]) for start in range(0, 64, count)):
+            results = np.zeros((3, len(x)), x.dtype)
+            kernel.call(x.ctypes.data, y.ctypes.data, *(result.ctypes.data for result in results), len(x))
+            np.testing.assert_array_equal(results, [np.maximum(x, y), np.minimum(x, y), np.maximum(x, 0)])
+            choices = np.where((x >= y) | (x != x), x, y), np.where((x <= y) | (x != x), x, y)
+            for result, choice in zip(results, choices, strict=False):
+                number = choice == choice
+                np.testing.assert_array_equal(result.view(bits)[number], choice.view(bits)[number])
 
 
 @pytest.mark.parametrize(

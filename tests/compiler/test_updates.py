@@ -115,3 +115,82 @@ train {
     errors = [factors[: len(y), None] * w - y for y in data["y"]]
     slope = sum((2 * factors[: len(error), None] * error).sum(axis=0) for error in errors)
     np.testing.assert_allclose(gradients["w"], slope / (8 * 3), rtol=1e-10)
+
+
+SHARED = """block counted(x: float[n]) {{
+  state total: float[n] = zeros
+  state steps: float = zeros
+{statements}
+  return x + 0 * total
+}}
+model {{
+  input a: float[3]
+  input b: float[3]
+  target y: float[3]
+  layer same = counted()
+  z = concat(same(a), same(b){third}) -> dense(3)
+  loss mse(z, y)
+}}
+train {{
+  precision = f64
+  batch = 2
+  optimizer = sgd(lr = 0.1)
+}}
+"""
+
+
+@pytest.mark.parametrize("backend", ["cpu", "reference"])
+@pytest.mark.parametrize("third", ["", ", same(a + b)"])
+@pytest.mark.parametrize(
+    "statements",
+    [
+        "  update total = 0.5 * total + mean(x, over = batch)\n  update steps = steps + 1",
+        "  next = 0.5 * total + mean(x, over = batch)\n  update steps = steps + 1\n  update total = next",
+    ],
+)
+def test_applications_of_a_shared_layer_update_its_states_one_after_another(
+    statements: str, third: str, backend: str
+) -> None:
+    """As PyTorch updates the buffers of a module that is called several times; all that a state is computed from in an
+    application is as the one before left it."""
+    model = netc.parse(SHARED.format(statements=statements, third=third))
+    program = netc.compile(model, seed=3, backend=backend, threads=1)
+    fields = {"a": np.full((2, 3), 3.0), "b": np.full((2, 3), 5.0), "y": np.zeros((2, 3))}
+    for _ in range(2):
+        program.step(fields)
+    total, means = 0.0, [3.0, 5.0, 8.0] if third else [3.0, 5.0]
+    for mean in means * 2:
+        total = 0.5 * total + mean
+    assert program.persistent["same.total"].tolist() == [total] * 3
+    assert program.persistent["same.steps"].item() == 2 * len(means)
+
+
+def test_an_application_reads_what_the_one_before_left_in_training_alone() -> None:
+    text = """block seen(x: float[n]) {
+  state before: float[n] = zeros
+  update before = mean(x, over = batch)
+  return before
+}
+model {
+  input x: float[2]
+  target y: float[2]
+  layer same = seen()
+  first = same(x)
+  second = same(2 * x)
+  output first = first
+  output second = second
+  guess = x -> dense(2)
+  loss fit = mse(guess + second - first, y)
+}
+train {
+  precision = f64
+  batch = 2
+  optimizer = sgd(lr = 0.1)
+}
+"""
+    program = netc.compile(netc.parse(text), seed=3, threads=1)
+    for parameter in program.parameters.values():
+        parameter[...] = 0
+    assert program.step({"x": np.ones((2, 2)), "y": np.zeros((2, 2))})["loss"] == 1.0  # the mean of (1 - 0) ** 2
+    prediction = program.predict({"x": np.ones((2, 2))})
+    assert prediction["first"].tolist() == prediction["second"].tolist() == [2.0, 2.0]

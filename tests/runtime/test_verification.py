@@ -1,7 +1,7 @@
 """Each check of netc.runtime.verification finds a planted fault at the right place, and nothing in good models."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from netc.compiler import pipeline
 from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind, parse_result
-from netc.compiler.ir.types import Sizes
+from netc.compiler.ir.roles import Role
+from netc.compiler.ir.types import Sizes, parse_type
 from netc.compiler.ir.value import OPERATIONS, Value, apply
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import Pass
@@ -31,6 +32,7 @@ from netc.runtime.verification.comparison import difference, different_bits
 from netc.runtime.verification.installation import GROUPS, subject_of
 from netc.runtime.verification.models import MODELS
 from netc.runtime.verification.precision import in_f64
+from netc.runtime.verification.slopes import Slope
 from netc.runtime.verification.subject import Difference, Subject
 
 NET = """model {
@@ -130,6 +132,28 @@ train {
 }
 """
     assert verify(subject(text, 6), ["passes", "gradients", "compiled", "plan"]) == []
+
+
+@pytest.mark.parametrize(("reach", "seeds"), [(3, range(50)), (300, [*range(50), 955]), (1000, [*range(50), 3873])])
+def test_kinks_do_not_pass_for_a_slope(reach: float, seeds: Sequence[int]) -> None:
+    """A sum of 1000 relus, whose kinks lie about `1 / reach` apart: a slope that counts as known is right.
+
+    With the last seed two halves of a step size agree by chance, far from the slope.
+    """
+    x = Graph().leaf(Role.INPUT, "x", parse_type("f64"))
+    count_known = 0
+    for seed in seeds:
+        random = np.random.default_rng(seed)
+        a, b, w = (random.standard_normal(1000) for _ in range(3))
+
+        def loss(moved: Mapping[Value, Any], a: Any = a, b: Any = b * reach, w: Any = w / reach) -> float:
+            return float((w * np.maximum(a + b * moved[x], 0)).sum()) / 1000**0.5
+
+        slope = Slope.of(loss, {x: np.array(0.0)}, {x: np.array(1.0)})
+        expected = float((w * b * (a > 0)).sum()) / 1000**0.5
+        count_known += slope.is_known
+        assert not slope.is_known or abs(slope.value - expected) <= 1e-5 * abs(expected) + 10 * slope.error
+    assert count_known >= len(seeds) // 3
 
 
 def test_lazy_optimizers_are_not_asked_to_accumulate() -> None:

@@ -1,12 +1,12 @@
 """The product kernel of AMX: the kernel of pairs (pair_product.py), whose sums are tile registers (amx_tiles.py).
 
-Operands are read where they lie, or copied as pairs, in the same strips, blocks of rows and panels. But a row of a
-always has its pairs side by side, and the pairs of a strip are made whole tiles by zeros. Copied rows are an odd number
-of cache lines apart, so that the rows of a tile do not meet in a few sets of the first cache.
+Strips, blocks of rows and panels are those of pair_product.py. But the pairs of a row of a are always contiguous, and
+zeros fill the pairs of a strip up to whole tiles. Copied rows are an odd number of cache lines apart, so that the rows
+of a tile do not share a few sets of the first cache.
 
-A block of sums has up to two tiles of rows and two of columns. One that is not whole computes on a copy of its corner
-of c. An element's sum begins with `start` and adds one number for each 32 of the depth, in order, wherever rows and
-columns are cut.
+A block of sums has up to two tiles of rows and two of columns. A block at an edge of c that it exceeds computes on a
+copy of its corner. An element's sum begins with `start` and adds one number for each 32 of the depth, in order,
+wherever rows and columns are cut.
 
 Registers are configured in the thread that calls, and released at the end: nothing outside of a call depends on them.
 """
@@ -28,13 +28,14 @@ from netc.compiler.targets.machine import PACKED, PANELS, TILE, Machine
 _MOST = 2 * TILE  # rows and columns of a block of sums
 _ROWS = 192  # of a block of a: these, a corner and panels fit into the memory of a product of pairs
 _DEEPEST = PACKED + TILE  # pairs of a copied row, and at most those of a panel
-# Variables: the pairs of a strip, the address of the copy of a corner of c, and that of memory in place of registers.
+# Variables: the pairs of a strip, the address of the copy of a corner of c, and that of the emulated registers.
 _FIELDS = Fields.of(WORDS, pair_product.FIELDS.variables, ("all_pairs", "corner", "registers"))
-_A, _B = 4, 6  # the first of two tiles for rows of a, and for columns of b; those of sums are before them
+_A, _B = 4, 6  # registers: 0 to 3 are sums, 4 and 5 rows of a, 6 and 7 columns of b
 
 
 def amx_product(symbol: str, machine: Machine) -> Any:
-    """Returns an LLVM module with the kernel: the function `symbol` of the words of product.py."""
+    """Returns an LLVM module with the kernel: the function `symbol`, which takes the address of the arguments of
+    program/product.py, an int64 each."""
     module = ir.Module(symbol)
     _Kernel(module, symbol, Lanes("f32", machine, has_pairs=True)).write()
     return module
@@ -48,7 +49,7 @@ class _Kernel(PairKernel):
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes) -> None:
         assert self.before_panels + PANELS * _DEEPEST * _MOST <= lanes.machine.pack_elements("f32")
-        self.turned_back, self.copy = pair_packing.pack_turned_back(module, lanes), _copy(module, lanes)
+        self.transposed_back, self.copy = pair_packing.pack_transposed_back(module, lanes), _copy(module, lanes)
         self.emulation = emulation_for(module, lanes.machine)
         super().__init__(module, symbol, lanes, _FIELDS)
         self.width = _MOST
@@ -84,7 +85,9 @@ class _Kernel(PairKernel):
 
     def copy_rows_across(self, to: Word, source: Word) -> None:
         words = self.words
-        self.turned_back(self.run, to, words["a_row"] // 2, source, words["depth_a"], words["rows"], words["numbers"])
+        self.transposed_back(
+            self.run, to, words["a_row"] // 2, source, words["depth_a"], words["rows"], words["numbers"]
+        )
 
     def copy_panel(self, panel: Word) -> None:
         """Copies a panel of b, with rows of zeros behind it."""

@@ -1,10 +1,16 @@
-"""The attention kernel: the softmax of scores times values, block by block (Dao et al. 2022, 2023).
+"""The attention kernel: the softmax of scores times values, block by block (FlashAttention: Dao et al. 2022, 2023).
 
-For each sample and head, all keys and values are copied to memory of the kernel, where their rows follow one another.
-With a single block of queries that would not pay: rows that are whole vectors are then read, and those of results
-written, where they lie. A block of queries meets one block of keys after another. Scores are never in memory but for
-one block; a running maximum and a running total of each query's softmax are kept (online softmax), and the result so
-far shrinks where the maximum has grown. Causal blocks above the diagonal are skipped, and so are tiles above it.
+    for each sample and head:
+        copy keys and values into scratch memory
+        for each block of queries:                       # transposed, so that a column of scores is a query
+            for each block of keys:                      # only up to the diagonal, if attention is causal
+                scores  = keys x queries
+                weights = exp(scores - running maximum)  # online softmax (attention_softmax.py)
+                result  = result * factor + weights x values
+            result = result / running total
+
+Only one block of scores is in memory at a time. With a single block of queries, copying would not pay: rows that are
+whole vectors are then read and written where they lie. Tiles beyond the diagonal are skipped too.
 
 Beyond a sample's own queries, results repeat those of the last one. Without keys they are zero. The order of all sums
 follows from the numbers of queries and keys alone, so bits do not depend on how samples and heads are shared out.
@@ -18,6 +24,7 @@ from llvmlite import ir
 
 from netc.compiler.program import attention as program
 from netc.compiler.targets.cpu import attention_blocks as blocks
+from netc.compiler.targets.cpu import attention_softmax as softmax
 from netc.compiler.targets.cpu import tile
 from netc.compiler.targets.cpu.attention_arguments import UNIT, AttentionArguments
 from netc.compiler.targets.cpu.attention_blocks import EVERYTHING
@@ -25,13 +32,14 @@ from netc.compiler.targets.cpu.function import Number, Word, at_most
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import LINE, Machine
 
-# The variables of the kernels: the first of a block of queries, their number, the same in whole vectors, and the number
-# behind the last key that they see; the first of a block of keys and their number; the diagonal of the two blocks. For
-# each part of the memory that stands for rows of an operand: the address at which they lie, how far they are apart, and
-# whether that is where the operand has them.
+# The variables of the kernels.
+# - of a block of queries: the first query, their count, the count rounded up to whole vectors, the end of the keys seen
+# - of a block of keys: the first key, their count; the diagonal between the two blocks
+# - of each part of the scratch memory that holds rows of an operand: the address of the rows, the distance between
+#   them, and whether they are read directly in the operand, without a copy
 _VARIABLES = ("first", "count", "lanes", "end", "key", "some", "diagonal")
 _PARTS = ("queries", "keys", "values", "result", "gradients", "of_keys", "of_values")
-_OPERANDS = tuple(f"{part}_{what}" for part in _PARTS for what in ("at", "apart", "is_there"))
+_OPERANDS = tuple(f"{part}_{what}" for part in _PARTS for what in ("at", "apart", "is_direct"))
 
 
 def attention(symbol: str, dtype: str, machine: Machine) -> Any:
@@ -42,26 +50,26 @@ def attention(symbol: str, dtype: str, machine: Machine) -> Any:
 
 
 class AttentionWriter(AttentionArguments):
-    """Writes what the kernels of blocks have in common: memory, copies, and loops over blocks."""
+    """The common part of the kernels that walk blocks: scratch memory, copies, and loops over blocks."""
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, is_gradient: bool) -> None:
         super().__init__(module, symbol, lanes, is_gradient, (*_VARIABLES, *_OPERANDS, *blocks.PRODUCT, *tile.FIELDS))
         self.block = lanes.machine.attention_block(lanes.dtype)
         self.product = blocks.product(module, lanes, self.fields)
-        self.turned, self.rest_filled = blocks.turn(module, lanes), blocks.fill_rest(module, lanes)
+        self.transposed, self.rest_filled = blocks.transpose(module, lanes), blocks.fill_rest(module, lanes)
         self.filled = blocks.fill(module, lanes)
         keys, width, value_width = (self.words[name] for name in ("key_count", "width", "value_width"))
         self.layout = program.scratch_layout(self.block, lanes.count, width, value_width, int(is_gradient))
         self.keys_layout = program.keys_layout(lanes.count, keys, width, value_width, int(is_gradient))
 
     def address_of(self, part: str, offset: Number = 0) -> Word:
-        """The address of a part of the kernel's memory, some elements on."""
+        """The address of the element `offset` of a part of the scratch memory."""
         is_of_keys = part in program.KeysLayout._fields
         elements: Word = getattr(self.keys_layout if is_of_keys else self.layout, part) + offset
         return self.words["all_keys" if is_of_keys else "scratch"] + elements * self.size
 
     def address_of_row(self, number: int, j: Number = 0) -> Word:
-        """The address of one of the three rows of numbers, from query j of the block on."""
+        """The address, at query j of the block, of one of three rows with a number for each query."""
         return self.address_of("rows", self.run.number(number * self.block) + j)
 
     def width_of(self, name: str) -> Word:
@@ -70,22 +78,23 @@ class AttentionWriter(AttentionArguments):
         width: Word = self.layout.value_width if is_wide else self.layout.width
         return width
 
-    def lay(self, part: str, name: str, first: Number, rows: Word, needs_squares: bool = False) -> None:
-        """Chooses where rows of an operand, from one on, are read or written: where they lie, or in a part of the
-        memory. `needs_squares` says that they are also read as a whole number of vectors of rows."""
+    def locate(self, part: str, name: str, first: Number, rows: Word, needs_squares: bool = False) -> None:
+        """Chooses where rows of an operand, from `first` on, are read or written: directly, or in a part of the scratch
+        memory. With `needs_squares` they are read as squares of vectors, so their number must be that of whole vectors.
+        """
         words, count = self.words, self.lanes.count
         address, row, column = self.view(name, first)
         columns = self.columns_of(name)
-        is_there = column.equals(1) & columns.equals(self.width_of(name)) & (words["own_queries"] <= self.block)
-        is_there = is_there & ~self.is_packed(name)
+        is_direct = column.equals(1) & columns.equals(self.width_of(name)) & (words["own_queries"] <= self.block)
+        is_direct = is_direct & ~self.is_packed(name)
         if needs_squares:
-            is_there = is_there & rows.equals(rows // count * count)
-        words[f"{part}_at"] = is_there.choose(address, self.address_of(part))
-        words[f"{part}_apart"] = is_there.choose(row, self.width_of(name))
-        words[f"{part}_is_there"] = is_there.choose(1, 0)
+            is_direct = is_direct & rows.equals(rows // count * count)
+        words[f"{part}_at"] = is_direct.choose(address, self.address_of(part))
+        words[f"{part}_apart"] = is_direct.choose(row, self.width_of(name))
+        words[f"{part}_is_direct"] = is_direct.choose(1, 0)
 
     def rows_of(self, part: str, row: Number = 0) -> Word:
-        """The address of a row of a part that `lay` has chosen the place of."""
+        """The address of a row of a part, after `locate`."""
         address: Word = self.words[f"{part}_at"] + self.words[f"{part}_apart"] * row * self.size
         return address
 
@@ -93,46 +102,52 @@ class AttentionWriter(AttentionArguments):
         """The distance between rows of a part."""
         return self.words[f"{part}_apart"]
 
-    def is_elsewhere(self, part: str) -> Word:
-        """Whether a part is memory of the kernel."""
-        return self.words[f"{part}_is_there"].equals(0)
+    def is_in_scratch(self, part: str) -> Word:
+        """Whether rows are in the scratch memory, and not in the operand."""
+        return self.words[f"{part}_is_direct"].equals(0)
 
-    def take(self, name: str, part: str, first: Number, rows: Word, all_rows: Word | None = None) -> None:
-        """Makes rows of an operand a part: copied if need be, then with rows of zeros behind them up to `all_rows`."""
-        self.lay(part, name, first, rows, needs_squares=all_rows is not None)
-        with self.run.when(self.is_elsewhere(part)):
+    def load_rows(self, name: str, part: str, first: Number, rows: Word, all_rows: Word | None = None) -> None:
+        """Locates rows of an operand, and copies them if need be, with rows of zeros behind them up to `all_rows`."""
+        self.locate(part, name, first, rows, needs_squares=all_rows is not None)
+        with self.run.when(self.is_in_scratch(part)):
             sizes = (rows, self.columns_of(name), rows if all_rows is None else all_rows, UNIT)
             self.copy_in(name, first, (self.address_of(part), self.width_of(name)), sizes)
 
-    def give(self, part: str, name: str, first: Number, rows: Word) -> None:
-        """Copies a part of the memory to rows of a result, unless it was written there."""
-        with self.run.when(self.is_elsewhere(part)):
+    def store_rows(self, part: str, name: str, first: Number, rows: Word) -> None:
+        """Copies a part of the scratch memory to rows of a result, unless they were written there directly."""
+        with self.run.when(self.is_in_scratch(part)):
             self.copy_out(
                 name, first, (self.address_of(part), self.width_of(name)), (rows, self.columns_of(name), UNIT)
             )
 
     def fill_rest(self, name: str, first: Word, repeats: bool) -> None:
-        """Fills the rows of a result from one on with the row before, or with zeros. Packed results end before."""
+        """Fills the rows of a result from `first` on with the row before, if it `repeats`, or with zeros.
+
+        Packed results have no such rows.
+        """
         axes = dict(program.axes_of(name))
         rows, columns = self.words[axes["row"]], self.columns_of(name) if "column" in axes else self.run.number(1)
         with self.run.when(~self.is_packed(name)):
             self.rest_filled(self.run, *self.view(name), first, rows, columns, int(repeats))
 
-    def give_zeros(self, name: str) -> None:
-        """Fills the rows of a result of a block's queries, and if it is not packed, of all behind, with zeros."""
+    def store_zeros(self, name: str) -> None:
+        """Fills a result with zeros in the rows of a block of queries, and, unless it is packed, in all rows behind."""
         words, width = self.words, self.width_of(name)
         self.fill_rest(name, words["first"], repeats=False)
         with self.run.when(self.is_packed(name)):
             self.filled(self.run, self.rows_of("result"), width * words["count"], 0)
-            self.give("result", name, words["first"], words["count"])
+            self.store_rows("result", name, words["first"], words["count"])
 
-    def turn(self, part: str, name: str, to: str, factor: Number = UNIT) -> None:
+    def transpose(self, part: str, name: str, to: str, factor: Number = UNIT) -> None:
         """Transposes a block of queries, times a factor."""
         sizes = self.apart(part), self.words["lanes"], self.width_of(name)
-        self.turned(self.run, self.rows_of(part), *sizes, self.address_of(to), self.block, factor)
+        self.transposed(self.run, self.rows_of(part), *sizes, self.address_of(to), self.block, factor)
 
     def multiply(self, adds: Number = 0, limits: str = "", **arguments: Number) -> None:
-        """Adds a product of blocks; `limits` is which of its limits the diagonal sets."""
+        """Writes a product of blocks (attention_blocks.PRODUCT), added to c if `adds` is 1.
+
+        `limits` names the limit that the diagonal sets, if any.
+        """
         words = self.words
         for name in ("rows_to", "depth_to", "depth_from"):
             words[name] = words["diagonal"] if name == limits else EVERYTHING
@@ -142,8 +157,11 @@ class AttentionWriter(AttentionArguments):
         self.product(self.run, self.address)
 
     def fetch_next(self, names: tuple[str, ...]) -> None:
-        """Prefetches rows of operands that the next head will read where they lie: their many short rows are far
-        apart, and the CPU foresees none of them. A few operands at a time: it can wait for some lines at once only."""
+        """Prefetches rows of operands that the next head will read directly.
+
+        They are many short rows, far apart, which the CPU does not foresee. A call names a few operands, because a CPU
+        has few misses under way at once.
+        """
         words, run = self.words, self.run
         next_head = words["head"] + 1
         is_last = next_head.equals(words["heads"])
@@ -197,16 +215,16 @@ class _Attention(AttentionWriter):
 
     def write(self) -> None:
         words, run = self.words, self.run
-        scale_rows, finish = blocks.scale_rows(self.module, self.lanes), blocks.finish(self.module, self.lanes)
-        weigh = blocks.weigh(self.module, self.lanes, self.block)
+        scale_rows, finish = blocks.scale_rows(self.module, self.lanes), softmax.finish(self.module, self.lanes)
+        online_softmax = softmax.online_softmax(self.module, self.lanes, self.block)
         with self.heads():
             keys = words["own_keys"]
-            self.take("keys", "keys", 0, keys)
-            self.take("values", "values", 0, keys)
+            self.load_rows("keys", "keys", 0, keys)
+            self.load_rows("values", "values", 0, keys)
             with self.blocks_of_queries():
-                self.take("queries", "queries", words["first"], words["count"], words["lanes"])
-                self.turn("queries", "queries", "queries_across", words["scale"])
-                self.lay("result", "result", words["first"], words["count"])
+                self.load_rows("queries", "queries", words["first"], words["count"], words["lanes"])
+                self.transpose("queries", "queries", "queries_across", words["scale"])
+                self.locate("result", "result", words["first"], words["count"])
                 self.filled(run, self.address_of_row(0), self.block, program.bits_of(float("-inf")))
                 self.filled(run, self.address_of_row(1), self.block, 0)
                 result, width = (self.rows_of("result"), self.apart("result")), self.layout.value_width
@@ -217,7 +235,7 @@ class _Attention(AttentionWriter):
                     with run.loop(0, words["lanes"], self.lanes.count) as j:
                         rows = (self.address_of_row(number, j.index) for number in range(3))
                         limit = words["diagonal"] + j.index
-                        weigh(run, self.address_of("scores", j.index), words["some"], limit, *rows)
+                        online_softmax(run, self.address_of("scores", j.index), words["some"], limit, *rows)
                     self.fetch_next(("values",))
                     with run.when(words["key"] > 0):
                         scale_rows(run, *result, width, words["count"], self.address_of_row(2))
@@ -231,9 +249,9 @@ class _Attention(AttentionWriter):
                 finish(run, words["lanes"], *(self.address_of_row(number) for number in range(3)))
                 with run.when(words["end"] > 0):
                     scale_rows(run, *result, width, words["count"], self.address_of_row(2))
-                    self.give("result", "result", words["first"], words["count"])
+                    self.store_rows("result", "result", words["first"], words["count"])
                 with run.when(words["end"].equals(0)):
-                    self.give_zeros("result")
+                    self.store_zeros("result")
                 self.copy_out("sums", words["first"], (self.address_of_row(0), 1), (words["count"], 1, UNIT))
             self.fill_rest("result", words["own_queries"], repeats=True)
             self.fill_rest("sums", words["own_queries"], repeats=True)

@@ -1,8 +1,7 @@
-"""Functions of the attention kernels on blocks in their memory: copies, products, and the softmax of a column.
+"""Functions of the attention kernels on blocks in their memory: copies, products, transposes and scaled rows.
 
-A block of scores has a row for each key and a column for each query, so that a softmax over keys runs down the columns:
-one vector holds a row of as many queries as it has lanes, and no sum crosses lanes. Sums run over the rows in order.
 Rows of blocks are whole vectors. Addresses are in bytes, strides in elements, factors are the bits of an f64.
+attention_softmax.py has the functions on columns of scores.
 """
 
 from collections.abc import Callable
@@ -11,25 +10,22 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.targets.cpu import tile
-from netc.compiler.targets.cpu.function import Fields, Function, Word, at_least, at_most
-from netc.compiler.targets.cpu.math.exponential import exp
-from netc.compiler.targets.cpu.math.logarithm import log
+from netc.compiler.targets.cpu.function import COMPUTES, Fields, Function, Word, at_least, at_most
 from netc.compiler.targets.cpu.math.terms import Scope, Term, select
 from netc.compiler.targets.cpu.tile_sizes import heights, rows_of_next, sizes
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, repeated
 from netc.compiler.targets.machine import VECTORS
 
-# The arguments of `product` in the caller's record, beside those of the tile. Below a diagonal some elements are known
-# to be zero, or are not needed: columns from j on need only the rows before j + rows_to + the width of a panel; rows
-# from i on have products only before the depth i + depth_to + their number, and from i - depth_from on.
+# The arguments of `product` in the caller's record, beside those of the tile. Causal attention leaves out what lies
+# beyond the diagonal: of the columns from j on, only the rows before j + rows_to + the width of a panel are needed; for
+# the rows from i on, the depth begins at i - depth_from and ends at i + depth_to + their number.
 PRODUCT = ("a", "a_step", "b", "c", "all_rows", "all_columns", "all_depth", "rows_to", "depth_to", "depth_from")
-EVERYTHING = 1 << 40  # a diagonal that leaves out nothing
+EVERYTHING = 1 << 40  # for a limit that leaves out nothing
 _INDEX = 4  # bytes of a number in an index table
-_MAXIMA = 4  # running maxima of a column: one alone would wait for itself
 
 
 class Block(Vectors, frozen=True):
-    """Vectors and elements of a function under construction, as terms of math/ too."""
+    """Writes operations on vectors and elements into a function, also as terms of math/."""
 
     @property
     def scope(self) -> Scope:
@@ -78,7 +74,10 @@ class Block(Vectors, frozen=True):
         return of_row
 
     def variable(self, term: Term) -> Any:
-        """Memory for a vector that changes in a loop, which LLVM keeps in a register. Only outside of loops."""
+        """Returns a variable for a vector that changes in a loop: a stack slot, which LLVM keeps in a register.
+
+        To be called outside of loops, since a slot in a loop would be a new one in each iteration.
+        """
         slot = self.function.builder.alloca(self.lanes.vector)
         self.set(slot, term)
         return slot
@@ -96,8 +95,9 @@ class Block(Vectors, frozen=True):
 
 
 def function_of(module: Any, lanes: Lanes, name: str, parameters: int, write: Callable[..., None]) -> Function:
-    """Returns a function whose body `write(block, *parameters)` writes."""
+    """Returns the function `name` of some parameters, whose body is what `write(block, *parameters)` emits."""
     function = Function(module, name, parameters)
+    set.add(function.function.attributes, COMPUTES)
     write(Block(function, lanes), *function.parameters)
     function.end()
     return function
@@ -114,7 +114,7 @@ def product(module: Any, lanes: Lanes, fields: Fields) -> Function:
         columns, rows, depth = (words[name] for name in ("all_columns", "all_rows", "all_depth"))
 
         def take(panel: Word, first_row: Word, end: Word) -> None:
-            """The tiles of a panel, which begins at a column, from a row on."""
+            """Multiplies the rows from `first_row` to `end` by the panel that begins at column `panel`."""
             with function.loop(first_row, end) as i:
                 i.step = taken = rows_of_next(end - i.index, tall)
                 first = at_most(at_least(i.index - words["depth_from"], 0), depth)
@@ -136,7 +136,7 @@ def product(module: Any, lanes: Lanes, fields: Fields) -> Function:
             is_cut = (words["rows_to"] < EVERYTHING) & (words["columns"] > lanes.count)
             both = is_cut.choose(at_least(at_most(rows, j.index + words["rows_to"] + lanes.count), 0), end)
             take(j.index, function.number(0), both)
-            with function.when(is_cut):  # the rows below are needed for the second vector alone
+            with function.when(is_cut):  # the rows below are needed by the second vector of columns only
                 words["columns"] = words["columns"] - lanes.count
                 take(j.index + lanes.count, both, end)
 
@@ -167,7 +167,10 @@ def copy_in(module: Any, lanes: Lanes) -> Function:
 
 
 def copy_out(module: Any, lanes: Lanes) -> Function:
-    """Returns the function `copy_out(block, width, x, row, column, rows, columns, factor, order)`: the way back."""
+    """Returns the function `copy_out(block, width, x, row, column, rows, columns, factor, order)`.
+
+    It copies rows that are `width` apart to a result, times a factor: the opposite of `copy_in`.
+    """
 
     def write(block: Block, base: Word, width: Word, x: Word, row: Word, column: Word, *more: Word) -> None:
         rows, columns, factor, order = more
@@ -214,9 +217,9 @@ def fill_rest(module: Any, lanes: Lanes) -> Function:
     return function_of(module, lanes, "fill_rest", 7, write)
 
 
-def turn(module: Any, lanes: Lanes) -> Function:
-    """Returns the function `turn(block, row, rows, width, to, to_row, factor)`: transposes a block of whole squares of
-    vectors, times a number."""
+def transpose(module: Any, lanes: Lanes) -> Function:
+    """Returns the function `transpose(block, row, rows, width, to, to_row, factor)`: transposes a block, whose sizes
+    are whole vectors, times a factor."""
 
     def write(block: Block, base: Word, row: Word, rows: Word, width: Word, *more: Word) -> None:
         to, to_row, factor = more
@@ -227,83 +230,7 @@ def turn(module: Any, lanes: Lanes) -> Function:
             for k, column in enumerate(block.load_transposed(source, row * size)):
                 block.store(function.builder.fmul(column, number), target + to_row * (k * size))
 
-    return function_of(module, lanes, "turn", 7, write)
-
-
-def weigh(module: Any, lanes: Lanes, row: int) -> Function:
-    """Returns the function `weigh(scores, end, limit, maximum, total, factor)`: a column of an online softmax.
-
-    Of the scores up to `end`, `row` elements apart, lane i sees those up to number limit + i. They become
-    exp(score - maximum), and the others zero. The maximum and the total so far are updated; earlier results must be
-    multiplied by `factor`, because the maximum has grown.
-    """
-
-    def write(block: Block, scores: Word, end: Word, limit: Word, *addresses: Word) -> None:
-        function, step = block.function, row * lanes.size
-        maximum, total, factor = addresses
-        seen = at_most(end, limit + lanes.count)
-        with function.loop(at_most(limit + 1, seen), seen) as k:
-            at = scores + k.index * step
-            block.put(block.masked(block.term(at), k.index - limit, float("-inf")), at)
-        before = block.term(maximum)
-        slots = [block.variable(before) for _ in range(_MAXIMA)]
-        added = block.variable(block.constant(0.0))
-        in_rounds = seen // _MAXIMA * _MAXIMA
-        with function.loop(0, in_rounds, _MAXIMA) as k:
-            for number, slot in enumerate(slots):
-                block.set(slot, larger(block.term(scores + (k.index + number) * step), block.get(slot)))
-        with function.loop(in_rounds, seen) as k:
-            block.set(slots[0], larger(block.term(scores + k.index * step), block.get(slots[0])))
-        after = block.get(slots[0])
-        for slot in slots[1:]:
-            after = larger(block.get(slot), after)
-        shrunk = exp(before - after)
-        block.put(after, maximum)
-        block.put(shrunk, factor)
-        with function.loop(0, seen) as k:
-            weight = exp(block.term(scores + k.index * step) - after)
-            block.put(weight, scores + k.index * step)
-            block.set(added, block.get(added) + weight)
-        block.put(block.term(total) * shrunk + block.get(added), total)
-        _clear(block, scores, step, seen, end)
-
-    return function_of(module, lanes, "weigh", 6, write)
-
-
-def larger(x: Term, y: Term) -> Term:
-    return select(x > y, x, y)
-
-
-def _clear(block: Block, column: Word, step: int, first: Word, end: Word) -> None:
-    with block.function.loop(first, end) as k:
-        block.put(block.constant(0.0), column + k.index * step)
-
-
-def weigh_gradient(module: Any, lanes: Lanes, row: int) -> Function:
-    """Returns the function `weigh_gradient(scores, slopes, end, limit, sums, dots, scale)` of a column of both blocks.
-
-    Of the scores up to `end`, lane i sees those up to number limit + i. They become weights, exp(score - sum), and
-    slopes, the gradient of the weights, become that of the scores before their scale: scale * weight * (slope - dot).
-    The others become zero.
-    """
-
-    def write(block: Block, scores: Word, slopes: Word, end: Word, limit: Word, *more: Word) -> None:
-        function, step = block.function, row * lanes.size
-        log_sum, dot = (block.term(address) for address in more[:2])
-        scale = Term(block.scope, lanes.dtype, repeated(function.builder, block.factor(more[2]), lanes.vector))
-        seen = at_most(end, limit + lanes.count)
-        with function.loop(0, seen) as k:
-            at = k.index * step
-            weight = exp(block.term(scores + at) - log_sum)
-            block.put(weight, scores + at)
-            block.put(weight * scale * (block.term(slopes + at) - dot), slopes + at)
-        with function.loop(at_most(limit + 1, seen), seen) as k:
-            for column in (scores + k.index * step, slopes + k.index * step):
-                block.put(block.masked(block.term(column), k.index - limit, 0.0), column)
-        _clear(block, scores, step, seen, end)
-        _clear(block, slopes, step, seen, end)
-
-    return function_of(module, lanes, "weigh_gradient", 7, write)
+    return function_of(module, lanes, "transpose", 7, write)
 
 
 def add_products(module: Any, lanes: Lanes, row: int) -> Function:
@@ -332,23 +259,6 @@ def scale_rows(module: Any, lanes: Lanes) -> Function:
                 block.store(function.builder.fmul(block.load(at), factor), at)
 
     return function_of(module, lanes, "scale_rows", 5, write)
-
-
-def finish(module: Any, lanes: Lanes) -> Function:
-    """Returns the function `finish(columns, maximum, total, factor)`.
-
-    Maxima become logarithms of the sums of exponentials, and `factor` the reciprocals of the totals; 0 for a total of
-    0, without any scores.
-    """
-
-    def write(block: Block, columns: Word, maximum: Word, total: Word, factor: Word) -> None:
-        with block.function.loop(0, columns, lanes.count) as j:
-            at = j.index * lanes.size
-            sums = block.term(total + at)
-            block.put(block.term(maximum + at) + log(sums), maximum + at)
-            block.put(select(sums.equals(0.0), block.constant(0.0), 1.0 / sums), factor + at)
-
-    return function_of(module, lanes, "finish", 4, write)
 
 
 def fill(module: Any, lanes: Lanes) -> Function:

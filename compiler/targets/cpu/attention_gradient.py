@@ -1,9 +1,15 @@
 """The gradient of attention, block by block: the weights are computed again from the scores and the saved logarithms
 of their sums (Dao et al. 2022, 2023).
 
-With weights p, values v and the gradient g of the result: the gradient of the values is p^T g, that of the scores
-p (g v^T - dot), where dot is the sum of g times the result for each query. attention.py says how blocks are walked;
-the gradients of keys and values are summed in the kernel's memory over the blocks of queries, in order.
+With scores s = q k^T * scale, weights p, values v, the result r and its gradient g:
+
+    gradient of v        p^T g
+    slopes               g v^T, the gradient of p
+    gradient of s        p * (slopes - dot), where dot is the sum of g * r for each query
+    gradients of q, k    scale * (gradient of s) k, scale * (gradient of s)^T q
+
+attention.py says how blocks are walked. The gradients of keys and values are summed in the scratch memory over the
+blocks of queries, in order.
 """
 
 from typing import Any
@@ -11,6 +17,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.targets.cpu import attention_blocks as blocks
+from netc.compiler.targets.cpu import attention_softmax as softmax
 from netc.compiler.targets.cpu.attention import AttentionWriter
 from netc.compiler.targets.cpu.attention_arguments import UNIT
 from netc.compiler.targets.cpu.vectors import Lanes
@@ -30,41 +37,42 @@ class _Gradient(AttentionWriter):
     def write(self) -> None:
         words, run, layout = self.words, self.run, self.layout
         self.add_products = blocks.add_products(self.module, self.lanes, self.block)
-        self.weigh = blocks.weigh_gradient(self.module, self.lanes, self.block)
+        self.softmax_gradient = softmax.softmax_gradient(self.module, self.lanes, self.block)
         with self.heads():
             keys, queries = words["own_keys"], words["own_queries"]
             for name, width in (("keys", layout.width), ("values", layout.value_width)):
-                self.take(name, name, 0, keys)
-                self.lay(f"of_{name}", f"of_{name}", 0, keys)
-                with run.when(self.is_elsewhere(f"of_{name}")):
+                self.load_rows(name, name, 0, keys)
+                self.locate(f"of_{name}", f"of_{name}", 0, keys)
+                with run.when(self.is_in_scratch(f"of_{name}")):
                     self.filled(run, self.address_of(f"of_{name}"), width * keys, 0)
             with self.blocks_of_queries():
-                self.take_queries()
+                self.load_queries()
                 self.fetch_next(("queries", "keys"))
                 with self.blocks_of_keys():
                     self.add_block()
                 with run.when(words["end"] > 0):
-                    self.give("result", "of_queries", words["first"], words["count"])
+                    self.store_rows("result", "of_queries", words["first"], words["count"])
                 with run.when(words["end"].equals(0)):
-                    self.give_zeros("of_queries")
+                    self.store_zeros("of_queries")
             self.fill_rest("of_queries", queries, repeats=False)
             for name in ("of_keys", "of_values"):
-                self.give(name, name, 0, keys)
-                summed = self.is_elsewhere(name).choose(keys, (queries > 0).choose(words["end"], 0))
+                self.store_rows(name, name, 0, keys)
+                summed = self.is_in_scratch(name).choose(keys, (queries > 0).choose(words["end"], 0))
                 self.fill_rest(name, summed, repeats=False)
         run.end()
 
-    def take_queries(self) -> None:
-        """Takes a block of queries, of the result and of its gradient, transposes them, and adds up the dots."""
+    def load_queries(self) -> None:
+        """Loads a block of queries, of the result and of its gradient, transposes them, and sums result * gradient for
+        each query."""
         words, run = self.words, self.run
         block = words["first"], words["count"], words["lanes"]
-        self.take("result", "gradients", *block)
-        self.turn("gradients", "result", "results_across")
-        self.take("gradient", "gradients", *block)
-        self.turn("gradients", "gradient", "gradients_across")
-        self.take("queries", "queries", *block)
-        self.turn("queries", "queries", "queries_across", words["scale"])
-        self.lay("result", "of_queries", words["first"], words["count"])
+        self.load_rows("result", "gradients", *block)
+        self.transpose("gradients", "result", "results_across")
+        self.load_rows("gradient", "gradients", *block)
+        self.transpose("gradients", "gradient", "gradients_across")
+        self.load_rows("queries", "queries", *block)
+        self.transpose("queries", "queries", "queries_across", words["scale"])
+        self.locate("result", "of_queries", words["first"], words["count"])
         sums = (words["count"], 1, words["lanes"], UNIT)
         self.copy_in("sums", words["first"], (self.address_of_row(0), 1), sums)
         with run.loop(0, words["lanes"], self.lanes.count) as j:
@@ -72,22 +80,22 @@ class _Gradient(AttentionWriter):
             self.add_products(run, *operands, words["value_width"], self.address_of_row(1, j.index))
 
     def add_block(self) -> None:
-        """Adds to the gradients what a block of queries has to do with a block of keys."""
+        """Adds what a block of queries and a block of keys contribute to the three gradients."""
         words, run, layout, block = self.words, self.run, self.layout, self.block
         self.multiply_by_queries("keys", "queries_across", words["width"], "scores")
         self.multiply_by_queries("values", "gradients_across", words["value_width"], "slopes")
         with run.loop(0, words["lanes"], self.lanes.count) as j:
             columns = self.address_of("scores", j.index), self.address_of("slopes", j.index)
             rows = (self.address_of_row(number, j.index) for number in range(2))
-            self.weigh(run, *columns, words["some"], words["diagonal"] + j.index, *rows, words["scale"])
+            self.softmax_gradient(run, *columns, words["some"], words["diagonal"] + j.index, *rows, words["scale"])
         self.fetch_next(("values", "result"))
         for weights, operand, width, to in (
             ("scores", "gradients", layout.value_width, "of_values"),
             ("slopes", "queries", layout.width, "of_keys"),
         ):
-            # in the memory of the kernel, sums begin with zeros; where the results lie, there is one block of queries
+            # sums in scratch memory begin with zeros; sums that are written directly have a single block of queries
             self.multiply(
-                self.is_elsewhere(to).choose(1, 0), "depth_from", a=self.address_of(weights), a_row=block, a_step=1,
+                self.is_in_scratch(to).choose(1, 0), "depth_from", a=self.address_of(weights), a_row=block, a_step=1,
                 b=self.rows_of(operand), panel_row=self.apart(operand), c=self.rows_of(to, words["key"]),
                 rows_c=self.apart(to), start_row=self.apart(to), all_rows=words["some"], all_columns=width,
                 all_depth=words["count"],

@@ -1,7 +1,7 @@
-"""The attention kernel of a single query: the softmax of its scores times values, as `attention.py` has it for many.
+"""The attention kernel of a single query: the softmax of its scores times values. attention.py has that of many.
 
 Each key and each value is read once and where it lies: a query costs as much as reading them. First come the scores of
-all heads, for as many keys at once as a vector has lanes; then their exponentials; then the sums of weighted values.
+all heads, as many keys at a time as a vector has lanes; then their exponentials; then the sums of weighted values.
 The order of all sums follows from the number of keys alone. Without keys the result is zero.
 """
 
@@ -14,7 +14,8 @@ from llvmlite import ir
 from netc.compiler.program import attention as program
 from netc.compiler.targets.cpu import attention_blocks as blocks
 from netc.compiler.targets.cpu.attention_arguments import UNIT, AttentionArguments
-from netc.compiler.targets.cpu.attention_blocks import Block, function_of, larger
+from netc.compiler.targets.cpu.attention_blocks import Block, function_of
+from netc.compiler.targets.cpu.attention_softmax import larger
 from netc.compiler.targets.cpu.function import I32, Function, Number, Word, at_least, at_most
 from netc.compiler.targets.cpu.math.exponential import exp
 from netc.compiler.targets.cpu.math.logarithm import log
@@ -22,9 +23,9 @@ from netc.compiler.targets.cpu.math.terms import Term, select
 from netc.compiler.targets.cpu.vectors import Lanes, repeated
 from netc.compiler.targets.machine import VECTORS, Machine
 
-_KEYS, _VALUES = 32, 16  # of a block, which all heads take before the next one
-_GROUP = 2  # keys of a group, whose addresses differ by a register
-_SIDE_BY_SIDE = 4  # weighted values are added to so many sums: one alone would wait for itself
+_KEYS, _VALUES = 32, 16  # rows of a block, which all heads read before the next block
+_GROUP = 2  # keys that share a pointer: the second one's address is a register behind
+_SIDE_BY_SIDE = 4  # sums of weighted values: with one, each addition would wait for the one before
 
 
 def attention_query(symbol: str, dtype: str, machine: Machine) -> Any:
@@ -42,7 +43,7 @@ class _AttentionOfQuery(AttentionArguments):
 
     def write(self) -> None:
         words, run, module, lanes = self.words, self.run, self.module, self.lanes
-        score, weigh, add_values = _score(module, lanes), _weigh(module, lanes), _add_values(module, lanes)
+        score, softmax, add_values = _score(module, lanes), _softmax(module, lanes), _add_values(module, lanes)
         filled = blocks.fill(module, lanes)
         sizes = (words[name] for name in ("heads", "key_count", "width", "value_width"))
         self.layout = layout = program.query_layout(lanes.count, *sizes)
@@ -60,7 +61,7 @@ class _AttentionOfQuery(AttentionArguments):
                 operands = (self.scores(head, first), self.numbers(head), words["seen"])
                 score(run, self.address_of(head * layout.queries_apart), keys, row, count, width, *operands)
             with self.each_head() as head:
-                weigh(run, self.scores(head), words["seen"], self.numbers(head))
+                softmax(run, self.scores(head), words["seen"], self.numbers(head))
             with self.blocks(_VALUES) as (first, count), self.each_head() as head:
                 values, row, _ = self.view("values", first)
                 add_values(run, self.scores(head, first), values, row, count, columns, self.result(head))
@@ -87,9 +88,9 @@ class _AttentionOfQuery(AttentionArguments):
 
     @contextmanager
     def blocks(self, most: int) -> Iterator[tuple[Word, Word]]:
-        """Loops over blocks of at most so many keys, each with its first one and their number.
+        """Loops over blocks of at most `most` keys. Yields the first key of a block and their number.
 
-        All heads take a block before the next one comes, because their rows lie side by side.
+        The body loops over heads, because rows of all heads follow one another in memory.
         """
         with self.run.loop(0, self.words["seen"], most) as first:
             yield first.index, at_most(self.words["seen"] - first.index, most)
@@ -185,8 +186,8 @@ def _in_all_lanes(block: Block, term: Term, combine: Callable[[Term, Term], Term
     return term
 
 
-def _weigh(module: Any, lanes: Lanes) -> Function:
-    """Returns the function `weigh(scores, count, numbers)`.
+def _softmax(module: Any, lanes: Lanes) -> Function:
+    """Returns the function `softmax(scores, count, numbers)`.
 
     Scores become weights, exp(score - maximum) / total. The vector of numbers, the maximum, becomes the logarithm of
     the sum of exponentials.
@@ -205,7 +206,7 @@ def _weigh(module: Any, lanes: Lanes) -> Function:
         with function.loop(0, count, lanes.count) as i:
             block.put(block.term(scores + i.index * size) * factor, scores + i.index * size)
 
-    return function_of(module, lanes, "weigh", 3, write)
+    return function_of(module, lanes, "softmax", 3, write)
 
 
 def _add_values(module: Any, lanes: Lanes) -> Function:

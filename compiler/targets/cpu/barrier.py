@@ -1,4 +1,4 @@
-"""The barrier at which workers wait for one another between the phases of a schedule, as LLVM's text."""
+"""The barrier at which workers wait for one another between the phases of a schedule, as LLVM IR."""
 
 from typing import Any
 
@@ -12,9 +12,9 @@ _I64, _I32 = ir.IntType(64), ir.IntType(32)
 def emit_barrier(module: Any, is_x86: bool) -> Any:
     """Adds `i64 netc_barrier(state, members, yield, most)` to a module, and returns it.
 
-    It waits until all members are here, and returns 1 if ABORT was set meanwhile. The last member to arrive moves the
-    phase on. The others spin until it moves, and after `most` turns they give the processor away (`most` is 0 if
-    there are more workers than cores).
+    It waits until all `members` have arrived, and returns 1 if ABORT was set meanwhile, else 0. The last member to
+    arrive increments PHASE. The others spin until it changes; after `most` iterations they call `yield` (an address of
+    C's sched_yield, or 0) in each. `most` is 0 if there are more workers than cores.
     """
     function = ir.Function(module, ir.FunctionType(_I64, [_I64] * 4), "netc_barrier")
     function.linkage = "internal"

@@ -36,7 +36,7 @@ def measure_call(machine: Machine, runs: int = _RUNS) -> float:
 
 
 def _text() -> str:
-    """A function `netc_calls(address of two words, calls)` that calls an empty kernel, as LLVM's text."""
+    """A function `netc_calls(address of two words, calls)` that calls an empty kernel, as LLVM IR."""
     module = ir.Module("calls")
     module.triple = llvm.get_default_triple()
     kernel = ir.Function(module, ir.FunctionType(_VOID, [_I64] * _ARGUMENTS), "empty")

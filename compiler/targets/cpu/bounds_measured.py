@@ -1,4 +1,4 @@
-"""The bounds of this machine: measured once, and kept in the cache folder as JSON.
+"""The bounds of this machine (targets/bounds.py): measured once, and stored in the cache folder as JSON.
 
 A file is named by a hash of everything that decides its numbers. A damaged one is measured again.
 """

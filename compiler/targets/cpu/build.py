@@ -1,4 +1,4 @@
-"""Compiles the kernels that the cache does not hold, and links all of them with their schedule into one function."""
+"""Builds a program: compiles the kernels that the cache lacks, and links all with their schedule into one function."""
 
 from collections.abc import Sequence
 
@@ -42,8 +42,8 @@ def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled:
         eviction.enforce(sum(len(objects[kernel]) for kernel in missing))
     symbols = {kernel: symbol_of(key) for kernel, key in keys.items()}
     module = llvm.parse_assembly(emit(schedule, symbols, profiled, spoiled))
-    # The schedule only computes addresses and calls kernels. Code for it that is made with more effort saves less than
-    # a hundredth of the shortest steps, and takes twenty times as long to make: seconds for hundreds of calls.
+    # The schedule only computes addresses and calls kernels. Optimising it saves less than a hundredth of the shortest
+    # steps, and takes twenty times as long: seconds for hundreds of calls.
     step = bytes(target_machine(machine, effort=0).emit_object(module))
     names = [key.name for key in keys.values()]
     contents = [step, *(objects[kernel] for kernel in keys)]
@@ -55,7 +55,7 @@ def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled:
 
 
 def _linked_by_llvm(contents: Sequence[bytes], machine: Machine, names: Sequence[str], compiled: int) -> Linked:
-    """Links object code on machines whose objects `load` does not know. The result cannot be saved."""
+    """Links object code that `load` does not understand, such as that of other machines. The result cannot be saved."""
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target_machine(machine))
     for content in contents:
         engine.add_object_file(llvm.ObjectFileRef.from_data(content))

@@ -1,8 +1,8 @@
-"""Object code on disk: one file for each kernel in a folder of the user's own. Nothing is unpickled, nothing damaged
-is run.
+"""The cache of object code: one file for each kernel in a folder of the user. Nothing is unpickled, and damaged files
+are not run.
 
-`dsl/home.py` says which folder, `dsl/eviction.py` which entries go when it is full, and `dsl/temporary.py` writes a
-file whole, so that many processes may share the folder. A damaged entry is a miss. A file is named by a hash of
+`dsl/home.py` chooses the folder, `dsl/eviction.py` removes entries when it is full, and `dsl/temporary.py` writes files
+atomically, so that many processes may share the folder. A damaged entry is a miss. A file is named by a hash of
 `Parts`, which hold all that decides the code.
 """
 
@@ -23,11 +23,11 @@ from netc.dsl import eviction, home, temporary
 from netc.dsl.installed import version_of
 
 _DIGEST = 32
-_FAMILY = 12  # digits of an entry's name that are the same for a kernel on every CPU, with every version
+_FAMILY = 12  # digits of an entry's name that a kernel has on every CPU and with every version
 _NAME = re.compile(r"[0-9a-f]{32}\.o")  # as eviction.py knows it
 # folders and files of the compiler that decide object code
 _SOURCES = ("targets", "targets/cpu", "targets/cpu/math", "program", "ir/types.py")
-# in the names of files that write no programs
+# parts of the names of files that do not decide object code
 _NOT_CODE = ("listing", "parser", "verify", "bounds", "peak", "errors")
 
 

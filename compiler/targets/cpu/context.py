@@ -1,4 +1,4 @@
-"""The context: the words of 64 bits that machine code gets for a call, one context for each worker.
+"""The context of a call: an array of 64-bit words that machine code reads, one for each worker.
 
 The words are addresses of memories, numbers of the run, the addresses of inputs and results, and behind them seven
 words for each varying dimension. emit.py writes code that reads them; `contexts` fills them.
@@ -34,8 +34,7 @@ FIRST_TABLE = MESSAGES + 1
 # of all ranks, and, for groups that every rank repeats, among those of the rank.
 DIMENSION = ROWS, STEPS_OF, OFFSETS, FIRST_OF_ALL, END_OF_ALL, FIRST, END = tuple(range(7))
 ARRIVED, PHASE, ABORT, BARRIER_WORDS = 0, 8, 16, 24  # the words of the barrier's state, a cache line apart
-# A worker turns so often at a barrier before it gives its processor away, if there is a processor for each worker.
-MOST_SPINS = 4000
+MOST_SPINS = 4000  # iterations of a worker at a barrier before it yields, if there is a processor for each worker
 
 
 @cache

@@ -1,7 +1,7 @@
-"""Writes custom kernels: the user's Python function (program/custom.py) in the words of all kernels.
+"""Writes custom kernels: the user's Python function (program/custom.py) as kernel text.
 
-There are no global names and no functions but the words of kernels (scalars.py), so that the text alone defines the
-kernel. LLVM is not imported, because a warm start does without it.
+There are no global names and no functions but those of scalar expressions (scalars.py), so that the text alone
+defines the kernel. LLVM is not imported, because a warm start does without it.
 """
 
 import ast
@@ -12,7 +12,7 @@ from typing import Any
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.custom import definition
 from netc.compiler.program.kernels import ArrayArgument, CustomKernel
-from netc.compiler.program.scalars import WORD_NAMES
+from netc.compiler.program.scalars import FUNCTION_NAMES
 from netc.compiler.targets.cpu.nest_writer import SCOPES
 
 _REFUSED = (
@@ -52,7 +52,7 @@ def _scope(array: ArrayArgument) -> int:
 
 
 class _Rewriter(ast.NodeTransformer):
-    """Replaces elements by loads and stores, sizes and attributes by numbers, and functions by words."""
+    """Replaces elements by loads and stores, sizes and attributes by numbers, and functions by built-ins."""
 
     def __init__(self, arrays: Mapping[str, ArrayArgument], numbers: Mapping[str, Any], is_batched: bool) -> None:
         self.arrays, self.numbers, self.is_batched = arrays, numbers, is_batched
@@ -80,7 +80,7 @@ class _Rewriter(ast.NodeTransformer):
             array, axis = self._array(node.value.value), ast.literal_eval(node.slice)
             return ast.Constant(array.shape[axis])
         array = self._array(node.value)
-        return self._word(
+        return self._call(
             f"load_{array.dtype}_{_scope(array)}", ast.Name(f"p{array.pointer}"), self._offset(array, node)
         )
 
@@ -105,18 +105,18 @@ class _Rewriter(ast.NodeTransformer):
         arguments = [self.visit(argument) for argument in node.args]
         if name in _PLAIN and not of_math:
             return ast.Call(ast.Name(name), arguments, [])
-        if not of_math or f"{name}_{self.dtype}" not in WORD_NAMES:
+        if not of_math or f"{name}_{self.dtype}" not in FUNCTION_NAMES:
             raise ValueError(f"a kernel does not know `{ast.unparse(called)}`")
-        typed = [self._word(DTYPES[self.dtype].word, argument) for argument in arguments]
-        return self._word(f"{name}_{self.dtype}", *typed)
+        typed = [self._call(DTYPES[self.dtype].conversion, argument) for argument in arguments]
+        return self._call(f"{name}_{self.dtype}", *typed)
 
     def _store(self, target: ast.Subscript, value: ast.expr) -> ast.AST:
         array = self._array(target.value)
         if not isinstance(target.value, ast.Name) or target.value.id != self.out:
             raise ValueError(f"a kernel writes to its result alone, and not to `{ast.unparse(target)}`")
-        cast = self._word(DTYPES[array.dtype].word, value) if array.dtype != "bool" else value
-        word = f"store_{array.dtype}_{_scope(array)}"
-        return ast.Expr(self._word(word, ast.Name(f"p{array.pointer}"), self._offset(array, target), cast))
+        cast = self._call(DTYPES[array.dtype].conversion, value) if array.dtype != "bool" else value
+        store = f"store_{array.dtype}_{_scope(array)}"
+        return ast.Expr(self._call(store, ast.Name(f"p{array.pointer}"), self._offset(array, target), cast))
 
     def _array(self, node: ast.expr) -> ArrayArgument:
         if not isinstance(node, ast.Name) or node.id not in self.arrays:
@@ -138,5 +138,5 @@ class _Rewriter(ast.NodeTransformer):
         return total
 
     @staticmethod
-    def _word(name: str, *arguments: ast.expr) -> ast.Call:
+    def _call(name: str, *arguments: ast.expr) -> ast.Call:
         return ast.Call(ast.Name(name), list(arguments), [])

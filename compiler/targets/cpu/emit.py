@@ -1,10 +1,16 @@
-"""The function that runs the schedule of a program, written as LLVM's text.
+"""The function that runs the schedule of a program, written as LLVM IR.
+
+    for step in steps:                                   # emit_run
+        for phase in schedule:                           # emit_phases
+            for group in phase:                          # group_loops.py: this worker's share of rows
+                for block of rows:
+                    kernel(address, ..., count, ...)     # emit_calls: of each call of the group
+            barrier
 
 It consists of loops, addresses and calls, nothing that would need an optimiser. Knows no graph.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -22,36 +28,23 @@ from netc.compiler.program.schedule import (
     Arenas,
     Call,
     Count,
-    Group,
     Schedule,
 )
 from netc.compiler.targets.cpu.barrier import emit_barrier
 from netc.compiler.targets.cpu.context import (
     ABORT,
     BARRIER,
-    BATCH,
-    DIMENSION,
-    END,
-    END_OF_ALL,
-    FIRST,
-    FIRST_OF_ALL,
     FIRST_TABLE,
-    MEMBER,
-    MEMBER_OF_ALL,
-    MEMBERS,
-    MEMBERS_OF_ALL,
     MESSAGES,
-    OFFSETS,
-    ROWS,
     SPINS,
     STEPS,
-    STEPS_OF,
     YIELD,
 )
+from netc.compiler.targets.cpu.group_loops import GroupLoops
 from netc.compiler.targets.cpu.messages import emit_messages
 from netc.compiler.targets.cpu.records import Records
 from netc.compiler.targets.cpu.source import KernelSource, generic_of
-from netc.compiler.targets.cpu.step_function import StepFunction, is_x86
+from netc.compiler.targets.cpu.step_function import is_x86
 from netc.compiler.targets.gathering import RECORD, borders, lag_of
 
 _I64, _BYTE = ir.IntType(64), ir.IntType(8)
@@ -63,7 +56,7 @@ def emit(
     profiled: bool = False,
     spoiled: Arenas | None = None,
 ) -> str:
-    """Returns LLVM's text of `i64 netc_run(i64* context)`: 0 when all steps are done, 1 if another worker failed.
+    """Returns the LLVM IR of `i64 netc_run(i64* context)`: 0 when all steps are done, 1 if another worker failed.
 
     With `profiled`, the ticks of each call are added to the words at PROFILE; the word behind the last call has the
     ticks of the run. With `spoiled`, each step begins by filling both arenas with NaN bytes, so that a value that is
@@ -73,7 +66,8 @@ def emit(
 
 
 class _Frame(Struct, frozen=True):
-    """The values that calls are done for: rows from `row` on, the shard, and the first row of a scan's step."""
+    """The part of the work that calls are emitted for: `rows` rows from `row` on, the shard, and the first row
+    (`begin`) of a scan's step."""
 
     row: Any
     rows: Any
@@ -81,10 +75,10 @@ class _Frame(Struct, frozen=True):
     begin: Any
 
 
-_NO_ROWS = _Frame(*(_I64(0),) * 4)  # of an argument that is the same in all calls
+_NO_ROWS = _Frame(*(_I64(0),) * 4)  # for an argument that is the same in all calls
 
 
-class _Emitter(StepFunction):
+class _Emitter(GroupLoops):
     """Emits one schedule."""
 
     def __init__(
@@ -132,23 +126,6 @@ class _Emitter(StepFunction):
             self.add_ticks(entered, sum(len(group.calls) for phase in self.schedule.phases for group in phase))
         self.restore()
         builder.ret(self.number(0))
-
-    def load_sizes(self) -> None:
-        """Loads what all steps have in common: memories, this worker's number, the number of workers, the batch."""
-        self.memories = [self.word(index) for index in range(ORDER + 1)]
-        self.member, self.members, self.batch = (self.word(index) for index in (MEMBER, MEMBERS, BATCH))
-        self.of_all = self.member, self.members
-        if self.schedule.gathers is not None:
-            self.of_all = self.word(MEMBER_OF_ALL), self.word(MEMBERS_OF_ALL)
-
-    def load_lengths(self) -> None:
-        """Loads the words of each varying dimension, and with them how many rows there are along each dimension."""
-        behind = FIRST_TABLE + len(self.schedule.tables)
-        self.words = {
-            dim: [self.word(behind + len(DIMENSION) * n + word) for word in DIMENSION]
-            for n, dim in enumerate(self.schedule.dims)
-        }
-        self.counts = {"batch": self.batch, **{dim: words[ROWS] for dim, words in self.words.items()}}
 
     def move_to(self, step: Any, order: Any, first: Sequence[Any]) -> None:
         """Sets the addresses of a step's samples and tables, from those of the first step."""
@@ -228,92 +205,9 @@ class _Emitter(StepFunction):
         ):
             builder.call(fill, [builder.inttoptr(start, pointer), byte, size, plain])
 
-    def workers_of(self, group: Group) -> tuple[Any, Any]:
-        """The worker's number among the workers that share a group out, and their count."""
-        return (self.member, self.members) if group.is_repeated else self.of_all
-
-    def share(self, units: Any, workers: tuple[Any, Any]) -> tuple[Any, Any]:
-        """This worker's part of a number of units, as member of some members: from (units * member / members) to
-        (units * (member + 1) / members)."""
-        builder, (member, members) = self.builder, workers
-        low = builder.sdiv(builder.mul(units, member), members)
-        high = builder.sdiv(builder.mul(units, builder.add(member, self.number(1))), members)
-        return low, high
-
-    def emit_group(self, group: Group, call: int, alone: int) -> None:
-        """This worker's share of a group. `call` is the number of its first call, `alone` that of a group of kind
-        "one"."""
-        builder = self.builder
-        if group.kind == "one":
-            turn = builder.srem(self.number(alone), self.members)
-            with builder.if_then(builder.icmp_signed("==", turn, self.member)):
-                self.emit_calls(group.calls, call, self.number(0), self.number(1))
-        elif group.kind == "steps":
-            self.emit_steps(group, call)
-        elif group.kind == "shards":
-            count = self.number(group.extent)
-            low, high = self.share(count, self.workers_of(group))
-            with self.loop(low, high, 1) as shard:
-                row = builder.sdiv(builder.mul(self.batch, shard), count)
-                end = builder.sdiv(builder.mul(self.batch, builder.add(shard, self.number(1))), count)
-                self.emit_calls(group.calls, call, row, builder.sub(end, row), shard)
-        elif group.kind == "samples" and group.dim in self.schedule.walked:
-            self.emit_rows(group, call)
-        else:
-            if group.kind == "samples":
-                low, high = self.share(self.counts[group.dim], self.workers_of(group))
-            else:
-                pieces = self.number(-(-group.extent // group.grain))
-                low, high = (self.times(end, group.grain) for end in self.share(pieces, self.workers_of(group)))
-                high = self.smaller(high, self.number(group.extent))
-            with self.loop(low, high, group.row_block) as row:
-                rows = self.smaller(builder.sub(high, row), self.number(group.row_block))
-                self.emit_calls(group.calls, call, row, rows)
-
-    def emit_rows(self, group: Group, call: int) -> None:
-        """The rows of a varying dimension that a scan walks, one row block at a time.
-
-        Of several workers, each takes the rows of its own samples, as in `steps`, so that no cache line goes from
-        core to core.
-        """
-        builder = self.builder
-        is_alone = builder.icmp_signed("==", self.workers_of(group)[1], self.number(1))
-        with builder.if_else(is_alone) as (alone, together):
-            with alone, self.loop(self.number(0), self.counts[group.dim], group.row_block) as row:
-                rows = self.smaller(builder.sub(self.counts[group.dim], row), self.number(group.row_block))
-                self.emit_calls(group.calls, call, row, rows)
-            with together, self.walk(group) as (begin, first, rows):
-                self.emit_calls(group.calls, call, builder.add(begin, first), rows)
-
-    def emit_steps(self, group: Group, call: int) -> None:
-        with self.walk(group) as (begin, first, rows):
-            self.emit_calls(group.calls, call, first, rows, begin=begin)
-
-    @contextmanager
-    def walk(self, group: Group) -> Iterator[tuple[Any, Any, Any]]:
-        """A loop over steps with the samples of this worker that still run: the first ones, since samples are ranked
-        by length.
-
-        Yields the first row of the step, the first sample, and the number of samples.
-        """
-        builder, words = self.builder, self.words[group.dim]
-        first, end = (words[FIRST], words[END]) if group.is_repeated else (words[FIRST_OF_ALL], words[END_OF_ALL])
-        offsets = builder.inttoptr(words[OFFSETS], _I64.as_pointer())
-        with self.loop(self.number(0), words[STEPS_OF], 1) as turn:
-            step = builder.sub(builder.sub(words[STEPS_OF], self.number(1)), turn) if group.is_reversed else turn
-            begin = builder.load(builder.gep(offsets, [step]))
-            after = builder.load(builder.gep(offsets, [builder.add(step, self.number(1))]))
-            rows = builder.sub(self.smaller(builder.sub(after, begin), end), first)
-            with builder.if_then(builder.icmp_signed(">", rows, self.number(0))):
-                yield begin, first, rows
-
     def emit_calls(
         self, calls: Sequence[Call], number: int, row: Any, rows: Any, shard: Any = None, begin: Any = None
     ) -> None:
-        """Calls for `rows` rows from `row` on, of a shard or of a scan's step that begins at a row.
-
-        `number` is that of the first call.
-        """
         frame = _Frame(row, rows, shard, begin)
         for i, call in enumerate(calls):
             kernel, record = generic_of(call.kernel), self.records.record_of(number + i)

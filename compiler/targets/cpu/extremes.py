@@ -1,13 +1,13 @@
-"""The place of the largest of some floats in memory, as words of kernels.
+"""The index of the largest of some floats in memory, as a built-in of kernel text.
 
-`index_of_largest_f32(address, i, count)` is the index, from element i of a buffer on, of the largest of `count`
-elements: of equal ones the first, and of the first NaN if there is one. Zeros of both signs are equal.
+`index_of_largest_f32(address, i, count)` searches `count` elements from element i of a buffer on, and returns the index
+among them of the largest: the first of equal ones, or of the first NaN if there is one. Zeros of both signs are equal.
 
-A row of a few vectors is walked twice: for its largest element, and then back, for the places of equal ones. A longer
-one is walked in turns of some vectors. Each lane keeps its largest element and the turn in which it was seen, and the
-first turn with the largest of all is looked at once more. So no branch depends on where the largest element is. The
-last turn overlaps the one before, which does no harm. On the way all elements are added up, which other units of a CPU
-do than compare: if there is a NaN, the sum is one, and it is searched for afterwards.
+A row of a few vectors is walked twice: forwards for its largest element, and back for the first index that has it. A
+longer row is walked in rounds of one or four vectors. Each lane keeps its largest element and the round in which it
+occurred, and the first round with the largest of all is then searched. So no branch depends on where the largest
+element is. The last round overlaps the one before, which does no harm. All elements are added up on the way, in units
+of a CPU that do not compare: if there is a NaN, the sum is NaN, and the row is searched for it afterwards.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,9 +17,9 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.targets.cpu.sums import folded_lanes
-from netc.compiler.targets.cpu.values import Word, splat, word
+from netc.compiler.targets.cpu.values import Builtin, builtin, splat
 
-_TURNS = ((16, 4), (6, 1))  # vectors that a row must fill to be walked in turns, and those of a turn
+_ROUNDS = ((16, 4), (6, 1))  # the least vectors of a row that is walked in rounds, and the vectors of a round
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _BYTES = {"f32": 4, "f64": 8}
 _I64, _I32, _BIT = ir.IntType(64), ir.IntType(32), ir.IntType(1)
@@ -27,13 +27,13 @@ _NUMBERS = {"f32": _I32, "f64": _I64}  # integers as wide as the elements, so th
 
 
 @cache
-def words(vector_bytes: int) -> dict[str, Word]:
-    """Returns the words `index_of_largest_DTYPE` of a kernel's text."""
+def builtins(vector_bytes: int) -> dict[str, Builtin]:
+    """Returns the built-ins `index_of_largest_DTYPE` of kernel text."""
     return {f"index_of_largest_{dtype}": _index_of_largest(dtype, vector_bytes) for dtype in _ELEMENTS}
 
 
-def _index_of_largest(dtype: str, vector_bytes: int) -> Word:
-    @word(("i64", "i64", "i64"), "i32")
+def _index_of_largest(dtype: str, vector_bytes: int) -> Builtin:
+    @builtin(("i64", "i64", "i64"), "i32")
     def emit(builder: Any, address: Any, first: Any, count: Any) -> Any:
         base = builder.gep(builder.inttoptr(address, _ELEMENTS[dtype].as_pointer()), [first])
         return _Search(builder, dtype, vector_bytes // _BYTES[dtype], base, count).index()
@@ -42,7 +42,7 @@ def _index_of_largest(dtype: str, vector_bytes: int) -> Word:
 
 
 class _Search:
-    """Emits the search through `count` elements from `base` on, in vectors of so many lanes."""
+    """Emits the search through `count` elements from `base` on, in vectors of `lanes` lanes."""
 
     def __init__(self, builder: Any, dtype: str, lanes: int, base: Any, count: Any) -> None:
         self.builder, self.dtype, self.lanes, self.base, self.count = builder, dtype, lanes, base, count
@@ -52,13 +52,13 @@ class _Search:
         """The index, as 32 bits."""
         builder = self.builder
         doubt, end = builder.append_basic_block("largest.doubt"), builder.append_basic_block("largest.end")
-        ways: list[tuple[Any, Any]] = []
+        incoming: list[tuple[Any, Any]] = []  # indices, with the blocks that they come from
 
         def leave(position: Any, may_be_nan: Any) -> None:
-            ways.append((position, builder.block))
+            incoming.append((position, builder.block))
             builder.cbranch(may_be_nan, doubt, end)
 
-        searches = [(self.lanes * least, partial(self.in_turns, vectors)) for least, vectors in _TURNS]
+        searches = [(self.lanes * least, partial(self.in_rounds, vectors)) for least, vectors in _ROUNDS]
         widths = [lanes for lanes in (self.lanes, self.lanes // 2) if lanes > 1]
         searches += [(lanes, partial(self.in_two_passes, lanes)) for lanes in widths]
         for least, search in searches:
@@ -69,18 +69,18 @@ class _Search:
             builder.position_at_end(fewer)
         leave(*self.one_by_one())
         builder.position_at_end(doubt)
-        largest = self.chosen(ways)
-        ways.append((self.first_nan(largest), builder.block))
+        largest = self.chosen(incoming)
+        incoming.append((self.first_nan(largest), builder.block))
         builder.branch(end)
         builder.position_at_end(end)
-        result = self.chosen(ways)
+        result = self.chosen(incoming)
         return builder.trunc(result, _I32)
 
-    def in_turns(self, vectors: int) -> tuple[Any, Any]:
-        """The place of the largest of at least as many elements as some vectors have, and whether one may be NaN."""
+    def in_rounds(self, vectors: int) -> tuple[Any, Any]:
+        """The index of the largest element, and whether an element may be NaN. A round has so many vectors."""
         builder, lanes, size = self.builder, self.lanes, self.lanes * vectors
         last = builder.sub(self.count, _I64(size))
-        before = builder.udiv(builder.sub(self.count, _I64(1)), _I64(size))  # turns before the last one
+        before = builder.udiv(builder.sub(self.count, _I64(1)), _I64(size))  # rounds before the last one
 
         integer = _NUMBERS[self.dtype]
         nothing = _repeated(self.element, 0.0, lanes)
@@ -88,13 +88,13 @@ class _Search:
         least = _repeated(self.element, float("-inf"), lanes)
 
         def look_at(begin: Any, state: list[Any]) -> list[Any]:
-            largest, seen_in, turn, total = state
+            largest, seen_in, number, total = state
             items = [self.load(builder.add(begin, _I64(lanes * i)), lanes) for i in range(vectors)]
             total = builder.fadd(total, _in_pairs(items, builder.fadd))
             best = _in_pairs(items, self.larger)
             is_larger = builder.fcmp_ordered(">", best, largest)
-            seen_in = builder.select(is_larger, turn, seen_in)
-            return [builder.select(is_larger, best, largest), seen_in, builder.add(turn, step), total]
+            seen_in = builder.select(is_larger, number, seen_in)
+            return [builder.select(is_larger, best, largest), seen_in, builder.add(number, step), total]
 
         def body(index: Any, state: list[Any]) -> list[Any]:
             return look_at(builder.mul(index, _I64(size)), state)
@@ -103,9 +103,9 @@ class _Search:
         largest, seen_in, _, total = look_at(last, seen)
         best = splat(builder, folded_lanes(builder, largest, lanes, lambda x, y: self.larger(y, x)), lanes)
         seen_in = builder.select(builder.fcmp_ordered("==", largest, best), seen_in, most)
-        turn = folded_lanes(builder, seen_in, lanes, self.smaller)
-        turn = builder.sext(turn, _I64) if integer is _I32 else turn
-        begin = self.smaller(builder.mul(turn, _I64(size)), last)
+        number = folded_lanes(builder, seen_in, lanes, self.smaller)
+        number = builder.sext(number, _I64) if integer is _I32 else number
+        begin = self.smaller(builder.mul(number, _I64(size)), last)
         bits: Any = _I64(0)
         for i in range(vectors):
             is_equal = builder.fcmp_ordered("==", self.load(builder.add(begin, _I64(lanes * i)), lanes), best)
@@ -115,8 +115,8 @@ class _Search:
         return builder.add(begin, builder.cttz(bits, _BIT(0))), self.has_nan(total, lanes)
 
     def in_two_passes(self, lanes: int) -> tuple[Any, Any]:
-        """The same of a row of few vectors, of so many lanes: from the last one to the first, the place of an element
-        that equals the largest one."""
+        """The same for a row of few vectors, each of `lanes` lanes: finds the largest element, then walks back from the
+        last vector for the first index that has it."""
         builder, size = self.builder, _I64(lanes)
         last = builder.sub(self.count, size)
         before = builder.udiv(builder.sub(self.count, _I64(1)), size)  # vectors before the last one
@@ -148,7 +148,7 @@ class _Search:
         return self.builder.icmp_unsigned("!=", nans, ir.Constant(nans.type, 0))
 
     def one_by_one(self) -> tuple[Any, Any]:
-        """The place of the largest of fewer elements, and whether one is NaN."""
+        """The same for a row that fills no vector."""
         builder = self.builder
 
         def body(index: Any, state: list[Any]) -> list[Any]:
@@ -163,7 +163,7 @@ class _Search:
         return position, is_nan
 
     def first_nan(self, otherwise: Any) -> Any:
-        """The place of the first NaN, or another one if there is none."""
+        """The index of the first NaN, or `otherwise` if there is none."""
         builder, before = self.builder, self.builder.block
         head, body, again, end = (
             builder.append_basic_block(f"nan.{name}") for name in ("head", "body", "again", "end")
@@ -185,7 +185,7 @@ class _Search:
     # -------------------------------------------------------------- details
 
     def loop(self, count: Any, start: Sequence[Any], body: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
-        """A loop from 0 on, whose body takes an index and values and returns the next values. Returns the last ones."""
+        """A loop over range(count) with variables: `body(index, values)` gives their next values; returns the last."""
         builder, before = self.builder, self.builder.block
         head, inside, after = (builder.append_basic_block(f"largest.{name}") for name in ("head", "body", "after"))
         builder.branch(head)
@@ -201,10 +201,10 @@ class _Search:
         builder.position_at_end(after)
         return phis[1:]
 
-    def chosen(self, ways: Sequence[tuple[Any, Any]]) -> Any:
-        """The place that a way brought, each from the end of a block."""
+    def chosen(self, incoming: Sequence[tuple[Any, Any]]) -> Any:
+        """The index that came with control from one of several blocks."""
         position = self.builder.phi(_I64)
-        for value, block in ways:
+        for value, block in incoming:
             position.add_incoming(value, block)
         return position
 

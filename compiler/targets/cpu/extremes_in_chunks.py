@@ -1,9 +1,24 @@
 """Writes maxima and minima of expressions along rows in vectors, which compare floats.
 
-A loop that LLVM turns into vectors would compare integer keys (math/rounding.py), of which each costs several
-instructions. Here the elements are added up beside the comparison: if there is a NaN, the sum is one, and only then are
-the keys compared. The last vector overlaps the one before, as it does no harm to see an element twice. If zeros of both
-signs are the largest elements, the result is one of them, which depends on the length of the row alone.
+A loop that LLVM vectorises would compare integer keys (math/rounding.py), which cost several instructions each. Here
+elements are compared as floats, and added up beside the comparison: the sum, `doubt`, is NaN if any of them is (or if
+infinities cancel), and only then are the keys of the row compared. The maximum of a row of 9:
+
+    i1 = 0
+    t0 = load_f32c8_0(p0, i0 * 9 + i1)
+    best0 = t0
+    sums0 = t0
+    i1 = 9 - 8                                           # the last vector overlaps the one before: this does no harm
+    t0 = load_f32c8_0(p0, i0 * 9 + i1)
+    best0 = t0 if t0 > best0 else best0
+    sums0 = sums0 + t0
+    total0 = largest_f32c8(best0)
+    doubt = lanes_f32c8(sums0)
+    if doubt != doubt:
+        ...
+
+If zeros of both signs are the largest elements, the result is one of them, which depends on the length of the row
+alone.
 """
 
 from netc.compiler.ir.types import DTYPES
@@ -12,9 +27,9 @@ from netc.compiler.program.scalars import Number
 from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.vector_lines import kinds_in_vectors
 
-_BYTES = (128, 32)  # of the vectors for rows that fill one, and of those for shorter rows
+_BYTES = (128, 32)  # of the vectors for long rows, and of those for rows that do not fill one of 128 bytes
 _SIGN = {"max": ">", "min": "<"}
-_WORD = {"max": "largest", "min": "smallest"}
+_BUILTIN = {"max": "largest", "min": "smallest"}
 
 
 def has_extremes_in_chunks(nest: Nest) -> bool:
@@ -36,7 +51,8 @@ def has_extremes_in_chunks(nest: Nest) -> bool:
 
 
 def fold_extremes(writer: NestWriter) -> list[str]:
-    """Each row is compared in vectors if it fills one, and by keys if it does not, or if it may have a NaN."""
+    """The loop over rows: a row is compared in vectors if it fills one; by keys if it does not, or if it may have a
+    NaN."""
     (axis,) = writer.folded
     dtype, extent, number = writer.folds[0].target.dtype, writer.ranges[axis], range(len(writer.folds))
     fixed_extent = writer.nest.extents[axis]
@@ -62,12 +78,12 @@ def fold_extremes(writer: NestWriter) -> list[str]:
         if fixed_extent is None or fixed_extent % lanes:
             lines += [f"i{axis} = {extent} - {lanes}", *part(lanes, False)]
         for i, fold in enumerate(writer.folds):
-            lines.append(f"total{i} = {_WORD[writer.keyed(fold) or '']}_{dtype}c{lanes}(best{i})")
+            lines.append(f"total{i} = {_BUILTIN[writer.keyed(fold) or '']}_{dtype}c{lanes}(best{i})")
             lines.append(f"doubt = {'doubt + ' if i else ''}lanes_{dtype}c{lanes}(sums{i})")
         return lines
 
-    word = DTYPES[dtype].word
-    lines = [f"doubt = {word}(NAN)", *(f"total{i} = {word}(0.0)" for i in number)]
+    convert = DTYPES[dtype].conversion
+    lines = [f"doubt = {convert}(NAN)", *(f"total{i} = {convert}(0.0)" for i in number)]
     wide, narrow = (size // DTYPES[dtype].bytes for size in _BYTES)
     if fixed_extent is None:
         lines += [f"if {extent} >= {wide}:", *indented(in_vectors(wide))]
@@ -80,9 +96,9 @@ def fold_extremes(writer: NestWriter) -> list[str]:
 
 
 def _by_keys(writer: NestWriter) -> list[str]:
-    """The statements that reduce a row element by element."""
+    """The statements that reduce a row element by element, by integer keys."""
     keys = [(f"key{i}", fold, writer.keyed(fold)) for i, fold in enumerate(writer.folds)]
     start = [f"{key} = {writer.key(fold, writer.initial(fold))}" for key, fold, _ in keys]
-    steps = [f"{key} = {word}({key}, {writer.key(fold, fold.line)})" for key, fold, word in keys]
+    steps = [f"{key} = {combine}({key}, {writer.key(fold, fold.line)})" for key, fold, combine in keys]
     end = [f"total{i} = of_key_{fold.target.dtype}({key})" for i, (key, fold, _) in enumerate(keys)]
     return [*start, *writer.loops(writer.folded, [*writer.lines(), *steps]), *end]

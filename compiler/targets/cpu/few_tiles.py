@@ -1,8 +1,15 @@
 """The part of the product kernel for small products, such as those of heads of attention and of narrow layers.
 
 If the product of a batch has a few tiles, deciding how to cut it and what to prefetch takes longer than its
-multiply-adds. Here tiles follow one another over batches: one call of a tile multiplies the same rows of several
-batches. Nothing is prefetched. tiles.py has the loops for all other products.
+multiply-adds. Here one call of a tile multiplies the same rows of several batches, and nothing is prefetched:
+
+    for outer, middle:
+        for some batches of inner:                       # all, or 4 if their panels are copied
+            for panel in columns:
+                for rows of a tile:
+                    tile(record, ...)                    # of each of these batches
+
+tiles.py has the loops for all other products.
 """
 
 from collections.abc import Mapping
@@ -20,7 +27,7 @@ from netc.compiler.targets.cpu.tile_sizes import panel_columns, rows_of_next, ti
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import NEAR, PACKED
 
-_FEW, _PANELS = 4, 4  # tiles of rows, and panels, of a batch
+_FEW, _PANELS = 4, 4  # the most tiles of rows, and panels, of a batch
 _TOGETHER = 4  # batches whose panels are copied before they are multiplied, so that they stay in the first cache
 
 
@@ -37,8 +44,8 @@ class FewTilesKernel(PanelKernel):
         self.write_batches()
 
     def has_few_tiles(self, turns: Word, runs: Word, depth: Word) -> Word:
-        """Whether a batch is a few tiles of one strip, which narrow tiles do not take, b stays in the first cache as it
-        lies, and nothing is prefetched. A panel that many batches share is copied once in the other loops."""
+        """Whether a batch is a few tiles of one strip that narrow tiles do not multiply, b stays in the first cache
+        without copies, and nothing is prefetched. Not if many batches share a panel: the other loops copy it once."""
         words, columns, rows_of_b = self.words, self.words["columns_count"], runs * depth
         is_few = (words["rows_count"] <= _FEW * self.lanes.machine.tile_rows) & (columns <= _PANELS * self.width)
         is_near = (rows_of_b <= PACKED) & (rows_of_b * columns <= NEAR // self.size)
@@ -49,11 +56,11 @@ class FewTilesKernel(PanelKernel):
         return turns.equals(1) & is_few & is_near & is_alone & ~is_shared & ~self.is_narrow(columns)
 
     def is_copied(self) -> Word:
-        """Whether panels are copied: b's columns are not neighbours."""
+        """Whether panels are copied: the columns of b are not neighbours."""
         return ~self.words["columns_b"].equals(1)
 
     def is_one_batch(self) -> Word:
-        """Whether the innermost loop alone is over batches."""
+        """Whether the innermost loop over batches is the only one."""
         return self.words["outer_count"].equals(1) & self.words["middle_count"].equals(1)
 
     def multiply_few_tiles(self, runs: Word, depth: Word) -> None:
@@ -82,8 +89,8 @@ class FewTilesKernel(PanelKernel):
                 self.multiply_batches(run, self.address, *first, at_most(count - i.index, together))
 
     def choose_repeated(self, is_alone: Word) -> None:
-        """Sets how far the tiles of a call are apart: they are of the same rows of several batches, or, if there is one
-        batch, of different rows."""
+        """Sets the distances between the tiles of a call: the same rows of several batches, or, with one batch, rows
+        that follow one another."""
         words, tall = self.words, self.lanes.machine.tile_rows
         for name in ("a", "c", "start"):
             apart = is_alone.choose(words[f"rows_{name}"] * tall, words[f"inner_{name}"])
@@ -92,7 +99,7 @@ class FewTilesKernel(PanelKernel):
             words["a_next"] = tall * NUMBER
 
     def write_batches(self) -> None:
-        """The function multiply_batches(record, a, b, c, start, batches): a panel of each batch, and then the next."""
+        """The function multiply_batches(record, a, b, c, start, batches): a panel of all batches, then the next one."""
         function, size = self.multiply_batches, self.size
         record, a, b, c, start, batches = function.parameters
         words = function.record(record, FIELDS)
@@ -114,7 +121,7 @@ class FewTilesKernel(PanelKernel):
         function.end()
 
     def copy_panels(self, words: Record, panel: Word, batches: Word) -> None:
-        """Copies the panels of some batches, or the one that they share."""
+        """Copies the panel of each batch, or the one that all share."""
         function, apart = self.multiply_batches, words["panel_next"]
         depth, columns, step, column = (words[name] for name in ("depth", "columns", "depth_b", "columns_b"))
         to, move = words["pack"], words["inner_b"] * self.size
@@ -123,8 +130,10 @@ class FewTilesKernel(PanelKernel):
             self.pack_panel(function, to + n.index * apart, source, step, column, depth, columns)
 
     def multiply_rows(self, words: Record, batches: Word, addresses: Mapping[str, Word]) -> None:
-        """Multiplies all rows of some batches by a panel of each: one call of a tile takes the same rows of all of
-        them, or, if the product has one batch, several tiles of rows."""
+        """Multiplies all rows of some batches by a panel of each.
+
+        One call of a tile has the same rows of all batches, or, if the product has one batch, several tiles of rows.
+        """
         function, size, tall = self.multiply_batches, self.size, self.lanes.machine.tile_rows
         count, column_a = words["rows_count"], words["depth_a"]
         with function.loop(0, count) as i:

@@ -1,7 +1,11 @@
-"""Functions of an LLVM module that netc writes itself: arithmetic on 64-bit integers as Python writes it, loops,
-branches and records of integers.
+"""Functions of an LLVM module, written with Python's operators: integers, loops, branches and records.
 
-tiles.py writes the product kernel with it. Knows no kernel.
+    with function.loop(0, rows) as i:                   # a loop in the function under construction
+        address = base + i.index * row * 4              # emits multiplications and an addition of 64-bit integers
+        with function.when(i.index < count):            # a branch
+            vectors.store(vector, address)              # vectors.py
+
+The kernels of products, attention and Winograd's convolution are written with it. Knows no kernel.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -12,11 +16,12 @@ from llvmlite import ir
 from msgspec import Struct
 
 ALIGNED_STACK = '"stackrealign"'  # an attribute of functions: vectors in the stack lie in one cache line
+COMPUTES = '"computes"'  # an attribute of functions whose loops compute; those of others only call tiles
 I64, I32, BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
 
 
 class Word(Struct, frozen=True, eq=False):
-    """A 64-bit integer of a function, or the bit that a comparison gives. Division rounds towards zero."""
+    """A 64-bit integer of a function under construction, or the bit of a comparison. Division rounds towards zero."""
 
     builder: Any
     value: Any
@@ -87,15 +92,18 @@ def at_least(first: Word, second: Number) -> Word:
 
 
 def pinned(number: Word) -> Word:
-    """Returns the same number, of which LLVM does not know how it was computed: it keeps it in a register, and does not
-    compute other numbers from what this one was computed from."""
+    """Returns the same number behind an empty `asm`, so that LLVM does not know how it was computed: LLVM then keeps it
+    in a register, and computes other numbers from it."""
     assembly = number.builder.asm(ir.FunctionType(I64, [I64]), "", "=r,0", [number.value], False)
     return Word(number.builder, assembly)
 
 
 class Fields(Struct, frozen=True):
-    """The names of the integers in a kernel's record: its arguments, which lie in memory that its caller keeps and only
-    the caller writes, and variables. An argument that is a variable too is one from the beginning on: it is copied."""
+    """The names of the integers in a kernel's record: its arguments and its variables.
+
+    The arguments are in memory of the caller, which only the caller writes. If a name is both, the argument is the
+    initial value of the variable.
+    """
 
     arguments: tuple[str, ...]
     variables: tuple[str, ...]
@@ -106,8 +114,10 @@ class Fields(Struct, frozen=True):
 
 
 class Record(Struct, frozen=True):
-    """The record of a kernel. Its functions pass it by its address, where the address of the arguments lies; the
-    variables lie behind it."""
+    """The record of a kernel: in memory, the address of its arguments, and behind it the variables.
+
+    Functions of a kernel pass it to one another by its address.
+    """
 
     builder: Any
     address: Any
@@ -129,8 +139,8 @@ class Record(Struct, frozen=True):
         return self.builder.gep(begin, [ir.Constant(I64, number)])
 
 
-class Turn(Struct):
-    """An iteration of a loop: its index, and the step to the next one."""
+class Iteration(Struct):
+    """An iteration of a loop: its index, and the step to the next one, which the body may change."""
 
     index: Word
     step: Number
@@ -161,12 +171,12 @@ class Function:
         return Word(self.builder, ir.Constant(I64, value))
 
     def index_at(self, address: Word) -> Word:
-        """Loads a number of 32 bits, an element of an index table."""
+        """Loads an element of an index table, a number of 32 bits."""
         number = self.builder.load(self.builder.inttoptr(address.value, I32.as_pointer()))
         return Word(self.builder, self.builder.sext(number, I64))
 
     def new_record(self, fields: Fields) -> tuple[Record, Word]:
-        """Returns a record in memory of this call, and its address. The arguments lie at this function's parameter."""
+        """Returns a record on the stack, and its address. This function's parameter is the address of the arguments."""
         memory, (arguments,) = self.builder.alloca(I64, 1 + len(fields.variables)), self.parameters
         self.builder.store(arguments.value, memory)
         record = Record(self.builder, memory, self.builder.inttoptr(arguments.value, I64.as_pointer()), fields)
@@ -177,35 +187,37 @@ class Function:
         return record, Word(self.builder, self.builder.ptrtoint(memory, I64))
 
     def record(self, address: Word, fields: Fields) -> Record:
-        """Returns the record of a caller."""
+        """Returns the record at an address, which a caller passed."""
         memory = self.builder.inttoptr(address.value, I64.as_pointer())
         arguments = self.builder.inttoptr(self.builder.load(memory), I64.as_pointer())
         return Record(self.builder, memory, arguments, fields)
 
     @contextmanager
-    def loop(self, start: Number, stop: Number, step: Number = 1) -> Iterator[Turn]:
-        """Writes a loop around the body of the `with` statement, which may choose another step."""
+    def loop(self, start: Number, stop: Number, step: Number = 1) -> Iterator[Iteration]:
+        """Writes a loop around what the body of the `with` statement emits, which may change the step."""
         builder = self.builder
         before, head, body, end = builder.block, *(builder.append_basic_block(name) for name in ("head", "body", "end"))
         builder.branch(head)
         builder.position_at_end(head)
         index = builder.phi(I64)
         index.add_incoming(value_of(start), before)
-        turn = Turn(Word(builder, index), step)
-        builder.cbranch((turn.index < stop).value, body, end)
+        iteration = Iteration(Word(builder, index), step)
+        builder.cbranch((iteration.index < stop).value, body, end)
         builder.position_at_end(body)
-        yield turn
-        index.add_incoming((turn.index + turn.step).value, builder.block)
+        yield iteration
+        index.add_incoming((iteration.index + iteration.step).value, builder.block)
         builder.branch(head)
         builder.position_at_end(end)
 
     @contextmanager
     def walk(self, count: Word, addresses: Sequence[Word], steps: Sequence[Number]) -> Iterator[list[Word]]:
-        """Writes a loop of `count` iterations around the body of the `with` statement. In each, the addresses lie a
-        step behind those of the one before."""
+        """Writes a loop of `count` iterations around what the body of the `with` statement emits.
+
+        Yields the addresses of an iteration, which are `steps` behind those of the one before.
+        """
         before = self.builder.block
-        with self.loop(0, count) as turn:
-            head = turn.index.value.parent
+        with self.loop(0, count) as iteration:
+            head = iteration.index.value.parent
             with self.builder.goto_block(head):
                 self.builder.position_at_start(head)
                 phis = [self.builder.phi(I64) for _ in addresses]
@@ -218,7 +230,7 @@ class Function:
 
     @contextmanager
     def when(self, condition: Word) -> Iterator[None]:
-        """Writes a branch around the body of the `with` statement."""
+        """Writes a branch around what the body of the `with` statement emits."""
         with self.builder.if_then(condition.value):
             yield
 

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import Access, Nest
-from netc.compiler.program.scalars import words_of
+from netc.compiler.program.scalars import call_count
 from netc.compiler.targets.cpu.vector_rows import has_vector_rows, keeps_totals
 
 Point = Mapping[int, int]  # by axis: the distance from the first point of the body
@@ -20,7 +20,7 @@ _MOST_IN_LANES = 4  # sums in lanes side by side
 _WAIT = 1.0  # of a body for its sum, in loads for each multiply-add
 _MOST_STEPS = 8  # points along an axis that is not taken completely
 _MOST_WEIGHT = 320  # of a body: the time to compile a kernel grows with it
-_WORD_WEIGHT = 24  # of a function such as exp; loads, sums and stores have a weight of 1
+_CALL_WEIGHT = 24  # of a function such as exp; loads, sums and stores have a weight of 1
 _UNROLLED = 384  # LLVM unrolls a loop of a smaller weight completely, and then finds no vectors in it
 _PENALTY = 1.0  # for such a loop, in loads for each point
 _MOST_ROWS = 16  # that a body reads side by side, if they are long
@@ -31,19 +31,20 @@ _GAIN = 0.001  # in loads for each point, that a longer body must be worth for e
 class Jam(Struct, frozen=True):
     """The points that a body computes at once: all of the axes in `complete`, and `steps` of the axis `along`.
 
-    `complete` has the extent of each of its axes.
+    `complete` has the extent of each of its axes. The steps are `apart` from one another.
     """
 
     complete: Mapping[int, int] = field(default_factory=dict)
     along: int | None = None
     steps: int = 1
+    apart: int = 1
 
     def points(self, folded: Sequence[bool], steps: int) -> Iterator[Point]:
         """Yields the points of a body with so many steps. Each sum gets its elements in the order of the nest."""
         counts = {**self.complete, **({} if self.along is None else {self.along: steps})}
         axes = sorted(counts, key=lambda axis: (not folded[axis], axis))
         for index in product(*(range(counts[axis]) for axis in axes)):
-            yield dict(zip(axes, index, strict=True))
+            yield {axis: i * (self.apart if axis == self.along else 1) for axis, i in zip(axes, index, strict=True)}
 
 
 def jam_of(nest: Nest, kept: Sequence[int], folded: Sequence[int]) -> Jam:
@@ -109,8 +110,8 @@ def _size(nest: Nest, counts: Mapping[int, int], is_folded: bool) -> int:
 def _weight(nest: Nest, jam: Jam) -> int:
     """The weight of a body."""
     counts = _counts(jam, jam.steps)
-    words = sum(_WORD_WEIGHT * words_of(line.value) for line in nest.lines if not isinstance(line.value, Access))
-    each = len(nest.lines) + len(nest.outputs) + words
+    calls = sum(_CALL_WEIGHT * call_count(line.value) for line in nest.lines if not isinstance(line.value, Access))
+    each = len(nest.lines) + len(nest.outputs) + calls
     return each * _size(nest, counts, True) * _size(nest, counts, False)
 
 

@@ -1,7 +1,8 @@
-"""Prefetches of tiles for later calls (program/prefetched.py): one stretch of memory after another, spread over a call.
+"""Prefetches of tiles for later calls (program/prefetched.py), spread over all tiles of a call.
 
-A tile prefetches a line at each row of depth, `later_step` bytes behind the one before (tile.py). A call has a known
-number of rows of depth, so that a step may be less than a line, and its prefetches never hold up loads of the tiles.
+A caller names some stretches of memory. A tile prefetches a line at each row of depth, `later_step` bytes behind the
+one before (tile.py), through one stretch after another. The number of rows of depth of a call is known, so a step may
+be less than a line, and the prefetches never delay the loads of tiles.
 """
 
 import itertools
@@ -11,14 +12,14 @@ from netc.compiler.targets.cpu.function import Function, Number, Record, Word, a
 
 _STRETCHES = tuple(f"later_{i + 1}" for i in range(prefetched.MOST))
 _BYTES = tuple(f"{name}_bytes" for name in _STRETCHES)
-# Variables of a kernel: the end of the stretch that is prefetched, the bytes for each row of depth, and the stretches
-# that follow: the arguments are the caller's.
+# Variables of a kernel: the end of the current stretch, the bytes to prefetch at each row of depth, and the following
+# stretches. They begin as copies of the arguments, which a kernel does not write.
 VARIABLES = ("later_end", "later_rate", *_STRETCHES, *_BYTES)
 _NO_END = 1 << 40
 
 
 def total(words: Record) -> Word:
-    """The bytes that a call prefetches."""
+    """Returns the bytes that a call prefetches."""
     first, *others = (words[name] for name in prefetched.NUMBERS)
     return sum(others, first)
 
@@ -31,13 +32,13 @@ def begin(words: Record, depths: Word) -> None:
 
 
 def fetch_nothing(words: Record, near: Word) -> None:
-    """Sets that tiles prefetch nothing: the address `near`, always the same."""
+    """Sets that tiles prefetch nothing new: always the address `near`."""
     words["later"], words["later_step"] = near, 0
 
 
 def choose(function: Function, words: Record, near: Word) -> None:
-    """Sets what the next tile prefetches: the next stretch, if the one before has ended. Behind the last one, it is the
-    address `near`, always the same."""
+    """Sets what the next tile prefetches: the next stretch, if the current one has ended; after the last, always the
+    address `near`."""
     with function.when(words["later"] >= words["later_end"]):
         at, nbytes = words[_STRETCHES[0]], words[_BYTES[0]]
         is_last = nbytes <= 0
@@ -51,11 +52,11 @@ def choose(function: Function, words: Record, near: Word) -> None:
 
 
 def limit_tiles(words: Record) -> None:
-    """Limits the `tiles` of a call to those that prefetch the rest of a stretch."""
+    """Limits the `tiles` of a call of a tile to those that the rest of the current stretch needs."""
     each = words["later_step"] * words["depth"] * words["runs"]
     words["tiles"] = at_most(words["tiles"], (words["later_end"] - words["later"]) // at_least(each, 1) + 1)
 
 
 def move(words: Record, tiles: Number) -> None:
-    """Moves on by so many tiles."""
+    """Moves the address on, behind what `tiles` tiles prefetch."""
     words["later"] = words["later"] + words["later_step"] * words["depth"] * words["runs"] * tiles

@@ -1,8 +1,8 @@
 """Object code in memory, ready to be called: a loader for the objects that kernels and schedules become.
 
-LLVM writes them with the large code model, so every address is a number of 64 bits: to load an object means to copy
-its sections and to write these numbers. This needs neither LLVM nor a linker, so a saved program runs without loading
-either. Whatever is not understood raises Unloadable, and LLVM links instead (build.py).
+LLVM writes them with the large code model, so every address is a number of 64 bits: loading an object means copying its
+sections and writing these numbers (relocations). This needs neither LLVM nor a linker, so a saved program runs without
+importing either. Whatever is not understood raises Unloadable, and LLVM links instead (build.py).
 """
 
 import ctypes
@@ -15,7 +15,7 @@ from typing import Any
 
 from msgspec import Struct
 
-ENTRY = "netc_run"  # the function of a schedule
+ENTRY = "netc_run"  # the function that runs the schedule
 # what object code may call: kernels call these functions of libm, and LLVM calls those that fill and copy memory
 LIBM = frozenset(
     (
@@ -31,7 +31,7 @@ _SYMBOL = struct.Struct("<IBBHQQ")
 _RELOCATION = struct.Struct("<QQq")
 _ELF64_LITTLE_ENDIAN, _OBJECT, _X86_64 = b"\x7fELF\x02\x01\x01", 1, 62
 _PROGRAM, _SYMBOLS, _RELOCATIONS, _NO_BITS, _BARE_RELOCATIONS, _UNWIND = 1, 2, 4, 8, 9, 0x70000001  # types of sections
-_NEVER_RUN = (".ctors", ".dtors")  # sections with functions that a linker would call at the start and the end
+_NEVER_RUN = (".ctors", ".dtors")  # sections of functions that a linker would have called at start and exit
 _WRITE, _ALLOCATED, _THREAD_LOCAL = 1, 2, 0x400  # flags of sections
 _ADDRESS_64, _OFFSET_64 = 1, 24  # relocations: R_X86_64_64 and R_X86_64_PC64
 _LOCAL, _FIRST_SPECIAL = 0, 0xFF00  # the binding of a local symbol; numbers that are no sections
@@ -80,7 +80,7 @@ class _Section(Struct, frozen=True):
 
 
 class _Object(Struct):
-    """An object file: its sections, and the place in the program's memory of each that is loaded, by number."""
+    """An object file: its sections, and the offset in the program's memory of each loaded section, by number."""
 
     content: bytes
     sections: list[_Section]
@@ -117,7 +117,7 @@ def load(objects: Sequence[bytes]) -> tuple[Any, int]:
 
 
 def _placed(objects: Sequence[bytes]) -> tuple[list[_Object], int, int]:
-    """The objects with a place for each section, the bytes of code and constants, and the bytes of everything.
+    """The objects with an offset for each section, the bytes of code and constants, and the bytes of everything.
 
     Data that may be written begins at a page of its own behind them; kernels have none.
     """

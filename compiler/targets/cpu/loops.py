@@ -1,6 +1,18 @@
-"""Writes a nest of loops as Python source.
+"""Writes a nest of loops as the text of a kernel: a function `kernel(p0, p1, ..., n0, ...)` of addresses and counts.
 
-Takes a `Nest` of strides and expressions and gives the text of a function `kernel(p0, p1, ..., n)` over addresses.
+A nest (program/nests.py) has axes, lines (loads and expressions), and outputs, which are stored at each point or
+reduced over the folded axes. The first that fits writes the loops:
+
+    argmax                                                      largest.py
+    running sums                                                running.py
+    no fold, an operand that is read across its rows            transposes.py
+    no fold                                                     this file
+    the innermost axis is kept                                  sums_in_memory.py
+    sums of products in a fixed number of lanes                 sums_in_lanes.py
+    sums in blocks of what has a form for vectors               sums_in_chunks.py
+    maxima and minima of what has a form for vectors            extremes_in_chunks.py
+    other folds                                                 sums_in_registers.py
+
 Equal nests give equal text, so that models share kernels; in the generic form, nests of other shapes share it too.
 Knows no graph.
 """
@@ -26,7 +38,7 @@ from netc.dsl.structs import replace
 
 
 def write(nest: Nest) -> str:
-    """Returns the source of a nest. The kernel takes its counts after its addresses.
+    """Returns the text of a nest, with the numbers of its shape in it. The kernel takes its counts after its addresses.
 
     The order of a sum is the one that the nest states. LLVM gets no freedom to reorder.
     """
@@ -34,10 +46,10 @@ def write(nest: Nest) -> str:
 
 
 def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
-    """Returns the source of a nest with the numbers of its shape as arguments, and these numbers.
+    """Returns the text of a nest with the numbers of its shape as arguments behind the counts, and these numbers.
 
-    They follow the counts. Nests that are faster with known numbers have none (shape_numbers.py). Rows of sums are
-    computed in vectors (vector_rows.py).
+    Nests that are faster with known numbers keep them in the text (shape_numbers.py). This is the text that is
+    compiled: it may also name vectors (vector_rows.py) and say which loops LLVM shall vectorise (loop_hints.py).
     """
     shape = ShapeNumbers(nest)
     if not shape.is_generic:
@@ -55,7 +67,7 @@ def _text(writer: NestWriter) -> str:
 
 
 def _body(writer: NestWriter) -> list[str]:
-    """The lines of a kernel."""
+    """The statements of the kernel, by the kind of its outputs: see the table above."""
     if writer.nest.argmax:
         return argmax(writer)
     if writer.nest.is_running:
@@ -76,8 +88,8 @@ def _body(writer: NestWriter) -> list[str]:
 
 
 def _store_points(writer: NestWriter) -> list[str]:
-    """Nothing is folded. Short rows that are read across are the innermost loop, and outputs that fill each other's
-    gaps have loops of their own (short_rows.py)."""
+    """Loops that store every point. Short rows that are read across are the innermost loop, and outputs that fill each
+    other's gaps have a loop each (short_rows.py)."""
     if reads_short_rows_across(writer.nest):
         *around, short, last = writer.kept
         return writer.loops([*around, last, short], [*writer.lines(), *writer.stores()])
@@ -90,8 +102,8 @@ def _store_points(writer: NestWriter) -> list[str]:
 
 
 def _store_rows(writer: NestWriter, axes: Sequence[int], jam: Jam) -> list[str]:
-    """The loops over the last axes of a nest that stores points. The body computes the rows of a jam at once, and rows
-    that lie apart are prefetched (prefetch.py)."""
+    """Loops over some axes, the innermost ones, of a nest that stores every point. The body computes all rows of a
+    jam, and rows that do not follow one another in memory are prefetched (prefetch.py)."""
     around = [*axes]
     apart: dict[int, list[Gap]] = {axis: [] for axis in writer.kept}
     for gap in gaps(writer.nest):
@@ -116,7 +128,7 @@ def _store_rows(writer: NestWriter, axes: Sequence[int], jam: Jam) -> list[str]:
 
 
 def _fetch_row(writer: NestWriter, gap: Gap, ahead: int) -> str:
-    """The prefetch of a row that lies so many rows ahead."""
+    """The prefetch of the row that is `ahead` rows behind the current one."""
     access, axis = gap.access, gap.axis
     strides = tuple(stride if i <= axis else 0 for i, stride in enumerate(access.strides))
     move = f"{ahead} * {writer.stride(axis, strides[axis])}"

@@ -1,7 +1,7 @@
-"""Loads and stores through addresses, as words of kernels. Each has an alias scope: buffers of different scopes never
-overlap.
+"""Loads and stores through addresses, as built-ins of kernel text: `x = load_f32_2(p0, i0)`, `store_f32_0(p1, i0, x)`.
 
-LLVM vectorises a loop over many buffers only if it knows that. The planner guarantees it.
+The last number is an alias scope: buffers of different scopes never overlap. LLVM vectorises a loop over many buffers
+only if it knows that, and the planner guarantees it.
 """
 
 from functools import cache
@@ -9,10 +9,11 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from llvmlite import ir
+from msgspec import Struct, field
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.targets.cpu.nest_writer import SCOPES
-from netc.compiler.targets.cpu.values import Word, word
+from netc.compiler.targets.cpu.values import Builtin, builtin
 from netc.compiler.targets.machine import LINE
 
 _IR = {
@@ -29,20 +30,32 @@ _OF_BF16 = "f32"  # the type of values that memory keeps as bf16
 _HALF = 16  # bits: a bf16 number is the upper half of an f32
 
 
-_marks: WeakKeyDictionary[ir.Module, list[tuple[Any, Any]]] = WeakKeyDictionary()
+class _Scopes(Struct):
+    """The alias scopes of a module as metadata, and the marks of loads and stores of those in use: the scope, and all
+    others."""
+
+    scopes: list[Any]
+    marks: dict[int, tuple[Any, Any]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, module: ir.Module) -> "_Scopes":
+        domain = module.add_metadata([ir.MetaDataString(module, "netc")])
+        return cls([module.add_metadata([ir.MetaDataString(module, f"netc.{i}"), domain]) for i in range(SCOPES)])
+
+
+_scopes: WeakKeyDictionary[ir.Module, _Scopes] = WeakKeyDictionary()
 
 
 def mark(builder: Any, instruction: Any, scope: int) -> None:
     """Attaches the metadata of an alias scope to a load or store."""
     module = builder.module
-    if module not in _marks:
-        _marks[module] = [(None, None)] * SCOPES
-    if _marks[module][scope][0] is None:
-        domain = module.add_metadata([ir.MetaDataString(module, "netc")])
-        scopes = [module.add_metadata([ir.MetaDataString(module, f"netc.{i}"), domain]) for i in range(SCOPES)]
-        other_scopes = module.add_metadata([*scopes[:scope], *scopes[scope + 1 :]])
-        _marks[module][scope] = module.add_metadata([scopes[scope]]), other_scopes
-    alias_scope, other_scopes = _marks[module][scope]
+    if module not in _scopes:
+        _scopes[module] = _Scopes.of(module)
+    scopes, marks = _scopes[module].scopes, _scopes[module].marks
+    if scope not in marks:
+        others = module.add_metadata([*scopes[:scope], *scopes[scope + 1 :]])
+        marks[scope] = module.add_metadata([scopes[scope]]), others
+    alias_scope, other_scopes = marks[scope]
     instruction.set_metadata("alias.scope", alias_scope)
     instruction.set_metadata("noalias", other_scopes)
 
@@ -76,10 +89,10 @@ def _kind(dtype: str) -> str:
 
 
 @cache
-def load(dtype: str, scope: int) -> Word:
-    """Returns the word `load(address, i)`: element i of the buffer at an address."""
+def load(dtype: str, scope: int) -> Builtin:
+    """Returns the built-in `load(address, i)`: element i of the buffer at an address."""
 
-    @word(("i64", "i64"), _kind(dtype))
+    @builtin(("i64", "i64"), _kind(dtype))
     def emit(builder: Any, base: Any, offset: Any) -> Any:
         value = builder.load(_element(builder, dtype, base, offset))
         value.align = DTYPES[dtype].bytes
@@ -90,10 +103,10 @@ def load(dtype: str, scope: int) -> Word:
 
 
 @cache
-def store(dtype: str, scope: int) -> Word:
-    """Returns the word `store(address, i, value)`."""
+def store(dtype: str, scope: int) -> Builtin:
+    """Returns the built-in `store(address, i, value)`."""
 
-    @word(("i64", "i64", _kind(dtype)), None)
+    @builtin(("i64", "i64", _kind(dtype)), None)
     def emit(builder: Any, base: Any, offset: Any, value: Any) -> None:
         instruction = builder.store(_stored(builder, dtype, value), _element(builder, dtype, base, offset))
         instruction.align = DTYPES[dtype].bytes
@@ -103,11 +116,11 @@ def store(dtype: str, scope: int) -> Word:
 
 
 @cache
-def fetch(dtype: str) -> Word:
-    """Returns the word `fetch(address, i, count)`: prefetches the lines of `count` elements from element i on into the
-    second cache. They need not exist."""
+def fetch(dtype: str) -> Builtin:
+    """Returns the built-in `fetch(address, i, count)`: prefetches the cache lines of `count` elements from element i on
+    into the second cache. They need not exist."""
 
-    @word(("i64", "i64", "i64"), None)
+    @builtin(("i64", "i64", "i64"), None)
     def emit(builder: Any, base: Any, offset: Any, count: Any) -> None:
         declared = builder.module.globals.get("llvm.prefetch.p0")
         prefetch = declared or ir.Function(builder.module, _PREFETCH, "llvm.prefetch.p0")

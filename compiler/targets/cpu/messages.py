@@ -1,4 +1,4 @@
-"""The functions by which a rank begins and completes a message to the other ranks, as LLVM's text.
+"""The functions by which a rank begins and completes a message to the other ranks, as LLVM IR.
 
 They go through the lists of a message's record (targets/gathering.py): copies of rows into a packet or out of it, and
 calls of C functions, such as those of MPI, whose addresses the record has.

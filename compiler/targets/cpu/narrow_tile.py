@@ -2,12 +2,17 @@
 
     c[i, j] = start[i, j] + sum over run, k of a[i, run, k] * b[run, k, j]
 
-A tile of tile.py would leave most lanes of its vectors empty. Here a vector holds the sums of several rows: pieces of
-16 bytes, one for each row, with its columns in the lanes. A row of b is repeated in all pieces, and each piece of a
-repeats an element of its row. If a row's neighbours lie along the depth, as many elements of each row as a piece has
-are read at once; if they are the rows themselves, as in a weight's gradient, one vector holds them.
+A tile of tile.py would leave most lanes of its vectors empty. Here a vector holds the sums of several rows: a piece of
+16 bytes for each row, with up to four columns in f32:
 
-Addresses, strides, bits and what lies past the last column are as in tile.py. tiles.py calls the tiles.
+    sums   c[i, 0..3]            c[i+1, 0..3]            c[i+2, 0..3]            c[i+3, 0..3]
+    += a   a[i, k] in 4 lanes    a[i+1, k] in 4 lanes    a[i+2, k] in 4 lanes    a[i+3, k] in 4 lanes
+     * b   b[k, 0..3]            b[k, 0..3]              b[k, 0..3]              b[k, 0..3]
+
+Elements of a are loaded as a piece of each row if they are contiguous along the depth, or as one vector of rows if they
+are contiguous along the rows, as in a weight's gradient.
+
+Addresses, strides, bits, and reads past the last column are as in tile.py. tiles.py calls the tiles.
 """
 
 from collections.abc import Sequence
@@ -19,9 +24,9 @@ from netc.compiler.targets.cpu.function import I32, I64, Fields, Function, Numbe
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, joined
 from netc.compiler.targets.machine import PIECE, Machine
 
-_Along = Literal["depth", "rows"]  # how the elements of a lie side by side
-_VECTORS = (6, 4, 3, 2, 1)  # of sums in a tile
-_WIDE = 64  # bytes of vectors that are worth it
+_Along = Literal["depth", "rows"]  # the loop along which a is contiguous
+_VECTORS = (6, 4, 3, 2, 1)  # of sums in a tile, for each height of tiles
+_WIDE = 64  # bytes of vectors of machines that have narrow tiles
 
 
 def narrow_columns(lanes: Lanes) -> int:
@@ -34,7 +39,8 @@ def narrow_columns(lanes: Lanes) -> int:
 
 
 def narrow_operations(machine: Machine, dtype: str) -> list[int]:
-    """Returns the multiply-adds of the loops of all narrow tiles: each has two along the depth, and one along rows."""
+    """Returns the multiply-adds in the body of each loop of all narrow tiles. Each tile has three loops: two along the
+    depth, of several elements and of one, and one along the rows."""
     columns = narrow_columns(Lanes(dtype, machine))
     return [count for vectors in _VECTORS * bool(columns) for count in (columns * vectors, vectors, vectors)]
 
@@ -80,7 +86,7 @@ def _narrow_tile(module: Any, height: int, along: _Along, lanes: Lanes, fields: 
 
 
 class _Narrow:
-    """Writes one tile. Sums, and the places in a and b, are variables, which LLVM keeps in registers."""
+    """Writes one tile. Sums, and addresses in a and b, are variables (stack slots), which LLVM keeps in registers."""
 
     def __init__(self, function: Function, height: int, lanes: Lanes, fields: Fields) -> None:
         self.function, self.builder, self.lanes, self.size = function, function.builder, lanes, lanes.size
@@ -89,7 +95,7 @@ class _Narrow:
         self.vectors = Vectors(function, lanes)
         record, self.a, self.a_step, self.c, self.start, rows = function.parameters
         self.words = function.record(record, fields)
-        # The last vector overlaps the one before; in a single one, rows that do not exist stand where the last one does
+        # The last vector overlaps the one before. A single vector repeats the last row in place of missing ones.
         group = [function.number(i) for i in range(self.pieces)]
         self.in_group = group if height > self.pieces else [at_most(row, rows - 1) for row in group]
         firsts = range(self.pieces, height, self.pieces)
@@ -135,11 +141,12 @@ class _Narrow:
         return Word(self.builder, self.builder.load(self.slots[number]))
 
     def move(self, number: int, step: Number) -> None:
-        """Moves a place in an operand by so many bytes."""
+        """Moves an address in an operand by so many bytes."""
         self.builder.store(pinned(self.address_of(number) + step).value, self.slots[number])
 
     def add(self, rows: Sequence[Word], count: int) -> None:
-        """Adds the products of the next `count` rows of the depth. A vector's rows lie at `rows` from its place."""
+        """Adds the products of the next `count` steps of depth. A vector's rows lie at the offsets `rows` from its
+        address."""
         groups = [self.joined([self.address_of(i) + row for row in rows]) for i in range(len(self.sums))]
         sums = [self.builder.load(total) for total in self.sums]
         for k in range(count):
@@ -154,7 +161,7 @@ class _Narrow:
             self.move(i, count * self.size)
 
     def add_column(self, step: Word) -> None:
-        """Adds the products of the next row of the depth, in which a vector's rows lie side by side in a."""
+        """Adds the products of the next step of depth, at which the rows of a vector are contiguous in a."""
         column, lanes = self.next_row(), [lane // self.columns for lane in range(self.lanes.count)]
         for i, total in enumerate(self.sums):
             row = self.chosen(self.vectors.load_piece(self.address_of(i), self.columns), lanes)
@@ -178,7 +185,7 @@ class _Narrow:
         return self.builder.shuffle_vector(vector, undefined, ir.Constant(ir.VectorType(I32, len(lanes)), list(lanes)))
 
     def store(self, rows: Sequence[Sequence[Word]]) -> None:
-        """Stores the columns of each row, the last first: what stands for rows that do not exist is overwritten."""
+        """Stores the columns of each row, the last row first, so that existing rows overwrite the repeated ones."""
         columns, piece = self.words["columns"], Vectors(self.function, self.lanes)
         while piece.lanes.count > self.columns:
             piece = Vectors(self.function, piece.lanes.half)

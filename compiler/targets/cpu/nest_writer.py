@@ -1,6 +1,16 @@
-"""Writes the statements of a nest's kernel: loops, loads, expressions, stores, and bodies of several points.
+"""Writes the statements of a nest's kernel: loops, loads, expressions and stores.
 
-loops.py and the files for each kind of fold say which statements stand in which loops. Knows no graph.
+loops.py and the files for each kind of fold decide which statements stand in which loops. A body may hold the
+statements of several points (jam.py): here two rows of a sum, where total0 and total1 are in registers and t1 is loaded
+once for both.
+
+    t0_0 = load_f32_0(p0, i0 * 32 + i1)
+    t1_1 = load_f32_1(p1, i1)
+    total0 = fma_f32(t0_0, t1_1, total0)
+    t0_2 = load_f32_0(p0, i0 * 32 + i1 + 32)
+    total1 = fma_f32(t0_2, t1_1, total1)
+
+Knows no graph.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -19,8 +29,11 @@ _NONE: Mapping[str, str] = {}
 
 
 class NestWriter:
-    """Writes the statements of one nest; with `shape`, those of its generic form. `in_vectors` says whether rows are
-    computed in vectors that the text names, `has_hints` whether the text may say where it is compiled to vectors."""
+    """Writes the statements of one nest.
+
+    With `shape`, numbers of the shape become arguments (the generic form). If `in_vectors`, rows are computed in
+    vectors that the text names (row_vectors.py). If `has_hints`, the text may say which loops LLVM shall vectorise.
+    """
 
     def __init__(
         self, nest: Nest, shape: ShapeNumbers | None, in_vectors: bool = False, has_hints: bool = False
@@ -28,16 +41,19 @@ class NestWriter:
         self.nest, self.shape, self.in_vectors, self.has_hints = nest, shape, in_vectors, has_hints
         has_rows = has_hints and shape is None and not in_vectors and has_free_rows(nest)
         self.row_axis = len(nest.extents) - 1 if has_rows else None
-        # the part of a row, in the names of words (row_vectors.py): "v" and "r19", "s" and "m19" for sums in lanes,
-        # "c32" and "c8" for sums in chunks, or "w" for what a row has left, at most one vector
+        # The suffix of loads and stores for a part of a row (row_vectors.py): "" for one element, "v" for a vector and
+        # "r19" for the rest of a row of 19, "s" and "m19" for sums in lanes, "c32" and "c8" for sums in chunks, "w" for
+        # up to one vector, whose elements are counted when the kernel runs.
         self.part = ""
         self.ranges = [
             f"n{axis}" if extent is None else str(extent) if shape is None else shape.extent(axis, extent)
             for axis, extent in enumerate(nest.extents)
         ]
-        self.count = self.ranges[-1] if self.ranges else ""  # of the elements that a row has left
-        self.total = "total"  # how the names of totals begin
-        self.still: frozenset[int] = frozenset()  # axes without a loop: a body has their points side by side
+        self.count = self.ranges[-1] if self.ranges else ""  # the elements of a part "w"
+        self.total = "total"  # the prefix of the names of totals
+        self.unrolled: frozenset[int] = (
+            frozenset()
+        )  # axes without a loop: a body has the statements of all their points
         self.scopes = _scopes(nest)
         self.kept = [axis for axis in range(len(nest.extents)) if not nest.folded[axis]]
         self.folded = [axis for axis in range(len(nest.extents)) if nest.folded[axis]]
@@ -45,7 +61,7 @@ class NestWriter:
         self.folds = [output for output in nest.outputs if output.fold is not None]
 
     def loops(self, axes: Sequence[int], inside: list[str]) -> list[str]:
-        """Loops over axes, with the lines `inside` of the innermost one."""
+        """Loops over `axes`, the first outermost, around the lines `inside`."""
         lines, indent = [], ""
         is_innermost = not any(line.lstrip().startswith(("for ", "while ")) for line in inside)
         for axis in axes:
@@ -55,8 +71,11 @@ class NestWriter:
         return lines + [indent + line for line in inside]
 
     def row(self, body: Callable[[], list[str]]) -> list[str]:
-        """The loop over the last axis, with `body` inside: element by element, or in whole vectors and one for the
-        rest, or several if elements are added to those of the row."""
+        """The loop over the last axis around what `body` writes: element by element, or in vectors.
+
+        The elements behind the last whole vector take one narrow vector, or several if they are added to what is in
+        memory (`rest_of_row`). `body` is written once for each kind of vector.
+        """
         axis, dtype = self.kept[-1], self.nest.outputs[0].target.dtype
         extent = self.nest.extents[axis]
         if not self.in_vectors or extent is None:
@@ -76,10 +95,10 @@ class NestWriter:
         return lines
 
     def rest_of_row(self, extent: int, lanes: str, body: Callable[[], list[str]]) -> list[str]:
-        """The elements behind a row's whole vectors, in vectors that they fill.
+        """The elements behind a row's whole vectors, in vectors of 8, 4, 2 and 1 lanes that they fill.
 
-        In one narrow vector some lanes would be left out, but a CPU compares the addresses of all of them: rows that
-        lie behind one another are each loaded after the one before was stored, and would wait for it.
+        One vector with a mask would be shorter, but a CPU compares the addresses of its masked lanes too. If the next
+        row follows in memory, its load would then wait for the store of this row.
         """
         axis, lines, size = self.kept[-1], list[str](), MOST_LANES[self.nest.outputs[0].target.dtype]
         while size := size // 2:
@@ -89,11 +108,11 @@ class NestWriter:
         return lines
 
     def offset(self, access: Access, point: Point = _FIRST, names: Mapping[str, str] = _NONE) -> str:
-        """The offset of an element from its pointer, at a point of the body. `names` are those of the lines there."""
+        """The offset of an element from its pointer at a point of the body, where lines have the names in `names`."""
         terms = [
             f"i{axis}" if stride == 1 else f"i{axis} * {self.stride(axis, stride)}"
             for axis, stride in enumerate(access.strides)
-            if stride and axis not in self.still
+            if stride and axis not in self.unrolled
         ]
         if access.indirect:
             row, stride = access.indirect
@@ -105,11 +124,11 @@ class NestWriter:
         return str(stride) if self.shape is None else self.shape.stride(axis, stride)
 
     def read(self, access: Access, point: Point = _FIRST, names: Mapping[str, str] = _NONE) -> str:
-        """The load of an element, or the offset itself if there is no pointer."""
+        """The load of an element or of a part of a row; the offset itself if there is no pointer."""
         offset = self.offset(access, point, names)
         part = self.part if self.part and access.strides[-1] else ""
         if access.pointer is None:
-            return f"range_{access.dtype}{part}({offset})" if part else f"{DTYPES[access.dtype].word}({offset})"
+            return f"range_{access.dtype}{part}({offset})" if part else f"{DTYPES[access.dtype].conversion}({offset})"
         count = f", {self.count}" if part == "w" else ""
         return f"load_{access.dtype}{part}_{self.scopes[access.pointer]}(p{access.pointer}, {offset}{count})"
 
@@ -134,27 +153,27 @@ class NestWriter:
 
     def write_to(self, target: Access, value: str, point: Point = _FIRST) -> str:
         assert target.pointer is not None, "an output is stored in a buffer"
-        word = f"store_{target.dtype}{self.part}_{self.scopes[target.pointer]}"
+        store = f"store_{target.dtype}{self.part}_{self.scopes[target.pointer]}"
         count = f", {self.count}" if self.part == "w" else ""
-        return f"{word}(p{target.pointer}, {self.offset(target, point)}, {value}{count})"
+        return f"{store}(p{target.pointer}, {self.offset(target, point)}, {value}{count})"
 
     @staticmethod
     def reduction(output: Output) -> Reduction:
-        """The reduction of an output that is one."""
+        """The reduction of an output that has one."""
         assert output.fold is not None
         return output.fold
 
     def initial(self, output: Output, point: Point = _FIRST) -> str:
-        """The value that a fold begins with at a point of the body."""
+        """The initial value of a fold at a point of the body."""
         initial = self.reduction(output).initial
         return self.read(initial, point) if isinstance(initial, Access) else text_of(initial)
 
     def keyed(self, output: Output) -> str | None:
-        """The word of integer keys ("max" or "min") that a fold reduces, if any."""
+        """The function, "max" or "min", with which a fold of integer keys combines them; None for other folds."""
         return self.reduction(output).keyed
 
     def combined(self, output: Output, total: str, names: Mapping[str, str]) -> str:
-        """A fold's total combined with the value of its line. `names` are those of the lines that have others."""
+        """A fold's total combined with the value of its line. `names` has the names of renamed lines."""
         line = names.get(output.line, output.line)
         return text_of(self.reduction(output).combine, {**names, "a": total, "b": line})
 
@@ -164,8 +183,10 @@ class NestWriter:
         return f"{keyed}_key_{output.target.dtype}({value})" if keyed else value
 
     def in_steps(self, jam: Jam, write: Callable[[int], list[str]]) -> list[str]:
-        """The loop along the axis of a jam, with what `write` returns for a number of steps inside, and a loop over
-        the points that are left."""
+        """A loop along the axis of a jam around `write(jam.steps)`, and one around `write(1)` for the remaining points.
+
+        Without such an axis, `write(1)` alone.
+        """
         if jam.along is None:
             return write(1)
         axis, steps, extent = jam.along, jam.steps, self.nest.extents[jam.along]
@@ -178,29 +199,34 @@ class NestWriter:
             lines += [f"for i{axis} in range({covered}, {count}):", *indented(write(1))]
         return lines
 
-    def body(self, jam: Jam, steps: int, is_done: bool) -> list[str]:
-        """The statements for the points of a jam. If `is_done`, the totals begin here; otherwise they begin with the
-        elements at their targets."""
-        return [line for part in self.parts_of_body(jam, steps, is_done) for line in part]
+    def body(self, jam: Jam, steps: int, is_complete: bool) -> list[str]:
+        """The statements for the points of a jam, with the totals read before them and stored behind them.
+
+        If `is_complete`, the body has all points of each sum: totals begin with the initial value, otherwise with the
+        element at their target.
+        """
+        return [line for part in self.parts_of_body(jam, steps, is_complete) for line in part]
 
     def totals_of(self, jam: Jam, steps: int) -> list[tuple[str, Output, Point]]:
-        """The totals of a body: the name of each, its fold and the first of its points."""
-        self.still = frozenset(jam.complete)
+        """The totals of a body, each with its name, its fold, and its first point."""
+        self.unrolled = frozenset(jam.complete)
         totals: dict[tuple[int, str], tuple[str, Output, Point]] = {}
         for point in jam.points(self.nest.folded, steps):
             for i, fold in enumerate(self.folds):
                 name = f"{self.total}{len(totals)}"
                 totals.setdefault((i, self.offset(fold.target, point)), (name, fold, point))
-        self.still = frozenset()
+        self.unrolled = frozenset()
         return list(totals.values())
 
-    def parts_of_body(self, jam: Jam, steps: int, is_done: bool) -> tuple[list[str], list[str], list[str]]:
-        """The statements of `body`: those that begin its totals, those for its points, each load and expression once,
-        and those that store the totals."""
-        self.still = frozenset(jam.complete)
-        names: dict[str, str] = {}  # of each line and target that is written, by its text
+    def parts_of_body(self, jam: Jam, steps: int, is_complete: bool) -> tuple[list[str], list[str], list[str]]:
+        """The statements of `body` in three parts: initial totals, the points, and stores of the totals.
+
+        A load or expression that several points have in common is written once.
+        """
+        self.unrolled = frozenset(jam.complete)
+        names: dict[str, str] = {}  # the variable that has the value of a load or expression, by its text
         totals: dict[tuple[int, str], str] = {}
-        several: dict[str, tuple[Output, list[str]]] = {}  # of totals that are extremes: what they are combined with
+        extremes: dict[str, tuple[Output, list[str]]] = {}  # for each total of a maximum or minimum, its values
         begin, lines, end = list[str](), list[str](), list[str]()
         for point in jam.points(self.nest.folded, steps):
             texts: dict[str, str] = {}
@@ -218,24 +244,24 @@ class NestWriter:
                 key = i, self.offset(fold.target, point)
                 if key not in totals:
                     totals[key] = f"{self.total}{len(totals)}"
-                    first = self.initial(fold, point) if is_done else self.read(fold.target, point)
+                    first = self.initial(fold, point) if is_complete else self.read(fold.target, point)
                     begin.append(f"{totals[key]} = {first}")
                     end.append(self.write_to(fold.target, totals[key], point))
                 if self.keyed(fold):
-                    several.setdefault(totals[key], (fold, []))[1].append(texts[fold.line])
+                    extremes.setdefault(totals[key], (fold, []))[1].append(texts[fold.line])
                 else:
                     lines.append(f"{totals[key]} = {self.combined(fold, totals[key], texts)}")
-        for total, (fold, values) in several.items():
+        for total, (fold, values) in extremes.items():
             lines += self.extreme(fold, total, values)
-        self.still = frozenset()
+        self.unrolled = frozenset()
         return begin, lines, end
 
     def extreme(self, fold: Output, total: str, values: Sequence[str]) -> list[str]:
         """Combines a maximum or minimum with values: pairs of neighbours first, so that few comparisons wait for each
-        other. Of equal values the first remains.
+        other. The first of equal values remains.
 
-        NaN is looked for apart: a comparison alone is one instruction, and one more tells of two values whether either
-        is NaN. The total itself stays NaN, as nothing is beyond it.
+        A comparison alone ignores NaN, so the values are tested for NaN separately: one instruction for two values. A
+        total that is NaN stays NaN, because no comparison with it is true.
         """
         dtype, sign = fold.target.dtype, {"max": ">", "min": "<"}[self.keyed(fold) or ""]
         lines, left = list[str](), list(values)
@@ -248,13 +274,13 @@ class NestWriter:
             left += odd
         lines.append(f"{total} = {left[0]} if {left[0]} {sign} {total} else {total}")
         is_nan = " | ".join(f"({value} != {value})" for value in values)
-        return [*lines, f"{total} = {DTYPES[dtype].word}(NAN) if {is_nan} else {total}"]
+        return [*lines, f"{total} = {DTYPES[dtype].conversion}(NAN) if {is_nan} else {total}"]
 
 
 def _scopes(nest: Nest) -> list[int]:
-    """The alias scope of each pointer: that of its buffer. Those beyond the last one share it: they may overlap.
+    """The alias scope of each pointer: the number of its buffer. The last scope also serves all buffers beyond it.
 
-    Several pointers into a buffer that is only written have scopes of their own, because no element is written twice.
+    Several pointers into a buffer that is only written have a scope each, because no element is written twice.
     """
     loaded = {nest.buffers[access.pointer] for access in nest.loads() if access.pointer is not None}
     if nest.combine is not None:
@@ -270,5 +296,5 @@ def _scopes(nest: Nest) -> list[int]:
 
 
 def indented(lines: Sequence[str]) -> list[str]:
-    """Returns the lines of a loop's body."""
+    """Returns lines that are indented by one level."""
     return ["    " + line for line in lines]

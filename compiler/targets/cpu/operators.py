@@ -1,7 +1,8 @@
 """The operators and functions of Python that a kernel's text may use, as LLVM instructions.
 
-Numbers meet in the type of `arithmetic` (values.py). No instruction has a fast-math flag, so that an element has the
-same bits in a vector and alone. Whole numbers are divided as in Python: quotients are rounded down. Knows no syntax.
+Numbers meet in the type of `arithmetic` (values.py). No instruction but one (`extreme_or_nan`) has a fast-math flag, so
+that an element has the same bits in a vector and alone. Whole numbers are divided as in Python: quotients are rounded
+down. Knows no syntax.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,10 +13,10 @@ from llvmlite import ir
 
 from netc.compiler.targets.cpu.math.terms import TYPES
 from netc.compiler.targets.cpu.values import (
+    Builtin,
     Kind,
     Value,
     Vector,
-    Word,
     arithmetic,
     constant,
     converted,
@@ -95,17 +96,29 @@ def compared(builder: Any, sign: str, left: Value, right: Value) -> Value:
     return Value(like(kind, "bool"), compare(sign, x, y))
 
 
+def extreme_or_nan(builder: Any, sign: str, x: Value, y: Value) -> Value:
+    """Emits `x if x >= y or x != x else y` of two floats, or the same with `<=` as the sign.
+
+    LLVM makes two comparisons, an `or` and a choice of it, and three instructions of its own maximum if it may ignore
+    the signs of zeros: on x86, the larger of y and x, which is x if neither is larger or if one is NaN, and y in its
+    place if y is NaN. Zeros of both signs give x then, as the choice does.
+    """
+    kind, first, second = in_common(builder, x, y)
+    name = f"llvm.{'maximum' if sign == '>=' else 'minimum'}.{_suffix(kind)}"
+    return Value(kind, _called(builder, name, second, first, flags=("nsz",)))
+
+
 # ------------------------------------------------------------------ functions
 
 
-def functions() -> dict[str, Word]:
+def functions() -> dict[str, Builtin]:
     """Returns Python's functions of numbers, and the conversions to element types, by their names in a text."""
     conversions = {"F32": "f32", "F64": "f64", "I32": "i32", "U8": "u8", "int": "i64", "bool": "bool"}
     extremes = {"max": _extreme(">"), "min": _extreme("<")}
     return {"abs": _absolute, "float": _as_float, **extremes, **{name: _to(kind) for name, kind in conversions.items()}}
 
 
-def _to(kind: str) -> Word:
+def _to(kind: str) -> Builtin:
     def convert(builder: Any, values: Sequence[Value]) -> Value:
         (value,) = values
         to = like(value.kind, kind)
@@ -126,13 +139,12 @@ def _absolute(builder: Any, values: Sequence[Value]) -> Value:
     kind = arithmetic(value.kind)
     number = converted(builder, value, kind)
     if is_float(kind):
-        name = f"v{kind.lanes}{kind.dtype}" if isinstance(kind, Vector) else kind
-        return Value(kind, _called(builder, f"llvm.fabs.{name}", number))
+        return Value(kind, _called(builder, f"llvm.fabs.{_suffix(kind)}", number))
     is_negative = builder.icmp_signed("<", number, ir.Constant(number.type, None))
     return Value(kind, builder.select(is_negative, builder.neg(number), number))
 
 
-def _extreme(sign: str) -> Word:
+def _extreme(sign: str) -> Builtin:
     """max and min as in Python: an operand replaces those before it only if it is beyond them."""
 
     def beyond(builder: Any, first: Value, second: Value) -> Value:
@@ -157,11 +169,17 @@ def _of_integers(operator: str, kind: Kind, result: Any) -> Any:
     return result
 
 
-def _called(builder: Any, name: str, *operands: Any) -> Any:
+def _suffix(kind: Kind) -> str:
+    """A type of floats in the name of an intrinsic."""
+    return f"v{kind.lanes}{kind.dtype}" if isinstance(kind, Vector) else kind
+
+
+def _called(builder: Any, name: str, *operands: Any, flags: Sequence[str] = ()) -> Any:
     """Calls an intrinsic of LLVM that has one type for its operands and its result."""
     type_ = operands[0].type
     kind = ir.FunctionType(type_, [type_] * len(operands))
-    return builder.call(builder.module.globals.get(name) or ir.Function(builder.module, kind, name), operands)
+    intrinsic = builder.module.globals.get(name) or ir.Function(builder.module, kind, name)
+    return builder.call(intrinsic, operands, fastmath=flags)
 
 
 def _divided_integers(builder: Any, kind: str, x: Any, y: Any) -> tuple[Any, Any]:

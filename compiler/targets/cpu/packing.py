@@ -8,8 +8,8 @@ from netc.compiler.targets.cpu.tile_sizes import rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.machine import GROUP, LINE, PIECE, VECTORS
 
-_COLUMNS = 4  # that pack_rows takes at a time
-_AHEAD = 16  # rows of b, or columns of a, between one that is copied and one that is prefetched
+_COLUMNS = 4  # of a that pack_rows copies at a time
+_AHEAD = 16  # rows of b, or columns of a, between the one that is copied and the one that is prefetched
 
 
 def pack_panel(module: Any, lanes: Lanes) -> Function:
@@ -31,7 +31,7 @@ def pack_panel(module: Any, lanes: Lanes) -> Function:
                 row = vectors.load(b + k.index * b_row * size + at)
                 vectors.store(row, to + k.index * (width * size) + at)
     with function.when(~is_along & b_row.equals(1)):
-        _copy_turned(function, lanes)
+        _copy_transposed(function, lanes)
     with function.when(~is_along & ~b_row.equals(1)), function.loop(0, columns) as j, function.loop(0, depth) as k:
         source = b + (k.index * b_row + j.index * b_column) * size
         vectors.copy_element(source, to + (k.index * width + j.index) * size)
@@ -39,18 +39,18 @@ def pack_panel(module: Any, lanes: Lanes) -> Function:
     return function
 
 
-def _copy_turned(function: Function, lanes: Lanes) -> None:
-    """Copies a panel of b whose rows lie along memory, in strips of columns.
+def _copy_transposed(function: Function, lanes: Lanes) -> None:
+    """Copies a panel of b whose columns are contiguous in memory, some columns at a time, and transposes them.
 
-    Rows past the depth are never read, and past the panel's width nothing is written.
+    Nothing past the depth is read, and nothing past the panel's width is written.
     """
     to, b, _, b_column, depth, columns = function.parameters
     vectors, size, count = Vectors(function, lanes), lanes.size, lanes.count
     step, width, in_vectors = b_column * size, VECTORS * count * size, columns // count * count
     with function.loop(0, in_vectors, count) as j:
         _copy_strip(vectors, to + j.index * size, width, _rows(b + j.index * step, step, count), depth)
-    # The last columns are as many as a vector has, which overlap the ones before; without any before, those that do
-    # not exist are the last one that does.
+    # The last columns are those of a vector that overlaps the one before. If there is none before, the last column is
+    # repeated in place of missing ones.
     left, kinds = columns - in_vectors, [lanes]
     while kinds[-1].count * size > PIECE:
         kinds.append(kinds[-1].half)
@@ -63,9 +63,9 @@ def _copy_turned(function: Function, lanes: Lanes) -> None:
 
 
 def _rows(first: Word, step: Word, count: int, existing: Word | None = None, certain: int = 0) -> list[list[Word]]:
-    """The addresses of rows from the first one on, in groups of which each has one as its base.
+    """The addresses of `count` rows, in groups that are computed from the first address of the group.
 
-    With `existing` rows, of which so many are certain to exist, the others are the last one that does.
+    If only the first `existing` rows exist (at least `certain` of them), the last of them stands for the others.
     """
     groups: list[list[Word]] = []
     for i in range(count):
@@ -80,8 +80,10 @@ def _rows(first: Word, step: Word, count: int, existing: Word | None = None, cer
 
 
 def _copy_strip(vectors: Vectors, to: Word, width: int, rows: Sequence[Sequence[Word]], depth: Word) -> None:
-    """Copies a strip of as many columns as a vector has elements, a piece of each at a time, to rows of `width` bytes.
-    They lie at the addresses of `rows`, groups that `_rows` gives."""
+    """Transposes as many columns of b as a vector has elements, a piece of each at a time, into rows of `width` bytes.
+
+    `rows` has the addresses of the columns of b, as `_rows` returns them.
+    """
     size, piece = vectors.lanes.size, vectors.piece
     begins, steps = [to, *(group[0] for group in rows)], [piece * width, *(piece * size for _ in rows)]
     with vectors.function.walk((depth + piece - 1) // piece, begins, steps) as (target, *addresses):

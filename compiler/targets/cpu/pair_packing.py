@@ -1,8 +1,17 @@
 """Copies of a product's operands as pairs of bf16 numbers (pairs.py), two neighbours along the depth in each.
 
-An operand x has `count` lines (rows of a, columns of b) of `depth` numbers of 16 bits each. The last pair of an odd
-depth has 0 as its second number. Strides of x count numbers, those of the copy count pairs. Vectors are read past the
-last number and the last line: the planner leaves room behind every buffer.
+An operand x has `count` lines (rows of a, columns of b) of `depth` numbers of 16 bits each. "along" means that the
+numbers of a line are contiguous, "across" that the lines are side by side:
+
+    function               x         copy
+    pack_along             along     along
+    pack_across            across    across
+    pack_transposed        along     across
+    pack_transposed_back   across    along
+    pack_any               any strides
+
+The last pair of an odd depth has 0 as its second number. Strides of x count numbers, those of the copy count pairs.
+Vectors are read past the last number and the last line: the planner leaves room behind every buffer.
 """
 
 from typing import Any
@@ -19,7 +28,7 @@ _LOWER = (1 << 16) - 1  # the bits of a pair's first number
 
 
 def pack_along(module: Any, lanes: Lanes) -> Function:
-    """Returns `pack(to, to_line, x, x_line, count, depth)` for lines whose numbers are neighbours, in x and in `to`.
+    """Returns `pack(to, to_line, x, x_line, count, depth)` along, in x and in the copy.
 
     Whole vectors are written: up to a vector behind each line.
     """
@@ -39,7 +48,7 @@ def pack_along(module: Any, lanes: Lanes) -> Function:
 
 
 def pack_across(module: Any, lanes: Lanes) -> Function:
-    """Returns `pack(to, to_pair, x, x_depth, count, depth)` for lines side by side, in x and in `to`.
+    """Returns `pack(to, to_pair, x, x_depth, count, depth)` across, in x and in the copy.
 
     Whole vectors are written: `to_pair` is `count`, rounded up to a vector, or more.
     """
@@ -59,12 +68,12 @@ def pack_across(module: Any, lanes: Lanes) -> Function:
     return function
 
 
-def pack_turned_back(module: Any, lanes: Lanes) -> Function:
-    """Returns `pack(to, to_line, x, x_depth, count, depth)` for lines side by side in x.
+def pack_transposed_back(module: Any, lanes: Lanes) -> Function:
+    """Returns `pack(to, to_line, x, x_depth, count, depth)` across in x and along in the copy.
 
-    In `to`, the pairs of a line are neighbours. Whole squares are written, as by `pack_turned`.
+    Whole squares of vectors are written, as by `pack_transposed`.
     """
-    function = Function(module, "pack_turned_back", 6)
+    function = Function(module, "pack_transposed_back", 6)
     to, to_line, x, x_depth, count, depth = function.parameters
     vectors = Vectors(function, lanes)
     with function.loop(0, count, lanes.count) as i, function.loop(0, depth, 2 * lanes.count) as k:
@@ -76,12 +85,12 @@ def pack_turned_back(module: Any, lanes: Lanes) -> Function:
     return function
 
 
-def pack_turned(module: Any, lanes: Lanes) -> Function:
-    """Returns `pack(to, to_pair, x, x_line, count, depth)` for lines whose numbers are neighbours in x.
+def pack_transposed(module: Any, lanes: Lanes) -> Function:
+    """Returns `pack(to, to_pair, x, x_line, count, depth)` along in x and across in the copy.
 
-    In `to`, lines lie side by side. Whole squares are written: up to a vector of lines, and of pairs.
+    Whole squares of vectors are written: up to a vector of lines, and of pairs, behind the last ones.
     """
-    function = Function(module, "pack_turned", 6)
+    function = Function(module, "pack_transposed", 6)
     to, to_pair, x, x_line, count, depth = function.parameters
     vectors = Vectors(function, lanes)
     with function.loop(0, count, lanes.count) as i, function.loop(0, depth, 2 * lanes.count) as k:

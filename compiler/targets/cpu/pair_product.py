@@ -1,14 +1,18 @@
 """The product kernel for operands in bf16: it multiplies pairs of numbers, two neighbours along the depth at once.
 
-Its arguments are those of tiles.py. Operands are arrays of numbers of 16 bits, whose strides count such numbers;
-`start`, the result and `pack` are in f32. Every element of c is written, whatever the counts. An element's sum runs
-over the depth in order, pair by pair, wherever rows and columns are cut.
+The arguments are those of tiles.py. Operands are arrays of 16-bit numbers, in which their strides count; `start`, the
+result and `pack` are in f32. The loops, from the outside:
 
-The depth is cut into strips: several turns and runs if they are short, or a part of a long run. In a strip, a group of
-panels of b is copied as pairs, once for all batches in which b is the same, such as the rows of all images that a
-convolution's weights are multiplied by. A panel is copied when it is first read, so that it lies in the first cache.
-Rows of a are read where they lie if pairs are neighbours there, and copied block by block otherwise. Between strips,
-sums lie in c.
+    for batch in which b moves:
+        for strip in turns, runs, depth:                 # several turns and runs if short, or a part of a long run
+            for group of panels in columns:
+                for batch in which b is the same:        # such as the rows of all images, times a convolution's weights
+                    for block in rows:                   # copied as pairs, unless pairs are neighbours in a already
+                        for panel in group:              # copied as pairs when it is first read
+                            tiles (tile.py)
+
+Between strips, sums are in c. Every element of c is written, whatever the counts. An element's sum runs over the depth
+in order, pair by pair, wherever rows and columns are cut.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,28 +29,30 @@ from netc.compiler.targets.cpu.tile_sizes import Size, rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import PACKED, PANELS, SLACK, Machine
 
-_DEPTH = 2 * PACKED  # numbers of a strip: their pairs take the memory of so many rows of a panel
-# Rows of tiles beside those of all products, by their vectors: as the instruction repeats pairs in memory itself, they
-# leave no register for a repeated pair. One vector has as many sums as two; two have the rows of images of 14 and 28.
+_DEPTH = 2 * PACKED  # numbers along the depth of a strip: their pairs take the memory of PACKED rows of a panel
+# Sizes of tiles beside those of all products, on CPUs with AVX512_BF16. They need no register for a repeated pair,
+# since the instruction repeats a pair in memory itself. Two vectors have the rows of images of 14 and 28.
 _TALL = (Size(24, 1), Size(16, 1), Size(14, 2))
-_SAME_SETS = 1024  # numbers: rows of a that are a multiple of it apart share too few sets of the first cache
+_SAME_SETS = 1024  # numbers: rows of a whose distance is a multiple of it share too few sets of the first cache
 
 # The variables beside the arguments and those that a tile reads.
 _VARIABLES = (
-    # of the product: pairs of a run, turns and runs of a strip, and how a lies
+    # of the product: pairs of a run, turns and runs of a strip, whether a is read without a copy, and whether its rows
+    # are side by side
     *("pairs", "turns_together", "runs_together", "is_direct", "is_across"),
-    # of a strip: its turns, runs and numbers of a run, addresses, and whether c has sums; of a group of panels: whether
-    # they are to be copied
+    # of a strip: its turns, runs and numbers along the depth of a run, addresses, and whether c has sums already; of a
+    # group of panels: whether it is the first batch, which copies them, and the pairs of a panel
     *("turns", "strip_runs", "numbers", "strip_a", "strip_b", "strip_c", "strip_start", "is_begun"),
     *("is_first", "panel_pairs"),
-    # of a block of rows: addresses and their number, and how far apart pairs of a are; of a panel: addresses
+    # of a block of rows: addresses, their number, and the distance between pairs of a; of a panel: addresses
     *("block_a", "block_c", "block_start", "rows", "a_step", "panel_c", "panel_start"),
 )
 FIELDS = Fields.of(WORDS, tile.FIELDS, _VARIABLES)
 
 
 def pair_product(symbol: str, machine: Machine) -> Any:
-    """Returns an LLVM module with the kernel: the function `symbol` of the words of product.py."""
+    """Returns an LLVM module with the kernel: the function `symbol`, which takes the address of the arguments of
+    program/product.py, an int64 each."""
     module = ir.Module(symbol)
     PairKernel(module, symbol, Lanes("f32", machine, has_pairs=True), FIELDS).write()
     return module
@@ -55,16 +61,16 @@ def pair_product(symbol: str, machine: Machine) -> Any:
 class PairKernel(ProductKernel):
     """Writes the kernel's functions into a module. amx_product.py has other tiles, which read the same copies."""
 
-    most_rows = 48  # of a block: in whole tiles and whole vectors, and few enough for the first cache
-    # Elements of memory: the copy of a block, with a vector behind each row. What is behind panels is room.
+    most_rows = 48  # of a block: a whole number of tiles and of vectors, and few enough for the first cache
+    # Elements of `pack` before the panels: the copy of a block, with a vector behind each row, and SLACK.
     before_panels = 48 * (PACKED + 16) + SLACK
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, fields: Fields) -> None:
-        self.along, self.across, self.turned, self.any = (
+        self.along, self.across, self.transposed, self.any = (
             pack(module, lanes)
             for pack in (
                 *(pair_packing.pack_along, pair_packing.pack_across),
-                *(pair_packing.pack_turned, pair_packing.pack_any),
+                *(pair_packing.pack_transposed, pair_packing.pack_any),
             )
         )
         super().__init__(module, symbol, lanes, fields)
@@ -111,9 +117,9 @@ class PairKernel(ProductKernel):
 
     @contextmanager
     def batches_of(self, operands: tuple[str, ...], is_b_moved: bool) -> Iterator[list[Word]]:
-        """The loops over batches in which b moves, or over the others; inside of them, the operands' addresses.
+        """Loops over the batches in which b moves, or over the others. Yields the addresses of `operands`.
 
-        Outside of a strip these are arguments, and inside of it those of the strip.
+        They are computed from the arguments outside of a strip (`is_b_moved`), and from those of the strip inside.
         """
         words, run = self.words, self.run
         counts = []
@@ -157,7 +163,8 @@ class PairKernel(ProductKernel):
                 words["is_first"] = 0
 
     def lay_out(self, all_pairs: Word) -> None:
-        """Sets how rows of a, or their copies, and the copies of panels lie in a strip of so many pairs."""
+        """Sets the strides of rows of a, or of their copies, and of copies of panels, in a strip of `all_pairs`
+        pairs."""
         words = self.words
         is_direct, is_across = words["is_direct"].equals(1), words["is_across"].equals(1)
         words["runs"] = is_direct.choose(words["strip_runs"], 1)
@@ -215,7 +222,7 @@ class PairKernel(ProductKernel):
             with run.when(is_across):
                 self.across(run, to, self.width, source, step, columns, numbers)
             with run.when(is_along):
-                self.turned(run, to, self.width, source, column, columns, numbers)
+                self.transposed(run, to, self.width, source, column, columns, numbers)
             with run.when(~(is_along | is_across)):
                 self.any(run, to, 1, self.width, source, column, step, columns, numbers)
 

@@ -1,6 +1,11 @@
-"""The function of the product kernel that multiplies rows by a panel, tile after tile, and what tiles prefetch.
+"""The function of the product kernel that multiplies a block of rows by a panel, and what its tiles prefetch.
 
-tiles.py says what panels are, and why tiles prefetch. One call of a tile takes as many rows as prefetch in one way.
+    for i in rows:
+        choose the height of the next tile, how many tiles of this height one call multiplies, and what they prefetch
+        tile(record, a + i, ..., c + i, ...)
+
+tiles.py says what panels are, and why tiles prefetch. A call has one address and stride for its prefetches, so it
+multiplies only as many tiles as prefetch in the same way.
 """
 
 from collections.abc import Sequence
@@ -51,12 +56,12 @@ class PanelKernel(ProductKernel):
         return all_sizes(self.lanes.machine)
 
     def is_narrow(self, columns: Word) -> Word:
-        """Whether a panel has so few columns that narrow tiles multiply it, and a lies as they read it."""
+        """Whether narrow tiles multiply a panel: it has few columns, and a is contiguous along depth or rows."""
         is_read = self.words["depth_a"].equals(1) | self.words["rows_a"].equals(1)
         return is_read & (columns <= narrow_columns(self.lanes))
 
     def write_tiles(self) -> None:
-        """The function multiply_panel(record): tiles take the rows of a block, one after another."""
+        """Writes the function multiply_panel(record): multiplies the rows of a block by a panel, tile after tile."""
         lanes, size, panel = self.lanes, self.size, self.multiply_panel
         words, vectors, tiles = panel.record(panel.parameters[0], FIELDS), Vectors(panel, lanes), self.tiles
         words["panel_next"] = 0
@@ -88,16 +93,16 @@ class PanelKernel(ProductKernel):
         panel.end()
 
     def fetches_panel_by_line(self, words: Record) -> Word:
-        """Whether the first tiles of a panel prefetch the next one, each a line of every row: the block has more."""
+        """Whether the first tiles of a block prefetch the next panel, each a line of every row of it."""
         machine = self.lanes.machine
         return words["rows"] > (VECTORS * machine.tile_rows if machine.prefetches_by_line else BLOCK)
 
     def choose_line(self, words: Record, i: Word) -> None:
-        """Sets what the tiles from row i on prefetch, a cache line at each row of depth, and how many do so before
-        something else is to be prefetched.
+        """Sets what the tiles from row i on prefetch, a cache line at each row of depth, and for how many tiles.
 
-        That is the next panel; or where a is cold, the rows of it that are taken next; or the next strip, if some lines
-        of it are left; or what is written next.
+        The first that applies: columns of a transposed b that are copied next; the next panel; the next rows of a, if a
+        is not in the cache; lines of the next strip; on Zen 4, buffers that will be written next, or rows of c below.
+        The order in the code is the reverse, because later choices replace earlier ones.
         """
         panel, size, tall = self.multiply_panel, self.size, self.lanes.machine.tile_rows
         words["lined"] = 0
@@ -132,16 +137,18 @@ class PanelKernel(ProductKernel):
         words["tile"] = words["tile"] + words["tiles"]
 
     def fetch(self, words: Record, at: Word, step: Number, move: Number, tiles: Number | None = None) -> None:
-        """Sets where the next tile prefetches, `step` bytes further at each row of depth. The tile behind it begins
-        `move` bytes further, and so on, for so many tiles."""
+        """Sets where the next tiles prefetch: from the address `at` on, `step` bytes further at each row of depth.
+
+        Each tile begins `move` bytes behind the one before. `tiles`, if given, limits the tiles of the call.
+        """
         words["fetched"], words["fetched_step"] = at, step
         words["fetched_move"], words["fetched_turn"] = move, move * 2
         if tiles is not None:
             words["tiles"] = at_most(words["tiles"], tiles)
 
     def choose_written(self, words: Record, i: Word) -> None:
-        """Sets that the tile of the rows from row i on prefetches c under rows behind them, one of a panel's two lines
-        of each: a tile has more rows of depth than rows, so the next tile can take the other line."""
+        """Sets that the tile of rows from i on prefetches c for the rows below it: one of a panel's two cache lines of
+        each row. A tile has more rows of depth than rows, so the next tile has time for the other line."""
         line, row, tall = words["tile"], words["rows_c"] * self.size, self.lanes.machine.tile_rows
         is_second = line - line // 2 * 2
         at = words["panel_c"] + (i + tall) * row + is_second * LINE

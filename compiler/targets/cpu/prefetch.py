@@ -1,9 +1,12 @@
 """Chooses which elements a nest prefetches, some iterations before it reads or writes them.
 
-Three walks are measured to need it, because the processor does not foresee them; all others are left to it. The
-gradient of a depthwise convolution's weights sums over windows: it reads short pieces of several rows at a time. The
-convolution itself writes vectors of several short rows in turn. And rows that lie apart, as those inside of a padded
-image do, end before the processor has recognised them. Knows only the nest, no text and no machine.
+Three access patterns are measured to need it, because the processor does not foresee them; all others are left to it:
+
+- the gradient of a depthwise convolution's weights, which reads short pieces of several rows in turn
+- a depthwise convolution itself, which writes vectors of several short rows in turn
+- rows with gaps between them, as those inside of a padded image: they end before the processor has recognised them
+
+Knows only the nest, no text and no machine.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -19,7 +22,7 @@ _LONG = 4096  # bytes of a row that the processor recognises in time
 
 
 class Stretch(Struct, frozen=True):
-    """Elements that lie side by side: `count` of them, from `start` on behind the place of an access."""
+    """`count` neighbouring elements, the first of them `start` elements behind the element of an access."""
 
     access: Access
     start: int
@@ -29,10 +32,11 @@ class Stretch(Struct, frozen=True):
 def stretches(
     nest: Nest, axis: int, steps: int, inside: Mapping[int, int], of_window: Collection[int]
 ) -> Iterator[Stretch]:
-    """Yields what an iteration of a loop along an axis prefetches, if each takes `steps` points of the axis.
+    """Yields what each iteration of a loop along an axis prefetches. An iteration covers `steps` points of the axis.
 
-    `inside` has the number of points that an iteration takes along the axis and along each axis inside of it. The axes
-    `of_window` are those along which an iteration reads the elements of a window; without any, nothing is prefetched.
+    `inside` has the number of points that an iteration covers along the axis and along each axis inside of it.
+    `of_window` are the axes along which an iteration reads the elements of a window; without any, nothing is
+    prefetched.
     """
     loads = [line.value for line in nest.lines if isinstance(line.value, Access)]
     if not any(access.strides[i] for access in loads for i in of_window):
@@ -50,8 +54,10 @@ def stretches(
 
 
 def written(nest: Nest, axis: int, steps: int) -> Iterator[Stretch]:
-    """Yields what sums that are kept along the last axis prefetch of their results, if each iteration of a loop along
-    another axis, `steps` points of it, writes the rows that follow one another there."""
+    """Yields what sums that are kept along the last axis prefetch of their results.
+
+    Each iteration of a loop along `axis` covers `steps` points, and writes rows that follow one another.
+    """
     row = nest.extents[-1]
     for output in nest.outputs:
         target = output.target
@@ -64,7 +70,8 @@ def written(nest: Nest, axis: int, steps: int) -> Iterator[Stretch]:
 
 
 class Gap(Struct, frozen=True):
-    """Rows that lie apart along an axis; the axes inside of it are one row. The one `ahead` of a row is prefetched."""
+    """Rows along an axis with gaps between them; the axes inside of it are one row. The row `ahead` rows later is
+    prefetched."""
 
     access: Access
     axis: int
@@ -72,10 +79,10 @@ class Gap(Struct, frozen=True):
 
 
 def gaps(nest: Nest) -> Iterator[Gap]:
-    """Yields the loads and stores of a nest without folds whose rows lie apart.
+    """Yields the loads and stores of a nest without folds that have gaps between rows.
 
-    Rows of several loads, or of several stores, that fill each other's gaps, as those of a pool's windows do, do not
-    lie apart: without prefetches, pools were measured to be 1.05 to 1.36 times as fast.
+    Rows of several loads, or of several stores, may fill each other's gaps, as those of a pool's windows do. They need
+    no prefetches: without, pools were measured to be 1.05 to 1.36 times as fast.
     """
     loads = [load for load in nest.loads() if load.pointer is not None]
     stores = [output.target for output in nest.outputs]
@@ -95,7 +102,7 @@ def gaps(nest: Nest) -> Iterator[Gap]:
 
 
 def _walk_alike(nest: Nest, access: Access, other: Access) -> bool:
-    """Whether two accesses walk one buffer in the same strides."""
+    """Whether two accesses have the same buffer and strides."""
     assert access.pointer is not None
     assert other.pointer is not None
     return nest.buffers[access.pointer] == nest.buffers[other.pointer] and access.strides == other.strides

@@ -1,6 +1,6 @@
-"""The loops that all product kernels have: over batches around their strips, and over tiles inside of a panel.
+"""The common part of all product kernels: functions and record, loops over batches, and the choice of a tile.
 
-tiles.py and pair_product.py say what a strip copies, and write the loops between these.
+tiles.py and pair_product.py write the loops between: what a strip is, and which operands are copied.
 """
 
 from abc import ABC, abstractmethod
@@ -16,15 +16,16 @@ from netc.compiler.targets.cpu.tile_sizes import Size, sizes
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import VECTORS
 
-Tiles = Mapping[tuple[int, int], Function]  # by the most rows and columns that they take
+Tiles = Mapping[tuple[int, int], Function]  # by the largest numbers of rows and columns that they multiply
 
 
 class ProductKernel(ABC):
     """Writes the functions of a product kernel into a module.
 
-    The kernel's function takes the address of the words of product.py, which its caller keeps. They are the arguments
-    in the record of the kernel's functions, and its variables are the fields of a tile, `panel_c` and `panel_start`,
-    the addresses under a panel, and others. `gathered` is the loop in which rows of a are gathered.
+    The kernel's function takes the address of its arguments (program/product.py), an int64 each, in memory of its
+    caller. Its functions share a record with these arguments and with variables: the fields of a tile, `panel_c` and
+    `panel_start`, the addresses of c and start at a panel, and others. `gathered` is the loop ("rows" or "depth") along
+    which rows of a are gathered, if any.
     """
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, fields: Fields, gathered: Gathered = "") -> None:
@@ -41,7 +42,7 @@ class ProductKernel(ABC):
 
     @abstractmethod
     def write_tiles(self) -> None:
-        """Writes the function multiply_panel(record): tiles take the rows of a block, one after another."""
+        """Writes the function multiply_panel(record): multiplies the rows of a block by a panel, tile after tile."""
 
     def write(self) -> None:
         """Writes all functions."""
@@ -51,15 +52,17 @@ class ProductKernel(ABC):
         self.run.end()
 
     def counts(self) -> tuple[Word, Word, Word]:
-        """Returns the counts of turns, runs and depth. With no products, as in a shard of no samples, there is one turn
-        of one run without depth: c is written all the same."""
+        """Returns the counts of turns, runs and depth.
+
+        Without products, as in a shard of no samples, they are 1, 1 and 0, so that c is written all the same.
+        """
         turns, runs, depth = (self.words[f"{loop}_count"] for loop in ("turns", "runs", "depth"))
         is_empty = turns.equals(0) | runs.equals(0) | depth.equals(0)
         return is_empty.choose(1, turns), is_empty.choose(1, runs), is_empty.choose(0, depth)
 
     @contextmanager
     def batches(self, loops: Sequence[str] = BATCHES) -> Iterator[list[Word]]:
-        """Some loops over batches; inside of them, the addresses of a, b, c and start."""
+        """Loops over batches. Yields the addresses of a, b, c and start."""
         with ExitStack() as stack:
             addresses = [self.words[name] for name in WALKS]
             for loop in loops:
@@ -68,7 +71,7 @@ class ProductKernel(ABC):
             yield addresses
 
     def moved(self, operand: str, indices: Mapping[str, Word]) -> Word:
-        """The distance that an operand moves in some loops, in bytes."""
+        """The distance of an operand at some indices of loops from its start, in bytes."""
         steps = [index * self.words[f"{loop}_{operand}"] for loop, index in indices.items()]
         return sum(steps, self.run.number(0)) * self.size
 
@@ -87,9 +90,10 @@ class ProductKernel(ABC):
 def multiply_tile(
     function: Function, record: Word, tiles: Tiles, columns: Word, rows: Word, at: tuple[Word, Word, Word, Word]
 ) -> None:
-    """Multiplies rows by a panel of some columns, with the tile that they fill. The tile reads a `record`.
+    """Writes calls of tiles for `rows` rows and a panel of `columns` columns, of which the smallest that fits is run.
 
-    `at` are the address of the rows of a, how far apart the numbers of a row are, and the addresses of c and start.
+    The tile reads the record. `at` has the address of the rows of a, the stride along a row, in elements, and the
+    addresses of c and start.
     """
     for height in dict.fromkeys(height for height, _ in tiles):
         lower = max((other for other, _ in tiles if other < height), default=0)

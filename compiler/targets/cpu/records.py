@@ -1,10 +1,10 @@
-"""The records of the calls of generic kernels: their arguments in memory that the step's function keeps on its stack.
+"""The records of the calls of generic kernels: their arguments, in memory on the stack of the step's function.
 
-Such a kernel has dozens of arguments, strides and counts above all, of which a call changes a few. So each call of a
-schedule has a record, and what is the same in all steps is written once, when the function is entered: numbers that
-are known when it is compiled are copied from a constant, others are computed. A call writes what is left.
+A generic kernel, such as that of products, has dozens of arguments, mostly strides and counts, of which a call changes
+a few. So each call of a schedule has a record, and what is the same in all steps is written once, when the function is
+entered: numbers that are known at compile time are copied from a constant, others are computed. A call writes the rest.
 
-The stack of a thread is small. So in a step of very many calls those behind the first MOST_WORDS share one record, to
+The stack of a thread is small. In a step of very many calls, those behind the first MOST_WORDS share one record, to
 which each writes all of its arguments.
 """
 
@@ -19,22 +19,22 @@ from netc.compiler.targets.cpu.source import generic_of
 from netc.compiler.targets.cpu.step_function import StepFunction
 from netc.compiler.targets.machine import LINE
 
-MOST_WORDS = 1 << 14  # of records that calls have to themselves: 128 KiB, some 300 products
+MOST_WORDS = 1 << 14  # of records that calls do not share: 128 KiB, some 300 products
 _WORD = 8  # bytes
 _I64, _BYTE = ir.IntType(64), ir.IntType(8)
 
 
 class CallRecord(Struct, frozen=True):
-    """The record of a call: the number of its first word, and which arguments the call writes."""
+    """The record of a call: the number of its first word, and the numbers of the arguments that the call writes."""
 
     first: int
     written: tuple[int, ...]
 
 
 class Records:
-    """The records of a schedule in the function of its step: their constructor writes what all steps have in common.
+    """The records of a schedule in the function of a step. The constructor writes what all steps have in common.
 
-    `value(argument)` writes the value of an argument that is the same in all calls.
+    `value(argument)` emits the value of an argument that is the same in all calls.
     """
 
     def __init__(self, step: StepFunction, schedule: Schedule, value: Callable[[Address | Count], Any]) -> None:

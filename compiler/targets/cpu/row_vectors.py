@@ -1,4 +1,4 @@
-"""Vectors of neighbouring elements of a row, and the words of kernels that load and store them.
+"""Vectors of neighbouring elements of a row, and the built-ins of kernel text that load and store them.
 
 A text names no number of lanes, so that it serves every machine: `load_f32v_0` loads a whole vector, and
 `load_f32r19_0` the elements that are left of a row of 19 behind its whole vectors, in the narrowest vector that has
@@ -9,7 +9,8 @@ Sums in lanes (sums_in_lanes.py) have as many lanes on every machine: `load_f32s
 `load_f32m19_0` what is left of a row of 19 behind them, with zeros in the other lanes. So have sums in chunks
 (sums_in_chunks.py): `load_f32c32_0` loads 32 elements, of any type, `store_f32c32_0` stores them, and
 `range_i32c32(i)` is i, i + 1, ..., i + 31. `true_boolc64(tests)` is the number of true ones of 64 tests.
-Extremes in chunks (extremes_in_chunks.py) use these too.
+Extremes in chunks (extremes_in_chunks.py) and of short rows use these too; `lower_f32c32` and `upper_f32c32` are a
+vector's halves.
 
 The last vector of a row whose length a call says has words that take what is left of it:
 `load_f32w_0(address, i, count)`, `store_f32w_0`, and `splat_f32w(x)`, a vector of one number.
@@ -27,21 +28,22 @@ from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import LANES
 from netc.compiler.targets.cpu.memory import mark
 from netc.compiler.targets.cpu.sums import folded_lanes, sum_of_lanes
-from netc.compiler.targets.cpu.values import Vector, Word, splat, type_of, word
+from netc.compiler.targets.cpu.values import Builtin, Vector, builtin, splat, type_of
 from netc.compiler.targets.machine import Machine
 
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _I1, _I32, _I64, _BYTE = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.IntType(8)
-_WORD = re.compile(r"\b((load|store)_(f32|f64)([vrsm])(\d*)_(\d+))\b")
+_LANES = "LANES_"
+_ROWS = re.compile(r"\b((load|store)_(f32|f64)([vrsm])(\d*)_(\d+))\b")
 _NARROW = re.compile(r"\b(load|store|splat)_(f32|f64)w(?:_(\d+))?\b")
 _CHUNKS = re.compile(
-    r"\b(load|store|range|zeros|quarters|lanes|largest|smallest|true)_(f32|f64|i32|bool)c(\d+)(?:_(\d+))?\b"
+    r"\b(load|store|range|zeros|quarters|lanes|lower|upper|largest|smallest|true)_(f32|f64|i32|bool)c(\d+)(?:_(\d+))?\b"
 )
 
 
-def words(text: str, machine: Machine) -> Iterator[tuple[str, Word]]:
-    """Yields the words of vectors that a kernel's text uses, with their names."""
-    for name, verb, dtype, part, row, scope in _WORD.findall(text):
+def builtins(text: str, machine: Machine) -> Iterator[tuple[str, Builtin]]:
+    """Yields the built-ins over vectors that a kernel's text calls, with their names."""
+    for name, verb, dtype, part, row, scope in _ROWS.findall(text):
         lanes = LANES[dtype] if part in "sm" else machine.lanes(dtype)
         count = int(row) % lanes if row else lanes
         kind = Vector(dtype, lanes) if part in "sm" else _vector_of(dtype, count)
@@ -59,7 +61,7 @@ def words(text: str, machine: Machine) -> Iterator[tuple[str, Word]]:
         if verb == "store":
             yield match.group(), _store(kind, kind.lanes, int(scope))
         else:
-            yield match.group(), _load_chunks(kind, int(scope)) if verb == "load" else _WORDS_OF_CHUNKS[verb](kind)
+            yield match.group(), _load_chunks(kind, int(scope)) if verb == "load" else _CHUNK_BUILTINS[verb](kind)
     for dtype, lanes in LANES.items():
         yield f"zeros_{dtype}s", _zeros(Vector(dtype, lanes))
         yield f"added_{dtype}s", _added(Vector(dtype, lanes))
@@ -68,15 +70,16 @@ def words(text: str, machine: Machine) -> Iterator[tuple[str, Word]]:
 def specialised(text: str, machine: Machine) -> ast.Module:
     """Returns a kernel's text for a machine: with its numbers of lanes, and without branches that it never takes."""
     module = ast.parse(text)
-    _Specialised(machine).visit(module)
-    return ast.fix_missing_locations(module)
+    if _LANES in text:
+        _Specialised(machine).visit(module)
+    return module
 
 
 class _Specialised(ast.NodeTransformer):
     """Replaces numbers of lanes, and an `if` whose test depends on them alone by what it does."""
 
     def __init__(self, machine: Machine) -> None:
-        self.lanes = {f"LANES_{dtype}": machine.lanes(dtype) for dtype in _ELEMENTS}
+        self.lanes = {f"{_LANES}{dtype}": machine.lanes(dtype) for dtype in _ELEMENTS}
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         return ast.Constant(self.lanes[node.id]) if node.id in self.lanes else node
@@ -116,11 +119,11 @@ def _masked(builder: Any, verb: str, kind: Vector, result: Any, operands: list[A
 
 
 @cache
-def _load(kind: Vector, count: int, scope: int) -> Word:
-    """Returns the word `load(address, i)` of `count` elements from element i on."""
+def _load(kind: Vector, count: int, scope: int) -> Builtin:
+    """Returns the built-in `load(address, i)` of `count` elements from element i on."""
     size = DTYPES[kind.dtype].bytes
 
-    @word(("i64", "i64"), kind)
+    @builtin(("i64", "i64"), kind)
     def emit(builder: Any, base: Any, offset: Any) -> Any:
         pointer = _pointer(builder, kind, base, offset)
         if count == kind.lanes:
@@ -137,11 +140,11 @@ def _load(kind: Vector, count: int, scope: int) -> Word:
 
 
 @cache
-def _store(kind: Vector, count: int, scope: int) -> Word:
-    """Returns the word `store(address, i, vector)` of `count` elements."""
+def _store(kind: Vector, count: int, scope: int) -> Builtin:
+    """Returns the built-in `store(address, i, vector)` of `count` elements."""
     size = DTYPES[kind.dtype].bytes
 
-    @word(("i64", "i64", kind), None)
+    @builtin(("i64", "i64", kind), None)
     def emit(builder: Any, base: Any, offset: Any, vector: Any) -> None:
         pointer = _pointer(builder, kind, base, offset)
         if count == kind.lanes:
@@ -156,17 +159,16 @@ def _store(kind: Vector, count: int, scope: int) -> Word:
 
 
 @cache
-def _zeros(kind: Vector) -> Word:
-    """Returns the word `zeros()`: a vector of zeros."""
-    return word((), kind)(lambda builder: ir.Constant(type_of(kind), [0.0] * kind.lanes))
+def _zeros(kind: Vector) -> Builtin:
+    """Returns the built-in `zeros()`: a vector of zeros."""
+    return builtin((), kind)(lambda builder: ir.Constant(type_of(kind), [0.0] * kind.lanes))
 
 
 @cache
-def _added(kind: Vector) -> Word:
-    """Returns the word `added(vector, first)`: the sum of `first` and of the lanes, whose halves are added until one
-    lane is left."""
+def _added(kind: Vector) -> Builtin:
+    """Returns the built-in `added(vector, first)`: the sum of `first` and of the lanes (`sum_of_lanes`)."""
 
-    @word((kind, kind.dtype), kind.dtype)
+    @builtin((kind, kind.dtype), kind.dtype)
     def emit(builder: Any, total: Any, first: Any) -> Any:
         return builder.fadd(first, sum_of_lanes(builder, total, kind.lanes))
 
@@ -183,10 +185,10 @@ def _first(builder: Any, kind: Vector, count: Any) -> Any:
 
 
 @cache
-def _load_first(kind: Vector, scope: int) -> Word:
-    """Returns the word `load(address, i, count)` of `count` elements from element i on, with zeros in other lanes."""
+def _load_first(kind: Vector, scope: int) -> Builtin:
+    """Returns the built-in `load(address, i, count)` of `count` elements from element i on; other lanes are zero."""
 
-    @word(("i64", "i64", "i64"), kind)
+    @builtin(("i64", "i64", "i64"), kind)
     def emit(builder: Any, base: Any, offset: Any, count: Any) -> Any:
         align, zeros = ir.Constant(_I32, DTYPES[kind.dtype].bytes), ir.Constant(type_of(kind), [0.0] * kind.lanes)
         operands = [_pointer(builder, kind, base, offset), align, _first(builder, kind, count), zeros]
@@ -198,10 +200,10 @@ def _load_first(kind: Vector, scope: int) -> Word:
 
 
 @cache
-def _store_first(kind: Vector, scope: int) -> Word:
-    """Returns the word `store(address, i, vector, count)` of a vector's first `count` elements."""
+def _store_first(kind: Vector, scope: int) -> Builtin:
+    """Returns the built-in `store(address, i, vector, count)` of a vector's first `count` elements."""
 
-    @word(("i64", "i64", kind, "i64"), None)
+    @builtin(("i64", "i64", kind, "i64"), None)
     def emit(builder: Any, base: Any, offset: Any, vector: Any, count: Any) -> None:
         align, pointer = ir.Constant(_I32, DTYPES[kind.dtype].bytes), _pointer(builder, kind, base, offset)
         operands = [vector, pointer, align, _first(builder, kind, count)]
@@ -211,20 +213,20 @@ def _store_first(kind: Vector, scope: int) -> Word:
 
 
 @cache
-def _splat(kind: Vector) -> Word:
-    """Returns the word `splat(x)`: a vector of one number."""
-    return word((kind.dtype,), kind)(lambda builder, number: splat(builder, number, kind.lanes))
+def _splat(kind: Vector) -> Builtin:
+    """Returns the built-in `splat(x)`: a vector of one number."""
+    return builtin((kind.dtype,), kind)(lambda builder, number: splat(builder, number, kind.lanes))
 
 
 # ------------------------------------------------------------------ sums in chunks
 
 
 @cache
-def _load_chunks(kind: Vector, scope: int) -> Word:
-    """Returns the word `load(address, i)` of the elements from element i on, of any type but bf16."""
+def _load_chunks(kind: Vector, scope: int) -> Builtin:
+    """Returns the built-in `load(address, i)` of the elements from element i on, of any type but bf16."""
     element = _BYTE if kind.dtype == "bool" else type_of(kind).element  # as memory has it
 
-    @word(("i64", "i64"), kind)
+    @builtin(("i64", "i64"), kind)
     def emit(builder: Any, base: Any, offset: Any) -> Any:
         pointer = builder.gep(builder.inttoptr(base, element.as_pointer()), [offset])
         value = builder.load(builder.bitcast(pointer, ir.VectorType(element, kind.lanes).as_pointer()))
@@ -236,10 +238,10 @@ def _load_chunks(kind: Vector, scope: int) -> Word:
 
 
 @cache
-def _range(kind: Vector) -> Word:
-    """Returns the word `range(i)`: the numbers from i on."""
+def _range(kind: Vector) -> Builtin:
+    """Returns the built-in `range(i)`: the numbers from i on."""
 
-    @word(("i32",), kind)
+    @builtin(("i32",), kind)
     def emit(builder: Any, first: Any) -> Any:
         steps = ir.Constant(type_of(kind), list(range(kind.lanes)))
         return builder.add(splat(builder, first, kind.lanes), steps)
@@ -248,10 +250,10 @@ def _range(kind: Vector) -> Word:
 
 
 @cache
-def _quarters(kind: Vector) -> Word:
-    """Returns the word `quarters(vector)`: the sum of its four quarters, (first + second) + (third + fourth)."""
+def _quarters(kind: Vector) -> Builtin:
+    """Returns the built-in `quarters(vector)`: the sum of its four quarters, (first + second) + (third + fourth)."""
 
-    @word((kind,), Vector(kind.dtype, kind.lanes // 4))
+    @builtin((kind,), Vector(kind.dtype, kind.lanes // 4))
     def emit(builder: Any, total: Any) -> Any:
         size = kind.lanes // 4
         lanes = [ir.Constant(ir.VectorType(_I32, size), list(range(i * size, (i + 1) * size))) for i in range(4)]
@@ -262,16 +264,29 @@ def _quarters(kind: Vector) -> Word:
 
 
 @cache
-def _lanes(kind: Vector) -> Word:
-    """Returns the word `lanes(vector)`: the sum of its lanes, whose halves are added until one is left."""
-    return word((kind,), kind.dtype)(lambda builder, total: sum_of_lanes(builder, total, kind.lanes))
+def _half(kind: Vector, number: int) -> Builtin:
+    """Returns the built-in `lower(vector)` or `upper(vector)`: a half of its lanes, the first (0) or the second (1)."""
+
+    @builtin((kind,), Vector(kind.dtype, kind.lanes // 2))
+    def emit(builder: Any, vector: Any) -> Any:
+        size = kind.lanes // 2
+        lanes = ir.Constant(ir.VectorType(_I32, size), list(range(number * size, (number + 1) * size)))
+        return builder.shuffle_vector(vector, vector, lanes)
+
+    return emit
 
 
 @cache
-def _extreme(kind: Vector, sign: str) -> Word:
-    """Returns the word `largest(vector)` or `smallest(vector)`: its halves are compared until one lane is left."""
+def _lanes(kind: Vector) -> Builtin:
+    """Returns the built-in `lanes(vector)`: the sum of its lanes, whose halves are added until one is left."""
+    return builtin((kind,), kind.dtype)(lambda builder, total: sum_of_lanes(builder, total, kind.lanes))
 
-    @word((kind,), kind.dtype)
+
+@cache
+def _extreme(kind: Vector, sign: str) -> Builtin:
+    """Returns the built-in `largest(vector)` or `smallest(vector)`: its halves are compared until one lane is left."""
+
+    @builtin((kind,), kind.dtype)
     def emit(builder: Any, best: Any) -> Any:
         def beyond(lower: Any, upper: Any) -> Any:
             return builder.select(builder.fcmp_ordered(sign, upper, lower), upper, lower)
@@ -282,10 +297,10 @@ def _extreme(kind: Vector, sign: str) -> Word:
 
 
 @cache
-def _true(kind: Vector) -> Word:
-    """Returns the word `true(tests)`: the number of tests that are true."""
+def _true(kind: Vector) -> Builtin:
+    """Returns the built-in `true(tests)`: the number of tests that are true."""
 
-    @word((kind,), "i64")
+    @builtin((kind,), "i64")
     def emit(builder: Any, tests: Any) -> Any:
         bits = ir.IntType(kind.lanes)
         number = builder.ctpop(builder.bitcast(tests, bits))
@@ -294,11 +309,13 @@ def _true(kind: Vector) -> Word:
     return emit
 
 
-_WORDS_OF_CHUNKS: dict[str, Callable[[Vector], Word]] = {
+_CHUNK_BUILTINS: dict[str, Callable[[Vector], Builtin]] = {
     "range": _range,
     "zeros": _zeros,
     "quarters": _quarters,
     "lanes": _lanes,
+    "lower": partial(_half, number=0),
+    "upper": partial(_half, number=1),
     "true": _true,
     "largest": partial(_extreme, sign=">"),
     "smallest": partial(_extreme, sign="<"),

@@ -1,8 +1,8 @@
-"""Writes folds that store the result so far at each point of their axis: running sums.
+"""Writes folds that store the result so far at each point of their axis, such as running sums.
 
-Along an axis with others inside, a row of the result is the row before it and a row of elements, so the innermost loop
-stays contiguous. Along the innermost axis, each element waits for the one before, so several rows are taken side by
-side.
+Along an axis with others inside, a row of the result is the row before it combined with a row of elements, so the
+innermost loop stays contiguous. Along the innermost axis each element waits for the one before, so several rows are
+computed side by side.
 """
 
 import math
@@ -12,8 +12,8 @@ from netc.compiler.targets.cpu.expressions import text_of
 from netc.compiler.targets.cpu.jam import Jam
 from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 
-_LONG = 64  # elements of a row: LLVM writes out a loop over fewer ones completely, and then finds no vectors in it
-_SHORT_ROWS, _LONG_ROWS = 8, 4  # rows that a body takes at once
+_LONG = 64  # elements of a row: LLVM unrolls a shorter loop completely, and then finds no vectors in it
+_SHORT_ROWS, _LONG_ROWS = 8, 4  # rows that a body computes
 _SIDE_BY_SIDE = 8  # rows: an addition takes about four cycles, and a load and a store are a cycle's work
 
 
@@ -26,8 +26,8 @@ def running(writer: NestWriter) -> list[str]:
 
 
 def _rows(writer: NestWriter, axis: int, inside: list[int]) -> list[str]:
-    """Takes several rows at once, from the result of the row before them on. The first ones are so many that the others
-    fill whole bodies."""
+    """Computes several rows in one body, from the result of the row before them on. The first body has the remainder,
+    so that all others are full."""
     extent = writer.nest.extents[axis]
     assert extent is not None, "the axis of a running fold has a fixed size"
     row = math.prod(writer.nest.extents[other] or _LONG for other in inside)
@@ -41,7 +41,7 @@ def _rows(writer: NestWriter, axis: int, inside: list[int]) -> list[str]:
 
 
 def _body(writer: NestWriter, axis: int, steps: int, is_first: bool) -> list[str]:
-    """The statements for so many rows; the first ones begin with the initial value."""
+    """The statements for `steps` rows. If `is_first`, totals begin with the initial value."""
     lines = []
     for number, output in enumerate(writer.folds):
         before = writer.initial(output) if is_first else writer.read(output.target, {axis: -1})
@@ -60,7 +60,7 @@ def _body(writer: NestWriter, axis: int, steps: int, is_first: bool) -> list[str
 
 
 def _chains(writer: NestWriter, axis: int, around: list[int]) -> list[str]:
-    """Takes several rows at once, each with a total of its own."""
+    """Computes several rows side by side, each with its total."""
     jam = Jam({}, around[-1], _SIDE_BY_SIDE) if around else Jam()
 
     def rows(steps: int) -> list[str]:

@@ -1,20 +1,22 @@
 """The numbers of a nest's shape that its machine code takes as arguments, so that models of other widths share it.
 
-These are extents, and strides along all axes but the last. Nests of short rows keep their numbers, because code for
-rows of a known length is faster there. So do those whose body depends on the shape: it computes several rows
-(short_rows.py), sums that lie in memory (jam.py), sums in lanes (sums_in_lanes.py), or short rows that are read across
-(short_rows.py).
+These are extents, and strides along all axes but the last. A nest keeps its numbers in the text if code for known
+numbers is faster: if its rows are short, or if the shape decides the body, because it computes several rows
+(short_rows.py), has sums in memory (jam.py) or in lanes (sums_in_lanes.py), or reads short rows across (short_rows.py).
 """
 
 from netc.compiler.program.nests import Nest
 from netc.compiler.targets.cpu.short_rows import reads_short_rows_across, rows_side_by_side
 
-_LONG = 128  # elements of a row from which on a loop costs the same whether LLVM knows their number or not
-_WRITTEN_OUT = 16  # turns: LLVM may write out a loop of fewer, if it knows their number
+_LONG = 128  # elements of a row, from which on a loop takes as long whether LLVM knows their number or not
+_UNROLLED = 16  # iterations: LLVM may unroll a shorter loop, if it knows their number
 
 
 class ShapeNumbers:
-    """The numbers of a nest that its generic form takes as arguments, by the names of these."""
+    """The numbers of a nest that its generic form takes as arguments: `numbers`, by the names of the arguments.
+
+    They are collected while the text is written. There are none unless `is_generic`.
+    """
 
     def __init__(self, nest: Nest) -> None:
         self.nest, self.last, self.numbers = nest, len(nest.extents) - 1, dict[str, int]()
@@ -24,16 +26,16 @@ class ShapeNumbers:
         self.is_generic &= not nest.is_running and nest.sums != "in lanes" and not reads_short_rows_across(nest)
 
     def extent(self, axis: int, extent: int) -> str:
-        """An extent as it stands in the text. A short loop over folded axes is written out."""
-        if self.nest.folded[axis] and extent < _WRITTEN_OUT:
+        """The text of an extent: the name of an argument, or the number for a short loop over folded axes."""
+        if self.nest.folded[axis] and extent < _UNROLLED:
             return str(extent)
         return self._argument(f"e{axis}", extent)
 
     def stride(self, axis: int | None, stride: int) -> str:
-        """The stride of an axis, or of rows that an index names, as it stands in the text.
+        """The text of a stride of an axis, or (None) of the stride between rows that an index selects.
 
-        That of the last axis stays a number, because it decides whether vectors are loaded at once. Equal strides of
-        an axis are one argument.
+        That of the last axis stays a number, because it decides whether whole vectors can be loaded. Equal strides of
+        an axis share an argument.
         """
         if axis == self.last:
             return str(stride)

@@ -1,33 +1,37 @@
-"""Chooses how a nest walks its short rows: which LLVM shall compute in vectors, and how many rows of a nest without
-sums the body of the innermost loop computes side by side.
+"""Decides how a nest walks its short rows.
 
-LLVM unrolls a short loop of known length completely and then finds no vectors in it, unless it is told not to, and it
-makes a call of `memcpy` of a loop that copies one row. A body that computes several rows is too rich for that. What is
-the same in all rows is then loaded once. Knows only the nest, no text and no machine.
+A row is the run of elements along the last axis. LLVM unrolls a short loop of known length completely and then finds no
+vectors in it, and it replaces a loop that copies one row by a call of `memcpy`. There are three ways around it:
+
+- a hint that the loop shall be vectorised first (`has_free_rows`; loop_hints.py)
+- a body of several rows, which is too long to be unrolled, and loads once what all rows share (`rows_side_by_side`)
+- the loop over rows inside of the one along them (`reads_short_rows_across`), or a loop for each output (`dense_parts`)
+
+Knows only the nest, no text and no machine.
 """
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import ADDITION, Access, Line, Nest, Output
-from netc.compiler.program.scalars import names_of, words_of
+from netc.compiler.program.scalars import call_count, names_of
 from netc.compiler.targets.cpu.jam import Jam
 from netc.dsl.structs import replace
 
-_FEWEST = 3  # elements of a row that LLVM shall compute in vectors
-_SHORTEST = 8  # elements of a row: of shorter ones, LLVM makes vectors of several rows by itself
-_UNROLLED = 384  # LLVM unrolls a loop of fewer instructions: its limit is 300, and a line has one or two
-_GROUP = 8  # rows that LLVM loads at once to pick elements from them
-_AROUND = 3  # instructions of a loop besides those of its lines
-_WORD = 24  # instructions of a function such as exp, of f32
-_WORD_OF_F64 = 30
+_FEWEST = 3  # elements of a row that LLVM shall vectorise
+_SHORTEST = 8  # elements of a row: LLVM makes vectors of several shorter rows by itself
+_UNROLLED = 384  # LLVM unrolls a loop of fewer instructions in all: its limit is 300, and a line has one or two
+_GROUP = 8  # rows whose vectors LLVM loads to select an element of each
+_AROUND = 3  # instructions of a loop besides its lines: increment, comparison, branch
+_CALL = 24  # instructions of a function such as exp, of f32
+_CALL_OF_F64 = 30
 _STEPS = (1, 2, 4, 8, 16, 32)
-_COPIES = 4  # copies of one row that are written side by side
-_FULL = 128  # bytes of a row of a part that are written fast enough one row after another
-_FALLS_OUT = 16 << 10  # bytes of such a row: half of the first cache
+_COPIES = 4  # rows of a body, if all are computed from one row
+_FULL = 128  # bytes of a row of a part (`dense_parts`), from which on one row is written after another
+_FALLS_OUT = 16 << 10  # bytes of a row that does not stay in the first cache: half of it
 
 
 def has_free_rows(nest: Nest) -> bool:
-    """Whether the elements of a row lie side by side, and are computed in any order: each store is of another element
-    than each load, or of the same one at the same point."""
+    """Whether LLVM may vectorise the loop along the last axis: elements of a row are neighbours in memory, and may be
+    computed in any order (`Nest.has_free_order`)."""
     last = len(nest.extents) - 1
     extent = nest.extents[last] if nest.extents else None
     if extent is None or extent < _FEWEST or nest.folded[last] or nest.argmax:
@@ -45,10 +49,10 @@ def has_free_rows(nest: Nest) -> bool:
 
 
 def reads_short_rows_across(nest: Nest) -> bool:
-    """Whether a nest reads operands across their rows, which are as short as the axis before the last one and follow
-    one another. All else that it reads and writes moves by at most one element along the last axis.
+    """Whether a nest reads operands like x[i1, i0], across short rows that follow one another, with i1 the last axis.
 
-    If such rows are the innermost loop, LLVM writes it out, loads several of them as vectors and picks their elements.
+    All else that it reads and writes moves by at most one element along the last axis. If the loop along such rows is
+    the innermost one, LLVM unrolls it, loads several rows as vectors, and selects their elements.
     """
     last = len(nest.extents) - 1
     if last < 1 or any(nest.folded) or nest.combine is not None or (nest.extents[last] or _SHORTEST) < _SHORTEST:
@@ -61,9 +65,9 @@ def reads_short_rows_across(nest: Nest) -> bool:
     return bool(across) and all(access.strides[last] in (0, 1) for access in others) and nest.has_free_order
 
 
-def sums_rows_of_words(nest: Nest) -> bool:
-    """Whether a nest sums, in order, short rows of expressions with functions such as exp, and LLVM does not write out
-    the loop over such a row. If it does, it finds vectors of several rows."""
+def sums_rows_with_calls(nest: Nest) -> bool:
+    """Whether a nest sums, in order, short rows of expressions that call functions such as exp, and the loop over a row
+    is too long for LLVM to unroll. (If LLVM unrolls it, it finds vectors of several rows.)"""
     extent = nest.extents[-1] if nest.extents else None
     folds = [output for output in nest.outputs if output.fold is not None]
     if extent is None or extent < _FEWEST or nest.sums != "in order" or not folds or nest.argmax:
@@ -71,15 +75,15 @@ def sums_rows_of_words(nest: Nest) -> bool:
     dtype, sums = folds[0].target.dtype, all(fold.fold and fold.fold.combine == ADDITION for fold in folds)
     if not sums or not DTYPES[dtype].is_float or not nest.folded[-1] or nest.folded.count(True) > 1:
         return False
-    words = sum(words_of(line.value) for line in nest.lines if not isinstance(line.value, Access))
-    instructions = len(nest.lines) + len(nest.outputs) + words * (_WORD_OF_F64 if dtype == "f64" else _WORD) + _AROUND
-    return words > 0 and extent * instructions >= _UNROLLED
+    calls = sum(call_count(line.value) for line in nest.lines if not isinstance(line.value, Access))
+    instructions = len(nest.lines) + len(nest.outputs) + calls * (_CALL_OF_F64 if dtype == "f64" else _CALL) + _AROUND
+    return calls > 0 and extent * instructions >= _UNROLLED
 
 
 def dense_parts(nest: Nest) -> list[Nest]:
-    """Returns the nest in parts whose outputs fill each other's gaps, as those of each row of an interleaved image do.
+    """Returns the nest as several, if it writes an interleaved image: outputs that fill each other's gaps in rows.
 
-    A loop that writes one row after another is faster than one that writes two rows at once.
+    Each part writes one row after another, which is faster than a loop that writes two rows at once.
     """
     targets, last = [output.target for output in nest.outputs], len(nest.extents) - 1
     if last < 2 or any(nest.folded) or nest.combine is not None or not nest.extents[last]:
@@ -95,14 +99,14 @@ def dense_parts(nest: Nest) -> list[Nest]:
 
 
 def rows_of_part(part: Nest) -> Jam:
-    """Returns the rows that a body computes at once in a part (`dense_parts`): one after another unless they are short,
-    because a body of several rows writes to several places at once."""
+    """Returns the rows that a body of a part (`dense_parts`) computes: one, unless rows are short, because a body of
+    several rows writes to several cache lines in turn."""
     nbytes = (part.extents[-1] or 0) * DTYPES[part.outputs[0].target.dtype].bytes
     return rows_side_by_side(part) if nbytes < _FULL else Jam()
 
 
 def _part(nest: Nest, outputs: tuple[Output, ...]) -> Nest:
-    """A nest with some outputs, and the lines that these need."""
+    """The nest with some of its outputs, and the lines that they need."""
     needed, lines = {output.line for output in outputs}, list[Line]()
     for line in reversed(nest.lines):
         if line.name in needed:
@@ -115,7 +119,7 @@ def _part(nest: Nest, outputs: tuple[Output, ...]) -> Nest:
 
 
 def rows_side_by_side(nest: Nest) -> Jam:
-    """Returns the rows, along the axis before the last one, that a body computes at once."""
+    """Returns the rows that a body computes, along the axis before the last one: a jam without `along` for one row."""
     extents, only = nest.extents, Jam()
     if len(extents) < 2 or any(nest.folded) or nest.combine is not None:
         return only
@@ -142,7 +146,7 @@ def _instructions(nest: Nest, along: int) -> tuple[int, int]:
         if isinstance(line.value, Access):
             is_fixed, weight = not line.value.strides[along] and line.value.indirect is None, 1
         else:
-            is_fixed, weight = names_of(line.value) <= fixed, 1 + _WORD * words_of(line.value)
+            is_fixed, weight = names_of(line.value) <= fixed, 1 + _CALL * call_count(line.value)
         if is_fixed:
             fixed.add(line.name)
             repeated += weight
@@ -152,8 +156,9 @@ def _instructions(nest: Nest, along: int) -> tuple[int, int]:
 
 
 def _repeats_a_long_row(nest: Nest, along: int) -> bool:
-    """Whether each row is computed from one long row and from numbers of its own, as in an outer product. The long row
-    does not stay in the first cache while results are written, so it is read once for several of them."""
+    """Whether each row is computed from one long row, the same for all, and numbers that are constant along it, as in
+    an outer product. The long row does not stay in the first cache while results are written, so a body reads it once
+    for several of them."""
     loads, last = [load for load in nest.loads() if load.pointer is not None], len(nest.extents) - 1
     lengths = [DTYPES[load.dtype].bytes * (nest.extents[last] or 0) for load in loads if load.strides[last]]
     return max(lengths, default=0) >= _FALLS_OUT and not any(

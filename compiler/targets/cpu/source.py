@@ -1,4 +1,8 @@
-"""The source of a kernel for CPUs: text from which compile.py makes object code, and which is part of its key."""
+"""The source of each kernel: what compile.py makes object code from, and part of the kernel's key in the cache.
+
+A loop's source is its text. Products, attention and Winograd's convolution are generic kernels, which serve all shapes:
+their source only names the form and the element type.
+"""
 
 from functools import lru_cache
 from typing import Literal
@@ -62,12 +66,12 @@ _WINOGRAD: dict[winograd.Part, Form] = {
 
 
 class KernelSource(Struct, frozen=True):
-    """`text` defines a function `kernel` of `arguments` int64, in the words of memory.py, math/ and sums.py.
+    """The source of a kernel of `arguments` int64.
 
-    `form` is "loop", or that of a generic kernel. Then `text` is its dtype, or "bf16" for products of pairs and
-    "bf16 in tiles" for large ones; of a product with a gathered operand, "f32 of gathered rows", say. Because it has
-    many arguments, few of which change from call to call, its function takes the address of a record of them, which the
-    caller keeps (records.py).
+    If `form` is "loop", `text` defines a function `kernel`, which calls the built-ins of text_kernel.py. Otherwise the
+    kernel is generic, and `text` is its element type: "f32", "bf16" for products of pairs, "bf16 in tiles" for large
+    ones, "f32 of gathered rows" for a product with a gathered operand. A generic kernel has many arguments, few of
+    which change from call to call, so its function takes the address of a record of them (records.py).
     """
 
     form: Form
@@ -81,13 +85,16 @@ class KernelSource(Struct, frozen=True):
 
     @property
     def parameters(self) -> int:
-        """The number of int64 that the function takes."""
+        """The number of int64 parameters of the function."""
         return 1 if self.reads_record else self.arguments
 
 
 @lru_cache(maxsize=4096)
 def source_of(kernel: Kernel) -> KernelSource:
-    """Returns the source of a kernel. Raises ValueError if a custom kernel uses what kernels do not have."""
+    """Returns the source of a kernel, with the numbers of its shape in a loop's text.
+
+    Raises ValueError if a custom kernel uses a part of Python that kernels do not have.
+    """
     match kernel:
         case Contraction(dtype, of_pairs, in_tiles, gathered):
             text = f"bf16{' in tiles' if in_tiles else ''}" if of_pairs else dtype
@@ -104,15 +111,15 @@ def source_of(kernel: Kernel) -> KernelSource:
         case CustomKernel(arrays=arrays, is_batched=is_batched):
             return KernelSource("loop", write_custom(kernel), len(arrays) + is_batched)
         case StoredCount(dtype):
-            text = f"def kernel(p0, n0):\n    store_{dtype}_0(p0, 0, {DTYPES[dtype].word}(n0))\n"
+            text = f"def kernel(p0, n0):\n    store_{dtype}_0(p0, 0, {DTYPES[dtype].conversion}(n0))\n"
             return KernelSource("loop", text, 2)
         case FirstEqual():
             return KernelSource("loop", _FIRST_EQUAL, 4)
 
 
 class GenericKernel(Struct, frozen=True):
-    """The source that is compiled for a kernel, which kernels of other shapes share, and the numbers of this kernel's
-    shape, which follow its other arguments."""
+    """The source that is compiled for a kernel and shared by kernels of other shapes. `numbers` are those of this
+    kernel's shape, which follow its other arguments."""
 
     source: KernelSource
     numbers: tuple[int, ...] = ()
@@ -120,7 +127,7 @@ class GenericKernel(Struct, frozen=True):
 
 @lru_cache(maxsize=4096)
 def generic_of(kernel: Kernel) -> GenericKernel:
-    """Returns the generic form of a kernel's source, so that a model with other widths needs no other kernels."""
+    """Returns the generic form of a kernel's source, so that a model with other widths can use the same kernel."""
     if not isinstance(kernel, Nest):
         return GenericKernel(source_of(kernel))
     text, numbers = write_generic(kernel)

@@ -1,8 +1,8 @@
-"""Squares of SIDE x SIDE elements in a kernel's own memory, as words of kernels.
+"""Squares of SIDE x SIDE elements in a kernel's own memory, as built-ins of kernel text.
 
-`transpose_f32(square, address, i, stride)` reads SIDE rows of SIDE neighbours, `stride` elements apart, from element i
-of a buffer on, and stores the columns as rows of the square. `load_square_f32(square, row, column)` reads an element of
-it. The memory of a square is a block (sums.py).
+`transpose_f32(square, address, i, stride)` reads SIDE rows of SIDE neighbours from element i of a buffer on, `stride`
+elements apart, and stores the columns as rows of the square. `load_square_f32(square, row, column)` loads an element of
+it. The memory of a square is a block (sums.py); transposes.py writes the loops.
 """
 
 from functools import cache
@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.program.nests import BLOCK
-from netc.compiler.targets.cpu.values import Word, word
+from netc.compiler.targets.cpu.values import Builtin, builtin
 from netc.compiler.targets.cpu.vectors import transposed
 
 SIDE = 16
@@ -22,21 +22,21 @@ assert SIDE * SIDE == BLOCK, "a square is a block of memory"
 
 
 @cache
-def words(vector_bytes: int) -> dict[str, Word]:
-    """Returns the words `transpose_DTYPE` and `load_square_DTYPE` of a kernel's text.
+def builtins(vector_bytes: int) -> dict[str, Builtin]:
+    """Returns the built-ins `transpose_DTYPE` and `load_square_DTYPE` of kernel text.
 
     Stores are as wide as the vectors that a loop loads afterwards: a wider load would have to wait until several stores
-    are done.
+    have reached the cache.
     """
-    words = {f"transpose_{dtype}": _transpose(dtype, vector_bytes) for dtype in _ELEMENTS}
-    return {**words, **{f"load_square_{dtype}": _load(dtype) for dtype in _ELEMENTS}}
+    transposes = {f"transpose_{dtype}": _transpose(dtype, vector_bytes) for dtype in _ELEMENTS}
+    return {**transposes, **{f"load_square_{dtype}": _load(dtype) for dtype in _ELEMENTS}}
 
 
-def _transpose(dtype: str, vector_bytes: int) -> Word:
+def _transpose(dtype: str, vector_bytes: int) -> Builtin:
     lanes = vector_bytes // _BYTES[dtype]
     vector = ir.VectorType(_ELEMENTS[dtype], lanes)
 
-    @word(("i64",) * 4, None)
+    @builtin(("i64",) * 4, None)
     def emit(builder: Any, square: Any, address: Any, first: Any, stride: Any) -> None:
         target, source = (builder.inttoptr(memory, _ELEMENTS[dtype].as_pointer()) for memory in (square, address))
 
@@ -57,8 +57,8 @@ def _transpose(dtype: str, vector_bytes: int) -> Word:
     return emit
 
 
-def _load(dtype: str) -> Word:
-    @word(("i64", "i64", "i64"), dtype)
+def _load(dtype: str) -> Builtin:
+    @builtin(("i64", "i64", "i64"), dtype)
     def emit(builder: Any, square: Any, row: Any, column: Any) -> Any:
         base = builder.inttoptr(square, _ELEMENTS[dtype].as_pointer())
         return builder.load(builder.gep(base, [builder.add(builder.mul(row, _I64(SIDE)), column)]))

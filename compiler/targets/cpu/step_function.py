@@ -64,7 +64,7 @@ class StepFunction:
         builder.position_at_end(end)
 
     def ticks(self) -> Any:
-        """Reads a clock of constant rate. On ARM a program may not read the counter of cycles."""
+        """Reads a clock of constant rate. (On ARM, a program may not read the cycle counter.)"""
         name = "llvm.readcyclecounter" if self.is_x86 else "llvm.readsteadycounter"
         return self.builder.call(self.intrinsic(name, ir.FunctionType(_I64, [])), [])
 
@@ -76,8 +76,7 @@ class StepFunction:
         builder.store(builder.add(builder.load(at), spent), at)
 
     def flush_subnormals(self) -> Any:
-        """Flushes subnormal numbers to zero from here on, if the CPU has a switch for it. The returned function emits
-        the switch back."""
+        """Flushes subnormal numbers to zero from here on, on x86. Returns a function that emits the way back."""
         if not self.is_x86:
             return lambda: None
         builder, pointer = self.builder, _BYTE.as_pointer()

@@ -1,10 +1,14 @@
-"""The sum of a block of floats in memory, in one fixed order, as words of kernels.
+"""The sum of a block of floats in memory, in one fixed order, as built-ins of kernel text.
 
-Element i goes to lane i % LANES of chunk i // LANES. Chunk j is added to running sum j % 4; the four sums are added
-pairwise. Then the chunks that are left are added, the lanes are added pairwise, and last the elements that fill no
-chunk are added in order. The order depends only on the count, so a sum has the same bits in every kernel that
-computes it and for every vector width. A kernel writes up to BLOCK elements to memory of its own (`block_f32()`) and
-asks for their sum (`sum_f32(address, count)`), unless it adds them where it computes them (sums_in_chunks.py).
+A kernel stores up to BLOCK elements into memory of its own (`block_f32()`) and asks for their sum
+(`sum_f32(address, count)`), unless it adds them where it computes them (sums_in_chunks.py). Of f32, with chunks of 8:
+
+    running sums   s0 = chunk 0 + chunk 4 + ...   s1 = chunk 1 + chunk 5 + ...   s2, s3 likewise
+    total          (s0 + s1) + (s2 + s3), then the chunks that do not fill a round of four
+    lanes          halves are added until one lane is left, then the elements that fill no chunk, in order
+
+The order depends only on the count, so a sum has the same bits in every kernel that computes it and for every vector
+width.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,13 +18,12 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.program.nests import BLOCK
-from netc.compiler.targets.cpu.values import Word, word
+from netc.compiler.targets.cpu.values import Builtin, builtin
 
-_CHUNK_BYTES = (
-    32  # no wider than LLVM's stores on any CPU: a wider load would have to wait until several stores are done
-)
+# No wider than LLVM's stores on any CPU: a wider load would have to wait until several stores have reached the cache.
+_CHUNK_BYTES = 32
 _ALIGNMENT = 64
-_SIDE_BY_SIDE = 4  # running sums: an addition takes about so many cycles, so as many are under way at once
+_SIDE_BY_SIDE = 4  # running sums: an addition takes about four cycles, so as many are under way at once
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _BYTES = {"f32": 4, "f64": 8}
 _I64, _I32 = ir.IntType(64), ir.IntType(32)
@@ -32,16 +35,16 @@ def lanes_of(dtype: str) -> int:
 
 
 @cache
-def words() -> dict[str, Word]:
-    """Returns the words `block_DTYPE` and `sum_DTYPE` of a kernel's text."""
+def builtins() -> dict[str, Builtin]:
+    """Returns the built-ins `block_DTYPE` and `sum_DTYPE` of kernel text."""
     makers = (("block", _block), ("sum", _sum))
     return {f"{name}_{dtype}": make(dtype) for dtype in ("f32", "f64") for name, make in makers}
 
 
-def _block(dtype: str) -> Word:
+def _block(dtype: str) -> Builtin:
     """block(): the address of BLOCK elements on the stack."""
 
-    @word((), "i64")
+    @builtin((), "i64")
     def emit(builder: Any) -> Any:
         with builder.goto_entry_block():
             memory = builder.alloca(ir.ArrayType(_ELEMENTS[dtype], BLOCK))
@@ -51,10 +54,10 @@ def _block(dtype: str) -> Word:
     return emit
 
 
-def _sum(dtype: str) -> Word:
+def _sum(dtype: str) -> Builtin:
     """sum(address, count): the sum of the first `count` elements of a block."""
 
-    @word(("i64", "i64"), dtype)
+    @builtin(("i64", "i64"), dtype)
     def emit(builder: Any, address: Any, count: Any) -> Any:
         return _emit(builder, dtype, builder.inttoptr(address, _ELEMENTS[dtype].as_pointer()), count)
 
@@ -92,9 +95,9 @@ def _number(value: int) -> Any:
 
 
 def _add_items(builder: Any, start: Any, end: Any, totals: Sequence[Any], load: Any) -> tuple[Any, list[Any]]:
-    """Emits a loop that adds one item to each total while at least as many items are left as there are totals.
+    """Emits a loop over items from `start` to `end` that adds one to each total, while there are enough for all totals.
 
-    `load(index)` emits an item. Returns the index of the first item that is left, and the totals.
+    `load(index)` emits an item. Returns the index of the first item that was not added, and the totals.
     """
     before = builder.block
     head, body, after = (builder.function.append_basic_block(f"sum.{name}") for name in ("head", "body", "after"))
@@ -123,7 +126,7 @@ def sum_of_lanes(builder: Any, total: Any, lanes: int) -> Any:
 
 
 def folded_lanes(builder: Any, total: Any, lanes: int, combine: Callable[[Any, Any], Any]) -> Any:
-    """Emits a fold of a vector's lanes: its halves are combined, the lower with the upper, until one lane is left."""
+    """Emits a fold of a vector's lanes: the lower half is combined with the upper one until one lane is left."""
     width = lanes
     while width > 1:
         width //= 2

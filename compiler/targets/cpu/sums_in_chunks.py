@@ -1,11 +1,20 @@
 """Writes sums of expressions along rows in vectors, in the order of the sums of blocks in memory (sums.py).
 
-That order has four running sums of a chunk each. They are one vector here, so an expression is computed where it is
-added, and nothing is stored for the sum. The last elements of a block, which fill no chunk, are added one by one.
-Values of the same rows that are kept, such as the differences whose squares are summed, are stored in vectors too.
+That order has four running sums of a chunk each, 32 bytes. They are one vector of 32 f32 here, `sums0`, so that an
+expression is added where it is computed, and nothing is stored for the sum. A sum of squares:
+
+    sums0 = zeros_f32c32()
+    for i0 in range(0, n0 // 32 * 32, 32):
+        t0 = load_f32c32_0(p0, i0)
+        t1 = t0 * t0
+        sums0 = sums0 + t1
+    chunk0 = quarters_f32c32(sums0)                     # adds the four running sums; then come the other chunks of 8
+    part0 = lanes_f32c8(chunk0)                         # adds the lanes; then come the other elements, one by one
+
+Outputs that are not folded, such as the differences whose squares are summed, are stored in vectors too.
 
 Many sums are of elements that pass a test, with zeros in place of the others. A CPU that adds under a mask needs no
-instruction for the zeros. If a sum only counts the elements that pass, it is counted in whole numbers: that is exact.
+instruction for the zeros. If a sum only counts the elements that pass, it is counted in integers: that is exact.
 """
 
 from netc.compiler.ir.types import DTYPES
@@ -16,8 +25,8 @@ from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.vector_lines import kinds_in_vectors
 
 _CHUNK_BYTES = 32
-_RUNNING = 4  # sums
-_COUNTED = (64, 8)  # elements of which the true ones are counted at once, and of those that are left
+_RUNNING = 4  # running sums, a chunk each
+_COUNTED = (64, 8)  # elements whose tests are counted at once: a mask of so many bits, then of what remains
 
 
 def has_sums_in_chunks(nest: Nest) -> bool:
@@ -55,7 +64,7 @@ def fold_in_chunks(writer: NestWriter) -> list[str]:
     wide, narrow = (lanes * _RUNNING, lanes) if sums else _COUNTED
 
     def add(part: str, prefix: str) -> list[str]:
-        """The lines of some elements, each added to a sum of a prefix, or counted."""
+        """The statements for a part of the row, whose values are added to the sums of a prefix, or counted."""
         writer.part = part
         lines = [*writer.lines(), *writer.stores()]
         writer.part = ""
@@ -80,7 +89,7 @@ def fold_in_chunks(writer: NestWriter) -> list[str]:
             f"for i{axis} in range({end[1]}, {end[2]}):",
             *indented(add("", "part")),
             *(f"total{i} = total{i} + part{i}" for i in sums),
-            *(f"total{i} = total{i} + {DTYPES[dtype].word}(count{i})" for i in tests),
+            *(f"total{i} = total{i} + {DTYPES[dtype].conversion}(count{i})" for i in tests),
         ]
 
     blocks = block("0", extent)
@@ -93,7 +102,8 @@ def fold_in_chunks(writer: NestWriter) -> list[str]:
 
 
 def _choice(nest: Nest, fold: Output) -> tuple[Choice | None, tuple[str, str]]:
-    """The choice that a sum adds, if its line is one, and the numbers that it chooses from; "" for what is none."""
+    """The choice (`yes if test else no`) that a sum adds, if it adds one, and its two operands as numbers; "" for an
+    operand that is no number."""
     values = {line.name: line.value for line in nest.lines}
     match values[fold.line]:
         case Choice(_, yes, no) as choice:
@@ -102,7 +112,7 @@ def _choice(nest: Nest, fold: Output) -> tuple[Choice | None, tuple[str, str]]:
 
 
 def _number(tree: Expression, values: dict[str, Access | Expression]) -> str:
-    """The number that an expression is, as Python writes it; "" if it is none."""
+    """The text of an expression that is a number; "" for other expressions."""
     match values[tree.name] if isinstance(tree, Name) else tree:
         case Number(text, _):
             return repr(float(text))
@@ -125,7 +135,7 @@ def _addend(nest: Nest, fold: Output) -> str:
     choice, numbers = _choice(nest, fold)
     if choice is None or "0.0" not in numbers:
         return fold.line
-    nothing = f"{DTYPES[fold.target.dtype].word}(NOTHING)"
+    nothing = f"{DTYPES[fold.target.dtype].conversion}(NOTHING)"
     trees = zip((choice.yes, choice.no), numbers, strict=True)
     yes, no = (nothing if number == "0.0" else text_of(tree) for tree, number in trees)
     return f"({yes} if {text_of(choice.test)} else {no})"

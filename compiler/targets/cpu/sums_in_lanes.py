@@ -1,8 +1,21 @@
-"""Writes sums of products of neighbouring elements, each in the lanes of a vector of running sums.
+"""Writes sums of products of neighbouring elements, each in the lanes of one vector of running sums.
 
 Element i of a row goes to running sum i % LANES. The first LANES elements of all rows are added, then the next ones,
 and last the running sums: the first half to the second, until one is left. The order depends only on the nest, on no
-machine, and not on how many sums a body computes side by side.
+machine, and not on how many sums a body computes side by side. Four rows of 32 times a vector:
+
+    for i0 in range(0, n0 // 4 * 4, 4):
+        total0 = zeros_f32s()                            # "s": a vector of LANES
+        total1 = zeros_f32s()
+        ...
+        for i1 in range(0, 32, 16):
+            t0_0 = load_f32s_0(p0, i0 * 32 + i1)
+            t1_1 = load_f32s_1(p1, i1)
+            total0 = fma_f32(t0_0, t1_1, total0)
+            t0_2 = load_f32s_0(p0, i0 * 32 + i1 + 32)
+            total1 = fma_f32(t0_2, t1_1, total1)
+            ...
+        store_f32_2(p2, i0, added_f32s(total0, F32(0.0)))
 """
 
 from netc.compiler.program.nests import LANES
@@ -30,13 +43,13 @@ def fold_in_lanes(writer: NestWriter) -> list[str]:
             writer.part = f"m{extent}"
             products = writer.loops(looped, writer.parts_of_body(jam, steps, True)[1])
             lines += [f"i{axis} = {in_vectors}", *products]
-        writer.part, writer.still = "", frozenset(jam.complete)
+        writer.part, writer.unrolled = "", frozenset(jam.complete)
         zeros = [f"{total} = zeros_{dtype}s()" for total, _, _ in totals]
         stores = []
         for total, fold, point in totals:
             result = f"added_{dtype}s({total}, {writer.initial(fold, point)})"
             stores.append(writer.write_to(fold.target, result, point))
-        writer.still = frozenset()
+        writer.unrolled = frozenset()
         return [*zeros, *lines, *stores]
 
     number = len(writer.kept) if jam.along is None else writer.kept.index(jam.along)

@@ -1,10 +1,24 @@
-"""Writes folds whose innermost axis is kept: a row of the result is the sum of rows, and its totals lie in memory."""
+"""Writes folds whose innermost axis is kept: a row of the result is a sum of rows, and its totals lie in memory.
+
+for i1 in row(16):                                  # `row`: a loop that LLVM shall vectorise
+    store_f32_1(p1, i1, F32(0.0))
+for i0 in range(0, n0 // 8 * 8, 8):                 # 8 rows in each pass over the totals (jam.py)
+    for i1 in row(16):
+        total0 = load_f32_1(p1, i1)
+        t0_0 = load_f32_0(p0, i0 * 16 + i1)
+        total0 = total0 + t0_0
+        t0_1 = load_f32_0(p0, i0 * 16 + i1 + 16)
+        total0 = total0 + t0_1
+        ...
+        store_f32_1(p1, i1, total0)
+"""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import Access
+from netc.compiler.targets.cpu.extremes_of_short_rows import fold_side_by_side, side_by_side
 from netc.compiler.targets.cpu.jam import Jam, jam_of
 from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.prefetch import Stretch, stretches, written
@@ -30,7 +44,9 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
     dtype, count = writer.folds[0].target.dtype, writer.ranges[-1]
     one, two = (indented(_fold_in_vectors(writer, vectors)) for vectors in (1, 2))
     longer = [f"if {count} <= 2 * LANES_{dtype}:", *two, "else:", *indented(_fold_rows(writer))]
-    return [f"if {count} <= LANES_{dtype}:", *one, "else:", *indented(longer)]
+    lines = [f"if {count} <= LANES_{dtype}:", *one, "else:", *indented(longer)]
+    length = side_by_side(writer.nest)
+    return lines if length is None else fold_side_by_side(writer, length, lines)
 
 
 def _fold_in_vectors(writer: NestWriter, vectors: int) -> list[str]:

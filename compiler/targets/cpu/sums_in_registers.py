@@ -1,16 +1,26 @@
-"""Writes folds whose innermost axis is folded: each has a total in a register, and long sums are taken by blocks."""
+"""Writes folds along the innermost axis, with one running total each; the general case.
+
+    for i0 in range(n0):
+        total0 = F32(0.0)
+        for i1 in range(e1):
+            t0 = load_f32_0(p0, i0 * s0_0 + i1)
+            total0 = total0 + t0
+        store_f32_1(p1, i0, total0)
+
+A long sum of floats is not added in order: elements are stored into a block, a small array on the stack, and
+`sum_f32(block, count)` adds up a full block in the fixed order of sums.py.
+"""
 
 from collections.abc import Sequence
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import ADDITION, BLOCK, Output
 from netc.compiler.targets.cpu.nest_writer import SCOPES, NestWriter, indented
-from netc.compiler.targets.cpu.short_rows import sums_rows_of_words
+from netc.compiler.targets.cpu.short_rows import sums_rows_with_calls
 
 
 def fold_in_registers(writer: NestWriter) -> list[str]:
-    """The innermost axis is folded: each fold has a running total, which is stored after the loops over folded
-    axes."""
+    """Each fold has a running total, which is stored after the loops over the folded axes."""
     totals = [f"total{i}" for i in range(len(writer.folds))]
     pairs = list(zip(totals, writer.folds, strict=True))
     blocked = [pair for pair in pairs if _is_blocked(writer, pair[1])]
@@ -22,7 +32,7 @@ def fold_in_registers(writer: NestWriter) -> list[str]:
         writer.store(fold, f"of_key_{fold.target.dtype}({total})" if writer.keyed(fold) else total)
         for total, fold in pairs
     ]
-    if writer.has_hints and sums_rows_of_words(writer.nest):
+    if writer.has_hints and sums_rows_with_calls(writer.nest):
         return _fold_after_row(writer, start, pairs, end)
     inside = [*writer.lines(), *writer.stores(), *combine]
     if not blocked:
@@ -40,7 +50,7 @@ def _is_blocked(writer: NestWriter, output: Output) -> bool:
 def _fold_after_row(
     writer: NestWriter, start: list[str], sums: Sequence[tuple[str, Output]], end: list[str]
 ) -> list[str]:
-    """Stores the elements of a row, which LLVM then computes in vectors, and adds them in order behind it."""
+    """Stores the elements of a row in one loop, which LLVM vectorises, and adds them in order in a second one."""
     (axis,), scope = writer.folded, SCOPES - 1
     blocks = [f"block_of_{total} = block_{fold.target.dtype}()" for total, fold in sums]
     keep = [f"store_{fold.target.dtype}_{scope}(block_of_{total}, i{axis}, {fold.line})" for total, fold in sums]

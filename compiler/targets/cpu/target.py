@@ -1,4 +1,4 @@
-"""The CPU as a target: a plan becomes machine code, which all workers of a call enter with a context each.
+"""The CPU as a target: a plan becomes machine code, which each worker of a call runs with its context.
 
 Saved machine code is opened without LLVM, so whatever compiles is imported where it is used.
 """
@@ -60,14 +60,14 @@ class Cpu(Struct, frozen=True):
 
 
 class _Ready(Struct, frozen=True):
-    """A call with the contexts of its workers, which serve for the same call again while its resources are the same."""
+    """A call with the contexts of its workers. It is reused for the same call as long as its resources are the same."""
 
     resources: CallResources
     words: Array
     begin: int
     linked: Linked
     gathering: Gathering | None = None
-    silent: Array | None = None  # the table of messages of a process that does all by itself
+    silent: Array | None = None  # the table without messages, of a process that shares nothing with other ranks
 
     @classmethod
     def of(cls, code: "MachineCode", call: Call, resources: CallResources, ranks: Ranks | None) -> "_Ready":

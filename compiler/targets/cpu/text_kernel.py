@@ -1,7 +1,8 @@
 """Compiles the text of a kernel to an LLVM module that is optimised for a machine.
 
-`words` has the vocabulary of texts: loads, stores and vectors (memory.py, row_vectors.py), sums, searches and squares
-of elements, the functions of math/, and the operators and functions of Python (operators.py).
+`builtins` has the functions that a text may call: loads, stores and vectors (memory.py, row_vectors.py), sums in blocks
+(sums.py), searches (extremes.py), transposed squares (squares.py), the functions of math/, and those of Python
+(operators.py).
 """
 
 import math
@@ -13,42 +14,42 @@ import llvmlite.binding as llvm
 from netc.compiler.targets.cpu import extremes, memory, row_vectors, squares, sums
 from netc.compiler.targets.cpu.linked import LIBM
 from netc.compiler.targets.cpu.math import calls
-from netc.compiler.targets.cpu.math.words import words_for
+from netc.compiler.targets.cpu.math.functions import builtins_for
 from netc.compiler.targets.cpu.operators import functions
 from netc.compiler.targets.cpu.translate import translate
-from netc.compiler.targets.cpu.values import Word
+from netc.compiler.targets.cpu.values import Builtin
 from netc.compiler.targets.machine import Machine
 
 _NUMBERS = {"INF": math.inf, "NAN": math.nan}  # names of numbers in a text
-_WITH_MASKS = 64  # bytes of vectors whose instructions all take a mask
+_WITH_MASKS = 64  # bytes of vectors of machines whose instructions all take a mask
 _MEMORY = re.compile(r"\b((load|store)_(f32|f64|i32|u8|bool|bf16)_(\d+))\b")
 _FLOATS = re.compile(r"<(\d+) x (?:float|double)>")
 
 
-def words(text: str, machine: Machine) -> dict[str, Word]:
-    """Returns the words that a kernel's text may call on a machine; of loads and stores those that it calls."""
-    result: dict[str, Word] = {
+def builtins(text: str, machine: Machine) -> dict[str, Builtin]:
+    """Returns the functions that a kernel's text may call on a machine; of loads and stores those that it calls."""
+    result: dict[str, Builtin] = {
         **functions(),
-        **words_for(machine),
-        **sums.words(),
-        **extremes.words(machine.vector_bytes),
-        **squares.words(machine.vector_bytes),
+        **builtins_for(machine),
+        **sums.builtins(),
+        **extremes.builtins(machine.vector_bytes),
+        **squares.builtins(machine.vector_bytes),
     }
     for name, verb, dtype, scope in _MEMORY.findall(text):
         result[name] = (memory.load if verb == "load" else memory.store)(dtype, int(scope))
-    result |= row_vectors.words(text, machine)
+    result |= row_vectors.builtins(text, machine)
     return result | {f"fetch_{dtype}": memory.fetch(dtype) for dtype in re.findall(r"\bfetch_(\w+)\(", text)}
 
 
 def optimised(text: str, symbol: str, machine: Machine, target: Any) -> tuple[Any, int]:
     """Returns a kernel's module, and the lanes of its widest vectors. `target` is LLVM's target machine.
 
-    No instruction has a fast-math flag: depending on how rows are shared out, an element is computed in a vector or
-    alone, and LLVM would form other instructions for the one than for the other. Kernels say themselves where a sum may
-    be vectorised (sums.py) and where a product and a sum are one instruction (math/terms.py).
+    No instruction has a fast-math flag. How rows are shared out decides whether an element is computed in a vector or
+    alone, and with such flags LLVM would choose different instructions for the two. Kernels say themselves where a sum
+    may be vectorised (sums.py) and where a product and a sum are one instruction (math/terms.py).
     """
     numbers = {**_NUMBERS, "NOTHING": _nothing(machine)}
-    module = translate(row_vectors.specialised(text, machine), symbol, words(text, machine), numbers)
+    module = translate(row_vectors.specialised(text, machine), symbol, builtins(text, machine), numbers)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
     compiled = llvm.parse_assembly(calls.without_declarations(str(module)))
     compiled.verify()
@@ -68,8 +69,10 @@ def optimised(text: str, symbol: str, machine: Machine, target: Any) -> tuple[An
 
 
 def _nothing(machine: Machine) -> float:
-    """The zero that a machine adds fastest in place of what a test leaves out. -0.0 changes no sum at all, so a machine
-    with masks leaves the addition out; without them a zero of bits alone is cheaper to put in."""
+    """The zero that a machine adds fastest in place of an element that fails a test (`NOTHING` in a text).
+
+    -0.0 changes no sum, so a machine with masks skips the addition. Without masks, selecting 0.0 is cheaper.
+    """
     return -0.0 if machine.vector_bytes == _WITH_MASKS else 0.0
 
 

@@ -2,12 +2,20 @@
 
     c[i, j] = start[i, j] + sum over run, k of a[i, run, k] * b[run, k, j]
 
-A tile keeps `height` x `vectors` vectors of sums in registers. It is called for fewer rows than its height, too: it
-then computes some rows twice, so that a few heights serve every number of rows. Columns past the last whole vector are
-read (the planner leaves room behind every buffer) but never stored. An element's sum runs over the depth in order,
-whatever tile it falls in. The last vector of a row may be half a vector. Strides are in elements, addresses in bytes.
-Of pairs of bf16 numbers, the depth counts pairs, and strides of a count numbers; those of the panel of b count pairs.
-tile_operand.py finds rows of a, and tiles.py calls the tiles.
+A tile keeps `height` x `vectors` vectors of sums in registers:
+
+    sums[i, j] = start[i, j], or zero
+    for run, k:
+        row[j]     = vector j of row k of the panel of b
+        column[i]  = a[i, run, k], repeated in all lanes
+        sums[i, j] = sums[i, j] + column[i] * row[j]     # one multiply-add each; nothing else in the loop but addresses
+    c[i, j] = sums[i, j]
+
+A call may have fewer rows than the tile's height: some rows are then computed twice, so that a few heights serve every
+number of rows. Columns past the last whole vector are read (the planner leaves room behind every buffer) but never
+stored. An element's sum runs over the depth in order, whatever tile it falls in. The last vector of a row may be half a
+vector. Strides are in elements, addresses in bytes. For pairs of bf16 numbers, the depth counts pairs, strides of a
+count numbers, and those of the panel of b count pairs. tile_operand.py finds rows of a, and tiles.py calls the tiles.
 """
 
 from collections.abc import Iterator
@@ -24,33 +32,32 @@ from netc.compiler.targets.cpu.tile_sizes import FEW_ROWS, Size
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, lower_half, repeated
 from netc.compiler.targets.machine import GROUP
 
-# The fields of the caller's record that a tile reads: how a lies, the panel of b, how c and start lie, and counts. Sums
-# begin with `start` if `reads_start` is not 0; `columns` columns are stored.
+# The fields of the caller's record that a tile reads: strides of a, the panel of b and its strides, strides of c and
+# start, and counts. Sums begin with `start` if `reads_start` is not 0; `columns` columns are stored.
 FIELDS = (
     *("a_row", "runs_a", "panel", "panel_row", "panel_run", "rows_c", "start_row", "reads_start"),
     *("runs", "depth", "columns"),
 )
-# The fields of tiles that fetch ahead: an address, how far the next one is, in bytes, at each row of depth, and how far
-# the next tile's is; that of the tile behind it is so much less than `fetched_turn`.
+# The fields of tiles that prefetch: an address, its step in bytes at each row of depth, and the step to the next tile's
+# address. The steps to the following tiles alternate between `fetched_move` and `fetched_turn - fetched_move`.
 AHEAD = ("fetched", "fetched_step", "fetched_move", "fetched_turn")
-# The fields of tiles that fetch what later calls will read: an address, and how far the next one is, in bytes, at each
-# row of depth, tile after tile.
+# The fields of tiles that prefetch for later calls: an address, and its step in bytes at each row of depth.
 LATER = ("later", "later_step")
-# The fields of a call that multiplies several tiles: their number, and how far operands and result of two tiles are
-# apart, in bytes.
+# The fields of a call that multiplies several tiles: their number, and the distances between two tiles in bytes.
 REPEATED = ("tiles", "a_next", "panel_next", "c_next", "start_next")
-_SPARE = 4  # registers beside sums and b for repeated elements of a, so that loads are ahead of multiply-adds
+_SPARE = 4  # registers for repeated elements of a, beside sums and b, so that loads run ahead of multiply-adds
 _Sums = dict[tuple[int, int], Any]  # a vector for each row and each vector of columns
 
 
 def tile(module: Any, size: Size, lanes: Lanes, fields: Fields, gathered: Gathered = "") -> Function:
-    """Returns the function `tile(record, a, a_step, c, start, rows)` of the first rows, up to the tile's height.
+    """Returns the function `tile(record, a, a_step, c, start, rows)`, of up to the tile's height of rows.
 
-    `record` is the address of a record with these fields; the tile reads those of FIELDS. If there are those of AHEAD
-    too, tiles of many rows prefetch a cache line at each row of depth, into the second cache, and another one if there
-    are those of LATER. If there are those of REPEATED, a call multiplies several tiles of `rows` rows: what lies
-    between two tiles is then little enough for the processor to begin the second one while it adds up the first. If
-    rows of a are `gathered`, there are the fields of tile_operand.py too.
+    `record` is the address of a record with `fields`, from which the tile reads those of FIELDS. Optional ones are
+
+    - AHEAD: tiles of many rows prefetch a cache line at each row of depth, into the second cache
+    - LATER: they prefetch another line
+    - REPEATED: a call multiplies several tiles of `rows` rows each
+    - the fields of tile_operand.py, needed if rows of a are `gathered`
     """
     function = Function(module, f"tile_{size.height}_{size.columns(lanes)}", 6)
     _Tile(function, size, lanes, fields, gathered).write()
@@ -59,7 +66,7 @@ def tile(module: Any, size: Size, lanes: Lanes, fields: Fields, gathered: Gather
 
 
 class _Tile:
-    """Writes one tile: blocks that read the start, sum over runs and depth, and store."""
+    """Writes one tile: basic blocks that read the start, sum over runs and depth, and store."""
 
     def __init__(self, function: Function, size: Size, lanes: Lanes, fields: Fields, gathered: Gathered) -> None:
         self.function, self.builder, self.height, self.lanes = function, function.builder, size.height, lanes
@@ -88,6 +95,8 @@ class _Tile:
         names = ("read", "run", "depth", "ran", "done", "whole", "partial", "end", "before")
         self.entry = self.builder.block
         self.blocks = {name: self.builder.function.append_basic_block(name) for name in names}
+        self.operand.prepare()
+        self.has_products = (self.words["runs"] * self.words["depth"]) > 0
         if self.repeats:
             with self.each_tile():
                 self.store(self.add_runs(self.read_start()))
@@ -129,8 +138,8 @@ class _Tile:
 
     @property
     def repeats_in_memory(self) -> bool:
-        """Whether the instruction for pairs repeats each pair of a by itself: if it is used for only one vector, or if
-        few registers are left."""
+        """Whether the multiply-add of pairs reads and repeats a pair of a by itself: if a pair is used for one vector
+        only, or if few registers are left."""
         machine = self.lanes.machine
         is_full = (self.height + 1) * self.number > machine.registers - _SPARE
         return self.lanes.has_pairs and machine.has_bf16 and (self.number == 1 or is_full)
@@ -138,8 +147,9 @@ class _Tile:
     def row_addresses(self, base: Word, row: Word, is_reversed: bool = False) -> dict[tuple[int, int], Word]:
         """The addresses of the vectors of a tile, whose rows lie `row` elements apart from `base` on.
 
-        In a group, each row is found from the one before: few registers, and few instructions between two tiles. Groups
-        may be reversed, so that LLVM does not compute all addresses of two branches before them.
+        In a group, the address of a row is computed from the one before, which takes few registers and few instructions
+        between two tiles. If two branches need the same addresses, one of them asks for reversed groups, or else LLVM
+        would compute all addresses before the branch.
         """
         step, vector, addresses = (
             row * self.lanes.size,
@@ -171,20 +181,18 @@ class _Tile:
         return first
 
     def phis(self) -> _Sums:
-        """A vector for each sum that depends on the block from which control comes."""
+        """A phi for each sum: its value depends on the block that control comes from."""
         return {(i, j): self.builder.phi(self.vectors[j].lanes.vector) for i, j in self.grid}
 
     def add_runs(self, first: _Sums) -> _Sums:
-        """The loop over runs, with the loop over the depth of each inside. Ends in the block `done`."""
+        """Writes the loop over runs, with the loop over the depth inside. Continues in the block `done`."""
         builder, words, blocks, grid = self.builder, self.words, self.blocks, self.grid
         size, pointer = self.lanes.size, self.lanes.element.as_pointer()
-        self.operand.prepare()
-        has_products = (words["runs"] * words["depth"]) > 0
         unit, begin = self.lanes.unit, {"left": words["runs"], "a": self.a, "b": words["panel"]}
         steps = {"left": self.function.number(-1), "a": words["runs_a"] * unit, "b": words["panel_run"] * size}
         if self.fetches_later:
             begin["later"], steps["later"] = words["later"], words["later_step"] * words["depth"]
-        builder.cbranch(has_products.value, blocks["run"], blocks["done"])
+        builder.cbranch(self.has_products.value, blocks["run"], blocks["done"])
 
         builder.position_at_end(blocks["run"])
         walked = {name: builder.phi(I64) for name in begin}
@@ -284,10 +292,10 @@ class _Tile:
 
 
 def _hidden(builder: Any, value: Any) -> Any:
-    """The same pointer, number or vector, of which LLVM does not know how it was computed.
+    """The same pointer, number or vector behind an empty `asm`, so that LLVM does not know how it was computed.
 
-    Else LLVM rewrites the pointers of a loop as it likes: each an addition behind another one, or one for each row,
-    which are more than there are registers. And it loads half of a repeated number by itself.
+    LLVM would otherwise rewrite the pointers of a loop: each as a sum with another one, or one for each row, which are
+    more than there are registers. And it would load half of a repeated number separately.
     """
     constraint = "=v,0" if isinstance(value.type, ir.VectorType) else "=r,0"
     return builder.asm(ir.FunctionType(value.type, [value.type]), "", constraint, [value], False)

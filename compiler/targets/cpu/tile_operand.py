@@ -1,9 +1,11 @@
 """The addresses of the rows of a that a register tile reads while it walks the depth.
 
-Rows that follow one another in memory share a pointer in groups, so that addresses need few registers and the loop over
-the depth few instructions beside its multiply-adds. Rows of a gathered operand are found by numbers: those of the
-tile's rows before the loop, so that each row has a pointer of its own, or that of each step of depth in its turn. To
-load a pointer or a number takes no time beside the multiply-adds of a step. Knows no sums and no b.
+- Plain rows: groups of GROUP rows share a pointer, so that addresses need few registers, and the loop over the depth
+  few instructions beside its multiply-adds.
+- Rows gathered by an index table: their numbers are read before the loop, and each row has a pointer.
+- Rows of the depth gathered by an index table: the number of each step of depth is read in the loop.
+
+Loading a pointer or a number takes no time beside the multiply-adds of a step. Knows no sums and no b.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +19,15 @@ from netc.compiler.targets.cpu.function import I64, Function, Word, pinned
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import GROUP
 
-NUMBER = 4  # bytes of the number of a gathered row
-Address = tuple[Any, Any]  # a pointer, and how many elements behind it
+NUMBER = 4  # bytes of a row number in an index table
+Address = tuple[Any, Any]  # a pointer, and an offset from it in elements
 
 
 class Rows(Struct, frozen=True):
-    """The rows of a tile: how many, the first row of each group, and the rows of a group. Rows that do not exist stand
-    where others do."""
+    """The rows of a tile: their number, the first row of each group (`heads`), and the offsets of rows in a group.
+
+    Groups overlap, or rows are repeated, if a call has fewer rows than the tile.
+    """
 
     height: int
     heads: Sequence[Word]
@@ -34,30 +38,32 @@ class Rows(Struct, frozen=True):
 
 
 class Operand:
-    """Rows that lie `a_row` elements apart, each of which moves by `a_step` elements at a step of depth."""
+    """Rows that are `a_row` elements apart. Each moves by `a_step` elements at a step of depth."""
 
-    fields: tuple[str, ...] = ()  # of the record, beside `a_row`
+    fields: tuple[str, ...] = ()  # the fields of the record that it reads, beside `a_row`
 
     def __init__(self, function: Function, lanes: Lanes, words: Mapping[str, Word], rows: Rows, a_step: Word) -> None:
         self.function, self.builder, self.words, self.rows = function, function.builder, words, rows
         self.unit, self.a_step = lanes.unit, a_step
 
     def prepare(self) -> None:
-        """Computes before the loop over runs what all of them share."""
+        """Computes what all tiles and runs share, before the loops over them."""
         self.row_at = [(self.words["a_row"] * row).value for row in self.rows.in_group]
         self.heads = [self.words["a_row"] * head for head in self.rows.heads]
 
     def begin(self, a: Word) -> list[tuple[Any, Word]]:
-        """Returns what moves in the loop over the depth of a run whose a is at an address: where it starts, and its
-        steps in elements."""
+        """Returns the pointers (or numbers) that move in the loop over the depth of a run.
+
+        Each comes with its first value and its step in elements. `a` is the address of the run's a.
+        """
         return [(group, self.a_step) for group in self.groups(a)]
 
     def addresses(self, moved: Sequence[Any]) -> list[Address]:
-        """Returns the address of each row's element at a step of depth, from what moves."""
+        """Returns the address of each row's element at a step of depth, from the values of what `begin` returned."""
         return [(moved[i // GROUP], self.row_at[i % GROUP]) for i in range(self.rows.height)]
 
     def groups(self, a: Word) -> list[Any]:
-        """A pointer to the first row of each group."""
+        """Returns a pointer to the first row of each group."""
         return [self.pointer(a + head * self.unit) for head in self.heads]
 
     def pointer(self, address: Word) -> Any:
@@ -65,7 +71,7 @@ class Operand:
 
 
 class GatheredDepth(Operand):
-    """Rows of memory that are gathered along the depth. Their numbers are at `strip_order`."""
+    """The steps of depth are gathered rows of memory, whose numbers are at `strip_order`."""
 
     fields = ("strip_order",)
 
@@ -80,7 +86,7 @@ class GatheredDepth(Operand):
 
 
 class GatheredRows(Operand):
-    """Rows of memory that are gathered: a is the address of their numbers, and row 0 lies at `strip_a`."""
+    """The rows are gathered rows of memory: a is the address of their numbers, and row 0 is at `strip_a`."""
 
     fields = ("strip_a",)
 
@@ -99,5 +105,5 @@ OPERANDS: Mapping[Gathered, type[Operand]] = {"": Operand, "depth": GatheredDept
 
 
 def moved(builder: Any, pointer: Any, step: Word) -> Any:
-    """Returns a pointer so many elements further, or a number so much larger."""
+    """Returns a pointer or a number, `step` further."""
     return builder.gep(pointer, [step.value]) if pointer.type != I64 else builder.add(pointer, step.value)

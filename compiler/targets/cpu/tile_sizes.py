@@ -1,4 +1,4 @@
-"""The sizes of register tiles, and which of them take the rows and columns of a product. Knows no kernel."""
+"""The sizes of register tiles, and how the rows and columns of a product are divided among them. Knows no kernel."""
 
 from msgspec import Struct
 
@@ -7,9 +7,9 @@ from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import GROUP, VECTORS, Machine
 from netc.dsl.structs import replace
 
-FEW_ROWS = 4  # of a product whose tiles are wide
-_BETWEEN = 6  # rows of tiles between those of few rows and of twice as many
-_LOW = (2, 1)  # heights beside those of `heights`, for products of so few rows
+FEW_ROWS = 4  # the most rows of a product whose tiles are wide
+_BETWEEN = 6  # the height of a tile between those of FEW_ROWS and of twice as many
+_LOW = (2, 1)  # the heights of tiles for products of fewer rows than a group
 _WIDE = (4, 8)  # vectors of the tiles of a few rows, beside 1 and 2
 _HALVED = 64  # bytes of the vectors of which there are halves
 
@@ -23,14 +23,14 @@ def heights(tile_rows: int) -> list[int]:
 
 
 def rows_of_next(left: Word, tile_rows: int) -> Word:
-    """Returns how many rows the next tile takes of those that are left: two tiles share what one and a little would
-    take."""
+    """Returns the rows of the next tile, if `left` rows remain: the tallest, but if one and a little more would remain,
+    two tiles share them."""
     second = _second_height(tile_rows)
     return ((left > tile_rows) & (left <= 2 * second)).choose(second, at_most(left, tile_rows))
 
 
 def tiles_of_next(left: Word, tile_rows: int) -> Word:
-    """Returns how many tiles of equal height follow one another, before the last ones that share what is left."""
+    """Returns how many tiles of the next tile's height follow one another, before the last two that share the rest."""
     second = _second_height(tile_rows)
     if not second:
         return at_least(left // tile_rows, 1)
@@ -40,12 +40,12 @@ def tiles_of_next(left: Word, tile_rows: int) -> Word:
 
 
 def _second_height(tile_rows: int) -> int:
-    """The height of the tiles next to the tallest ones, or 0."""
+    """The second tallest height, or 0 if there is only one."""
     return heights(tile_rows)[1] if tile_rows > GROUP else 0
 
 
 class Size(Struct, frozen=True):
-    """The rows of a tile and its vectors, the last of which may be half a vector."""
+    """The rows of a tile and its vectors in a row, the last of which may be half a vector."""
 
     height: int
     vectors: int
@@ -61,8 +61,8 @@ def sizes(machine: Machine) -> list[Size]:
 
 
 def all_sizes(machine: Machine) -> list[Size]:
-    """Returns the same with the tiles of few rows, which are low and wide, one more height, and tiles that end in half
-    a vector.
+    """Returns the sizes of `sizes`, those of low and wide tiles for few rows, one more height, and tiles that end in
+    half a vector.
 
     A product of few rows takes as long as it takes to read b. Wide tiles read long pieces of its rows, and have enough
     sums for multiply-adds to follow one another. Zen 4 multiplies two half vectors of 32 bytes in the time of one of
@@ -83,7 +83,7 @@ def _wide(height: int, machine: Machine) -> list[int]:
 
 
 def panel_columns(rows: Word, left: Word, lanes: Lanes) -> Number:
-    """Returns the columns of the next panel for so many rows, if `left` columns are left and b is not packed."""
+    """Returns the columns of the next panel for a product of `rows` rows, if `left` remain and b is not copied."""
     columns: Number = VECTORS * lanes.count
     for height in (FEW_ROWS, *_LOW):
         for number in _wide(height, lanes.machine):

@@ -2,38 +2,50 @@
 
     c[i, j] = start[i, j] + sum over k of a[i, k] * b[k, j]
 
-product.py describes the arguments. The depth may be three loops: k runs within a run (the bytes that a window's row
-holds), runs follow one another in registers (the rows of a window), and around both a loop adds to c in memory (the
-samples of a batch). So a convolution is this kernel on a view of its input, with nothing copied.
+program/product.py describes the arguments. The loops, from the outside, with the functions that write them:
 
-The loops are written in LLVM's terms. Their variables lie in one record, of which every function takes the address.
+    for batch in outer, middle, inner:
+        for strip in turns, runs, depth:                 # multiply_strips: some rows of depth
+            for group in columns:                        # write_strip: PANELS panels of b
+                for block in rows:                       #   and BLOCK rows of a
+                    for panel in group:                  # write_panel: VECTORS vectors of columns
+                        for tile in block:               # panel_kernel.py: tile_rows rows
+                            for run, k in strip:         # tile.py: sums in registers
+                                c[tile, panel] += a[tile, k] * b[k, panel]
 
-Operands are copied into the order in which tiles read them (packing.py) where that pays. A panel of b is copied if its
-columns are not neighbours (a transposed weight), or if a has many rows and those of b are many and far apart, so that
-they would share a few sets of the first cache and take a page for every two; `Machine.packing_rows` says from how many
-rows on. Rows of a are copied if they are neighbours (a weight's gradient) and a is large, because each step of depth
-would take another page: on CPUs that do not read them in time (`Machine.packs_rows`), and on all if they share a few
-sets of the caches. A strip of the depth is multiplied at a time, and in it a group of panels of b, by one block of rows
-of a after another: the panel at work stays in the first cache, and what is copied in the second. If there is one block,
-each panel is copied to the same place. With a few rows, panels are as wide as low tiles allow, because such a product
-takes as long as it takes to read b. A panel of a few columns is multiplied by narrow tiles (narrow_tile.py).
+Three loops over the depth make a convolution this kernel on a view of its input, with nothing copied: k runs within the
+bytes that a window's row holds, `runs` over the rows of a window, and `turns` over the samples of a batch. The tile
+walks k and runs; a turn adds to c in memory. The loops are written in LLVM's terms. Their variables lie in one record,
+of which every function takes the address. Two kinds of products have other loops:
 
-A product whose batches are a few tiles each, heads of attention or narrow layers, has loops of its own
-(few_tiles.py). One whose batches are one panel each, such as small images, sets what they share once, before the loops
-over batches: each of them takes less time than the loops around strips.
+- small ones, whose batches are a few tiles each, such as heads of attention or narrow layers: few_tiles.py
+- batches of one panel each, such as small images: what they share is set once, before the loops over batches
+  (multiply_single_panels), because each of them takes less time than the loops around strips
 
-One call of a tile multiplies several tiles, so that little lies between two of them: a processor adds up the
-first while it begins the second. What remains are stores, and on Zen 4 each takes the time of a multiply-add or two.
+Copies. Operands are copied into the order in which tiles read them (packing.py) where that pays:
 
-While a panel is multiplied, the next one is prefetched, and while a strip of a weight's gradient is, the next strip:
-its operands were computed long before. The first tiles of a strip prefetch the rows of a behind them. Rows of c below a
-tile are prefetched, and the buffers that will be written next at the offsets of c: another core may hold those lines,
-and the tile leaves the memory idle. Tiles do so line by line, one at each row of depth, because many at a time would
-delay their own loads. Other CPUs than Zen 4 prefetch panels, c and those buffers at once before a tile
+- a panel of b, if its columns are not neighbours (a transposed weight); or if a has many rows (`Machine.packing_rows`)
+  and the rows of b are many and far apart, so that they share a few sets of the first cache and need a page for every
+  two. It stays in the first cache, and the copies of a group in the second. With a single block of rows, every panel is
+  copied to the same memory.
+- a block of rows of a, if the rows are neighbours (a weight's gradient) and a is large, because each step of depth then
+  reads another page: on CPUs that do not prefetch pages in time (`Machine.packs_rows`), and on all if the rows share
+  a few sets of the caches.
+
+A product of a few rows takes as long as reading b, so panels are then as wide as low tiles allow. A panel of a few
+columns is multiplied by narrow tiles (narrow_tile.py). One call of a tile function multiplies several tiles, so that
+few instructions lie between them: a processor finishes the sums of the first while it begins the second. What remains
+are stores, and on Zen 4 each takes the time of one or two multiply-adds.
+
+Prefetches. While a panel is multiplied, the next one is prefetched; while a strip of a weight's gradient is multiplied,
+the next strip, whose operands were computed long before. The first tiles of a strip prefetch the rows of a behind them.
+Also prefetched are rows of c below a tile, and buffers that will be written next at the offsets of c: another core may
+have those lines, and the tile leaves the memory idle. On Zen 4 tiles do so line by line, one at each row of depth,
+because many at a time would delay their loads. Other CPUs prefetch panels, c and those buffers at once before a tile
 (`Machine.prefetches_by_line`), and c only if the tile is deep.
 
-A gathered operand a is read where it lies, by the numbers of its rows (tile_operand.py). It is not copied, and neither
-narrow tiles nor prefetches of its next rows know it: products gather only what stays in the second cache.
+A gathered operand a is read directly, by the numbers of its rows (tile_operand.py). It is not copied, and has no narrow
+tiles and no prefetches of its next rows: products gather only what stays in the second cache.
 
 Every element of c is written, whatever the counts: with no depth it is `start`, or zero. A caller can therefore add
 up shards some of which have no samples. An element's sum runs over the depth in order, whatever tile it falls in: the
@@ -47,9 +59,9 @@ from llvmlite import ir
 from netc.compiler.program.kernels import Gathered
 from netc.compiler.program.product import BATCHES
 from netc.compiler.targets.cpu import later
-from netc.compiler.targets.cpu.few_tiles import FewTilesKernel
 from netc.compiler.targets.cpu.function import Word, at_least, at_most
 from netc.compiler.targets.cpu.narrow_tile import multiply_narrow
+from netc.compiler.targets.cpu.next_strip import NextStripKernel
 from netc.compiler.targets.cpu.packing import pack_rows
 from netc.compiler.targets.cpu.panel_kernel import FIELDS
 from netc.compiler.targets.cpu.tile_operand import NUMBER
@@ -57,7 +69,6 @@ from netc.compiler.targets.cpu.tile_sizes import FEW_ROWS, panel_columns
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import (
     BLOCK,
-    LINE,
     MANY_PANELS,
     MANY_ROWS,
     NEAR,
@@ -69,18 +80,18 @@ from netc.compiler.targets.machine import (
     Machine,
 )
 
-_FEW_PAGES = 128  # rows of depth, a page each, of which the second cache keeps a block of rows of a
-_NEXT = 768 << 10  # bytes of a strip that may be prefetched while another one is multiplied
+_FEW_PAGES = 128  # rows of depth, a page each, for which a block of rows of a stays in the second cache
 
 
 def product(symbol: str, dtype: str, machine: Machine, gathered: Gathered = "") -> Any:
-    """Returns an LLVM module with the kernel for an element type: the function `symbol` of the words of product.py."""
+    """Returns an LLVM module with the kernel for "f32" or "f64": the function `symbol`, which takes the address of the
+    arguments of program/product.py, an int64 each."""
     module = ir.Module(symbol)
     _Kernel(module, symbol, Lanes(dtype, machine), gathered).write()
     return module
 
 
-class _Kernel(FewTilesKernel):
+class _Kernel(NextStripKernel):
     """Writes the kernel's functions into a module."""
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, gathered: Gathered) -> None:
@@ -89,7 +100,7 @@ class _Kernel(FewTilesKernel):
         super().__init__(module, symbol, lanes, gathered)
 
     def write_strips(self) -> None:
-        """The loops around strips, or those of a few tiles."""
+        """Writes the loops of few_tiles.py and the others, and the test that chooses between them."""
         turns, runs, depth = self.counts()
         with self.run.builder.if_else(self.has_few_tiles(turns, runs, depth).value) as (few, many):
             with few:
@@ -98,7 +109,7 @@ class _Kernel(FewTilesKernel):
                 self.multiply_many_tiles(turns, runs, depth)
 
     def multiply_many_tiles(self, turns: Word, runs: Word, depth: Word) -> None:
-        """The loops around strips, or, if each is a panel, around panels."""
+        """The loops around strips, or, if each batch is a panel, around panels."""
         words, run = self.words, self.run
         self.choose_sizes(runs, depth)
         words["tile"] = 0
@@ -110,7 +121,7 @@ class _Kernel(FewTilesKernel):
             self.multiply_strips(turns, runs, depth)
 
     def depths(self, depth: Word) -> Word:
-        """The rows of depth of all tiles of a call, each of which has `depth` of them."""
+        """The rows of depth of all tiles of a call, each of which has `depth`."""
         words, tall = self.words, self.lanes.machine.tile_rows
         batches = words["outer_count"] * words["middle_count"] * words["inner_count"]
         rows, panels = (words["rows_count"] + tall - 1) // tall, (words["columns_count"] + self.width - 1) // self.width
@@ -128,15 +139,17 @@ class _Kernel(FewTilesKernel):
         return is_strip & is_block & words["packs_a"].equals(0)
 
     def multiply_single_panels(self, turns: Word, runs: Word, depth: Word) -> None:
-        """The loops over batches and turns, each of which is one panel. All that they share is set before them, because
-        small products take less time than the loops around strips."""
+        """The loops over batches and turns, each of which is one panel.
+
+        All that they share is set before them, because small products take less time than the loops around strips.
+        """
         words, run = self.words, self.run
         words["runs"], words["depth"] = runs, depth
         words["rows"], words["columns"], words["a_row"] = words["rows_count"], words["columns_count"], words["rows_a"]
         packs_b = words["packs_b"].equals(1)
         words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
         words["lines"] = words["next_a"] = words["ahead"] = words["next_rows"] = words["is_cold"] = 0
-        self.find_next(words["a"], words["b"], turns - 1, words["most"])
+        self.find_next_strip(words["a"], words["b"], turns - 1, words["most"])
         is_narrow, is_same = self.is_narrow(words["columns"]), self.is_same_for_batches("b")
 
         def pack(b: Word) -> None:
@@ -185,13 +198,13 @@ class _Kernel(FewTilesKernel):
                 words["strip_c"], words["strip_start"] = c, is_first.choose(start, c)
                 words["start_row"] = is_first.choose(words["rows_start"], words["rows_c"])
                 words["reads_start"] = is_first.choose(words["has_start"], 1)
-                self.find_next(a, b, turn.index, k.index + most)
+                self.find_next_strip(a, b, turn.index, k.index + most)
                 words["runs"] = at_most(together, runs - r.index)
                 words["depth"] = at_most(most, depth - k.index)
                 self.write_strip()
 
     def choose_sizes(self, runs: Word, depth: Word) -> None:
-        """Sets which operands are copied, and how much depth a strip has."""
+        """Sets which operands are copied (`packs_a`, `packs_b`), the rows of depth of a strip (`most`) and its runs."""
         words, run = self.words, self.run
         may_copy = ~words["pack"].equals(words["c"]) & runs.equals(1) & (words["rows_count"] >= MANY_ROWS)
         is_spread = words["rows_a"].equals(1) & (depth * words["depth_a"] > 2 * NEAR // self.size)
@@ -216,31 +229,8 @@ class _Kernel(FewTilesKernel):
         nbytes = self.words["depth_a"] * self.size
         return nbytes.equals(nbytes // PAGE * PAGE) & (depth > _FEW_PAGES)
 
-    def find_next(self, a: Word, b: Word, turn: Word, k: Word) -> None:
-        """Sets the addresses of the next strip of a weight's gradient, which begins at row k of this turn's depth, or
-        with the next turn.
-
-        They are 0 if it is not to be prefetched: there is none, it is too large, or it has runs, the rows of windows.
-        """
-        words, size = self.words, self.size
-        is_inside = k < words["depth_count"]
-        is_last = ~is_inside & (turn + 1 >= words["turns_count"])
-        of_a = words["rows_count"] * size // LINE
-        words["is_near"] = (~words["next_a"].equals(0) & (words["lines"] > of_a)).choose(1, 0)
-        words["next_a"], words["touching"], words["lines"] = 0, is_last.choose(words["touches"], 0), 0
-        is_whole = words["rows_c"].equals(words["columns_count"])  # so that c's rows follow one another
-        with self.run.when(is_last & is_whole & (words["touches"] > 0)):
-            nbytes, each = words["rows_count"] * words["rows_c"] * size, words["most"] * LINE
-            words["touching_tiles"] = (nbytes + each - 1) // each
-        nbytes = words["most"] * (words["rows_count"] + words["columns_count"]) * size
-        is_gradient = words["rows_a"].equals(1) & words["columns_b"].equals(1) & (words["rows_count"] > FEW_ROWS)
-        if not self.gathered:
-            with self.run.when(~is_last & words["runs_count"].equals(1) & is_gradient & (nbytes <= _NEXT)):
-                steps = {"turns": is_inside.choose(turn, turn + 1), "depth": is_inside.choose(k, 0)}
-                words["next_a"], words["next_b"] = a + self.moved("a", steps), b + self.moved("b", steps)
-
     def write_strip(self) -> None:
-        """The loops over groups of panels, whose copies are kept, and in each over blocks of rows."""
+        """The loops over groups of panels, and in each over blocks of rows, which use the same copies of panels."""
         words, run, size = self.words, self.run, self.size
         packs_a, count = words["packs_a"].equals(1), words["rows_count"]
         with run.loop(0, words["columns_count"], PANELS * self.width) as group, run.loop(0, count, BLOCK) as top:
@@ -262,7 +252,7 @@ class _Kernel(FewTilesKernel):
                 self.write_panel(j.index, j.index - group.index, top.index.equals(0))
 
     def write_panel(self, j: Word, in_group: Word, is_first_block: Word) -> None:
-        """One panel of b, from column j on, is copied if need be, and all rows of the block are multiplied by it."""
+        """Copies the panel of b from column j on, if need be, and multiplies all rows of the block by it."""
         words, run, size, rows = self.words, self.run, self.size, self.words["rows_count"]
         packs_b, is_along = words["packs_b"].equals(1), words["columns_b"].equals(1)
         left = words["columns_count"] - j
@@ -276,7 +266,7 @@ class _Kernel(FewTilesKernel):
             self.pack_panel(run, copy, panel, *strides, words["depth"], words["columns"])
         has_ahead = (left > self.width) & words["runs"].equals(1) & is_along & is_first_block & (rows > FEW_ROWS)
         words["ahead"] = has_ahead.choose(panel + self.width * size, 0)
-        self.find_next_rows(panel, j, is_first_block & ~is_along & (left > self.width))
+        self.find_next_columns(panel, j, is_first_block & ~is_along & (left > self.width))
         words["panel"] = packs_b.choose(copy, panel)
         words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
         words["panel_c"], words["panel_start"] = words["block_c"] + j * size, words["block_start"] + j * size
@@ -286,7 +276,7 @@ class _Kernel(FewTilesKernel):
         self.multiply(words["packs_a"].equals(0) & self.is_narrow(words["columns"]))
 
     def address_of_a(self, strip: Word, i: Word) -> Word:
-        """The address of row i of a strip of a, or that of its number if rows are gathered."""
+        """The address of row i of a strip of a, or, if rows are gathered, of its row number."""
         if self.gathered == "rows":
             return self.words["order"] + i * NUMBER
         return strip + i * self.words["rows_a"] * self.size
@@ -300,13 +290,3 @@ class _Kernel(FewTilesKernel):
             self.multiply_narrow(self.run, self.address)
         with self.run.when(~is_narrow):
             self.multiply_panel(self.run, self.address)
-
-    def find_next_rows(self, panel: Word, j: Word, has_next: Word) -> None:
-        """Sets the address of the rows of b' behind a panel that is copied from its rows, or 0 without any. A tile
-        prefetches a line of as many rows as there are steps of depth: some panels, behind which the next ones follow.
-        """
-        words, width = self.words, self.width
-        words["next_rows"] = has_next.choose(panel + words["columns_b"] * (width * self.size), 0)
-        panels = at_least(words["depth"] // width, 1)
-        with self.run.when(has_next & (j // width // panels * panels * width).equals(j)):
-            words["lines"] = 0

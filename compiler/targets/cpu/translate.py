@@ -1,9 +1,9 @@
 """Translates a kernel's text into a function of LLVM.
 
 The text is a function `kernel` in a small part of Python: assignments, `for` over `range`, `while`, `if`, the operators
-of operators.py, and calls of words. `for` over `row` is the same loop, whose turns LLVM shall compute in vectors. Each
-variable has a type, which follows from what is assigned to it. Numbers and addresses that the function takes are 64-bit
-integers. Knows no word.
+of operators.py, and calls of built-ins. `for i in row(n)` is the same loop as over `range(n)`, with a hint that LLVM
+shall vectorise it (loop_hints.py). Each variable has a type, which follows from what is assigned to it. Numbers and
+addresses that the function takes are 64-bit integers. Knows no built-in.
 """
 
 import ast
@@ -17,21 +17,23 @@ from netc.compiler.targets.cpu.function import ALIGNED_STACK, I64
 from netc.compiler.targets.cpu.loop_hints import keep_for_vectors
 from netc.compiler.targets.cpu.operators import binary
 from netc.compiler.targets.cpu.translate_expressions import BINARY, Expressions, refused
-from netc.compiler.targets.cpu.values import Kind, Value, Word, constant
+from netc.compiler.targets.cpu.values import Builtin, Kind, Value, constant
 from netc.compiler.targets.cpu.variables import State, Variables
 
 
-def translate(tree: ast.Module, symbol: str, words: Mapping[str, Word], numbers: Mapping[str, float]) -> ir.Module:
+def translate(
+    tree: ast.Module, symbol: str, builtins: Mapping[str, Builtin], numbers: Mapping[str, float]
+) -> ir.Module:
     """Returns a module with the function `kernel` of a text under the name `symbol`.
 
-    `words` are the functions that the text calls, `numbers` its names of constants. Raises ValueError if the text has
-    anything else.
+    `builtins` are the functions that the text may call, `numbers` its named constants. Raises ValueError if the text
+    has anything else.
     """
     (function,) = tree.body
     assert isinstance(function, ast.FunctionDef), "a kernel's text is one function"
     wider: dict[tuple[int, str], Kind] = {}
-    while True:
-        writer = _Writer(function, symbol, words, numbers, wider)
+    while True:  # until the type of every variable of a loop is known before the loop is written
+        writer = _Writer(function, symbol, builtins, numbers, wider)
         if not writer.variables.widened:
             return writer.module
         wider |= writer.variables.widened
@@ -47,13 +49,13 @@ class _Loop(Struct):
 
 
 class _Writer:
-    """Writes one function. `wider` is as in `Variables`."""
+    """Writes one function, when it is constructed. `wider` is as in `Variables`."""
 
     def __init__(
         self,
         function: ast.FunctionDef,
         symbol: str,
-        words: Mapping[str, Word],
+        builtins: Mapping[str, Builtin],
         numbers: Mapping[str, float],
         wider: Mapping[tuple[int, str], Kind],
     ) -> None:
@@ -65,8 +67,8 @@ class _Writer:
         emitted.attributes.add("nounwind")
         self.builder = ir.IRBuilder(emitted.append_basic_block("entry"))
         self.variables = Variables(self.builder, wider)
-        self.expressions = Expressions(self.builder, words, self.read)
-        self.loops: list[_Loop] = []  # around the statement
+        self.expressions = Expressions(self.builder, builtins, self.read)
+        self.loops: list[_Loop] = []  # around the current statement, the innermost last
         for name, argument in zip(names, emitted.args, strict=True):
             self.assign(name, Value("i64", argument))
         self.statements(function.body)
@@ -119,9 +121,9 @@ class _Writer:
             case _:
                 raise refused(node)
 
-    def leave(self, block: Any, ways: list[tuple[Any, State]]) -> None:
-        """Goes to a block. What follows in the text is never reached."""
-        ways.append(self.variables.here())
+    def leave(self, block: Any, jumps: list[tuple[Any, State]]) -> None:
+        """Jumps to a block, and adds this block to the jumps there. The following statements are never reached."""
+        jumps.append(self.variables.here())
         self.builder.branch(block)
         self.enter(self.variables.state(self.block("unreachable"), self.variables.here()))
 
@@ -131,17 +133,17 @@ class _Writer:
         self.variables.now = state
 
     def branch(self, node: ast.If) -> None:
-        """Writes two ways that meet again."""
+        """Writes an `if`: two blocks, and one where both continue."""
         variables = self.variables
         blocks, end = [self.block("yes"), self.block("no")], self.block("end")
         self.builder.cbranch(self.expressions.test(node.test), *blocks)
-        before, ways = variables.here(), []
+        before, ends = variables.here(), []
         for block, body in zip(blocks, (node.body, node.orelse), strict=True):
             self.enter(variables.state(block, before))
             self.statements(body)
-            ways.append(variables.here())
+            ends.append(variables.here())
             self.builder.branch(end)
-        self.enter(variables.state(end, *ways, changed=_assigned([*node.body, *node.orelse])))
+        self.enter(variables.state(end, *ends, changed=_assigned([*node.body, *node.orelse])))
 
     def loop_over_range(self, node: ast.For) -> None:
         match node.iter:
@@ -168,7 +170,7 @@ class _Writer:
         back = builder.branch(head.block)
         if kind == "row":
             keep_for_vectors(self.module, back)
-        head.ways.append(self.variables.here())
+        head.predecessors.append(self.variables.here())
         self.close(head, loop, (head.block, head))
 
     def loop_while(self, node: ast.While) -> None:
@@ -180,11 +182,11 @@ class _Writer:
         self.enter(self.variables.state(body, tested))
         self.body(node.body, loop)
         self.builder.branch(head.block)
-        head.ways += loop.continued
+        head.predecessors += loop.continued
         self.close(head, loop, tested)
 
     def head(self, assigning: Sequence[ast.AST]) -> State:
-        """Begins a loop: enters the block that every turn starts with."""
+        """Begins a loop: enters the block that every iteration starts with."""
         variables, before, block = self.variables, self.variables.here(), self.block("head")
         self.builder.branch(block)
         head = variables.state(block, before, changed=_assigned(assigning))
@@ -200,7 +202,7 @@ class _Writer:
         loop.continued.append(self.variables.here())
 
     def close(self, head: State, loop: _Loop, tested: tuple[Any, State]) -> None:
-        """Ends a loop, and continues behind it."""
+        """Ends a loop, and continues behind it. `tested` is where its test failed."""
         self.variables.close(head)
         changed = head.changed if loop.broken else ()
         self.enter(self.variables.state(loop.end, tested, *loop.broken, changed=changed))
@@ -228,9 +230,22 @@ class _Writer:
 
 
 def _assigned(nodes: Sequence[ast.AST]) -> set[str]:
-    """The names of the variables that some statements assign."""
-    parts = (part for node in nodes for part in ast.walk(node))
-    return {part.id for part in parts if isinstance(part, ast.Name) and isinstance(part.ctx, ast.Store)}
+    """The names of the variables that some statements, or targets of statements, assign. Expressions assign none, so
+    they are not looked through."""
+    names = set[str]()
+    for node in nodes:
+        match node:
+            case ast.Name(id=name):
+                names.add(name)
+            case ast.Tuple(elts=parts) | ast.Assign(targets=parts) | ast.While(body=parts):
+                names |= _assigned(parts)
+            case ast.AugAssign(target=target) | ast.AnnAssign(target=target):
+                names |= _assigned([target])
+            case ast.For(target=target, body=body):
+                names |= _assigned([target, *body])
+            case ast.If(body=body, orelse=otherwise):
+                names |= _assigned([*body, *otherwise])
+    return names
 
 
 def _name_of(target: ast.expr, statement: ast.stmt) -> str:

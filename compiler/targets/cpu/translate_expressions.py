@@ -1,20 +1,21 @@
-"""Translates the expressions of a kernel's text into LLVM instructions. Knows no statement and no word."""
+"""Translates the expressions of a kernel's text into LLVM instructions. Knows no statement and no built-in."""
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
 from functools import reduce
 from typing import Any
 
-from netc.compiler.targets.cpu.operators import binary, compared, unary
+from netc.compiler.targets.cpu.operators import binary, compared, extreme_or_nan, unary
 from netc.compiler.targets.cpu.values import (
+    Builtin,
     Value,
     Vector,
-    Word,
     common,
     constant,
     converted,
     element_of,
     in_common,
+    is_float,
     splat,
     truth,
     type_of,
@@ -29,11 +30,11 @@ _COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: 
 
 
 class Expressions:
-    """Writes expressions where a builder stands. `words` are the functions that they call, `read` gives the value of a
-    variable."""
+    """Writes expressions at the position of a builder. `builtins` are the functions that they may call, `read` returns
+    the value of a variable."""
 
-    def __init__(self, builder: Any, words: Mapping[str, Word], read: Callable[[str], Value]) -> None:
-        self.builder, self.words, self.read = builder, words, read
+    def __init__(self, builder: Any, builtins: Mapping[str, Builtin], read: Callable[[str], Value]) -> None:
+        self.builder, self.builtins, self.read = builder, builtins, read
 
     def value(self, node: ast.expr) -> Value:
         match node:
@@ -58,7 +59,7 @@ class Expressions:
                 is_and = isinstance(operator, ast.And)
                 return reduce(lambda x, y: self.logic(is_and, x, y), operands[1:], self.value(operands[0]))
             case ast.IfExp(test=test, body=yes, orelse=no):
-                return self.choice(self.test(test), yes, no)
+                return self.extreme(node) or self.choice(self.test(test), yes, no)
             case ast.Call():
                 result = self.call(node)
                 if result is not None:
@@ -74,10 +75,10 @@ class Expressions:
 
     def call(self, node: ast.Call) -> Value | None:
         match node:
-            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in self.words:
+            case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in self.builtins:
                 values = [self.value(argument) for argument in arguments]
                 try:
-                    return self.words[name](self.builder, values)
+                    return self.builtins[name](self.builder, values)
                 except ValueError as error:
                     raise ValueError(f"`{ast.unparse(node)}`: {error}") from error
         raise refused(node)
@@ -100,6 +101,25 @@ class Expressions:
                 kind, first, second = Vector(kind, lanes), *(splat(self.builder, x, lanes) for x in (first, second))
             return Value(kind, self.builder.select(test, first, second))
         return self.one_of(test, lambda: self.value(yes), lambda: self.value(no))
+
+    def extreme(self, node: ast.IfExp) -> Value | None:
+        """The larger or smaller one of two floats, or the first if it is NaN. None if a choice is not of this form."""
+        match node.test:
+            case ast.BinOp(ast.Compare(x, [ast.GtE() | ast.LtE() as sign], [y]), ast.BitOr(), is_nan):
+                pass
+            case ast.BoolOp(ast.Or(), [ast.Compare(x, [ast.GtE() | ast.LtE() as sign], [y]), is_nan]):
+                pass
+            case _:
+                return None
+        differs = ast.Compare(x, [ast.NotEq()], [x])
+        if any(
+            ast.dump(part) != ast.dump(other) for part, other in ((node.body, x), (node.orelse, y), (is_nan, differs))
+        ):
+            return None
+        first, second = self.value(x), self.value(y)
+        if not (is_float(first.kind) and is_float(second.kind)):
+            return None
+        return extreme_or_nan(self.builder, _COMPARISONS[type(sign)], first, second)
 
     def logic(self, is_and: bool, left: Value, right: ast.expr) -> Value:
         """`and` and `or`, which compute their right operand only where it decides, or if it is there already."""

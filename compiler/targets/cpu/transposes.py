@@ -1,7 +1,15 @@
 """Writes loops that read an operand across its rows: square by square, each of which is transposed in registers.
 
-Along the innermost axis such an operand has one element in each of its own rows, so loads of vectors would have to
-gather them. A square of it is loaded row by row and stored to memory of the kernel's own in the order of the loop.
+Along the innermost axis such an operand has one element in each of its own rows, so vectors of it would have to be
+gathered. Instead, 16 x 16 elements are loaded row by row, and stored on the stack in the order of the loop:
+
+    for j0 in range(0, n0 // 16 * 16, 16):
+        for j1 in range(0, 48, 16):
+            transpose_f32(square0, p0, j0 + j1 * 72, 72)
+            for i0 in range(j0, j0 + 16):
+                for i1 in range(j1, j1 + 16):
+                    t0 = load_square_f32(square0, i0 - j0, i1 - j1)     # in place of load_f32_0(p0, i0 + i1 * 72)
+                    store_f32_1(p1, i0 * 48 + i1, t0)
 """
 
 from collections.abc import Sequence
@@ -11,11 +19,12 @@ from netc.compiler.targets.cpu.expressions import text_of
 from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.squares import SIDE
 
-_MOST = 4  # squares that a loop has at once: each is one or two kilobytes of the first cache
+_MOST = 4  # operands of a loop that are transposed: each square is one or two kilobytes of the first cache
 
 
 def transposed_loads(nest: Nest) -> dict[str, Access]:
-    """Returns the loads, by line, that lie side by side along one other axis; none if squares would not pay."""
+    """Returns the loads, by line, whose elements are neighbours along one axis other than the last; none if transposing
+    would not pay."""
     last = len(nest.extents) - 1
     if last < 1 or True in nest.folded or nest.combine is not None or not _is_long(nest, last):
         return {}
@@ -43,12 +52,12 @@ def _is_across(access: Access, last: int) -> bool:
 
 
 def _axis_of(access: Access) -> int:
-    """The axis along which the elements of a load lie side by side."""
+    """The axis along which the elements of a load are neighbours."""
     return access.strides.index(1)
 
 
 def squares(writer: NestWriter, loads: dict[str, Access]) -> list[str]:
-    """The loops over squares, and over the points that fill no square."""
+    """The loops over squares, and over the points that fill no square. `loads` are those of `transposed_loads`."""
     last, axis = writer.kept[-1], _axis_of(next(iter(loads.values())))
     around = [other for other in writer.kept if other not in (axis, last)]
     memory = {name: f"square{number}" for number, name in enumerate(loads)}
@@ -78,7 +87,7 @@ def squares(writer: NestWriter, loads: dict[str, Access]) -> list[str]:
 
 
 def _fill(writer: NestWriter, loads: dict[str, Access], memory: dict[str, str], axis: int) -> list[str]:
-    """Transposes the square of each load that begins at the point (j, j)."""
+    """The statements that transpose the square of each load, from the point (j, j) on."""
     last = writer.kept[-1]
     lines = [f"i{axis} = j{axis}", f"i{last} = j{last}"]
     for line, access in loads.items():
@@ -89,7 +98,7 @@ def _fill(writer: NestWriter, loads: dict[str, Access], memory: dict[str, str], 
 
 
 def _body(writer: NestWriter, loads: dict[str, Access], memory: dict[str, str], axis: int) -> Sequence[str]:
-    """The statements for a point of a square."""
+    """The statements for a point, whose loads from `loads` read the squares in `memory`."""
     last, lines = writer.kept[-1], list[str]()
     for line in writer.nest.lines:
         if line.name in loads:

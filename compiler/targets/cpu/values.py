@@ -1,7 +1,8 @@
 """The values of a kernel's text while it becomes LLVM instructions: their types, and how one type becomes another.
 
-A type is an element type ("f32", "i32", "bool", ...), "i64" for Python's whole numbers, or a `Vector`. A word of a
-text, such as `load_f32_0`, is a function that emits its instructions (`word`). Knows no syntax and no kernel.
+A type is an element type ("f32", "i32", "bool", ...), "i64" for Python's whole numbers, or a `Vector`. A
+built-in is a function that a text may call, such as `load_f32_0`: it emits the instructions of the call. Knows no
+syntax and no kernel.
 """
 
 from collections.abc import Callable, Sequence, Set
@@ -38,7 +39,7 @@ class Value(Struct, frozen=True):
     value: Any
 
 
-Word = Callable[[Any, Sequence[Value]], Value | None]  # emits a call with a builder; None if it has no result
+Builtin = Callable[[Any, Sequence[Value]], Value | None]  # emits a call with a builder; None if it has no result
 
 
 def type_of(kind: Kind) -> Any:
@@ -67,10 +68,10 @@ def is_float(kind: Kind) -> bool:
     return element_of(kind) in _FLOATS
 
 
-def word(operands: Sequence[Kind], result: Kind | None) -> Callable[[Callable[..., Any]], Word]:
-    """Makes a word of a function that emits instructions for a builder and operands of these types."""
+def builtin(operands: Sequence[Kind], result: Kind | None) -> Callable[[Callable[..., Any]], Builtin]:
+    """Makes a built-in from a function that emits instructions with a builder, for operands of these types."""
 
-    def decorate(emit: Callable[..., Any]) -> Word:
+    def decorate(emit: Callable[..., Any]) -> Builtin:
         def call(builder: Any, values: Sequence[Value]) -> Value | None:
             pairs = zip(values, operands, strict=True)
             emitted = emit(builder, *(converted(builder, value, kind) for value, kind in pairs))

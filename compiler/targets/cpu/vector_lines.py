@@ -1,6 +1,7 @@
-"""Finds the lines of a nest that its text can compute in vectors of neighbouring elements.
+"""Finds the lines of a nest that kernel text can compute in vectors of neighbouring elements.
 
-Functions such as exp are not among them: LLVM chooses how many vectors of these are under way. Knows only the nest.
+Calls of functions such as exp are not among them: LLVM chooses how many of their vectors to interleave. Knows only the
+nest.
 """
 
 from collections.abc import Sequence
@@ -12,20 +13,20 @@ from netc.compiler.program.scalars import (
     Comparison,
     Conversion,
     Expression,
+    FunctionCall,
     Logic,
     Name,
     Number,
     Size,
     Unary,
-    Word,
 )
 
-_WORDS = ("abs", "max", "min")
+_FUNCTIONS = ("abs", "max", "min")
 _SIGNS = ("<", "<=", ">", ">=", "==", "!=")
 
 
 def kinds_in_vectors(nest: Nest) -> dict[str, str]:
-    """Returns the type of each line, by name, and "" for one that has parts without a form for vectors."""
+    """Returns the element type of each line by name; "" for a line that has no form for vectors."""
     kinds: dict[str, str] = {}
     for line in nest.lines:
         kinds[line.name] = (
@@ -35,7 +36,7 @@ def kinds_in_vectors(nest: Nest) -> dict[str, str]:
 
 
 def _kind_of_access(access: Access, nest: Nest) -> str:
-    """The type of what is loaded, or "" if its elements do not lie side by side."""
+    """The type of a load; "" if its elements are not neighbours."""
     if access.strides[-1] not in (0, 1) or access.dtype not in ("f32", "f64", "bool", "i32"):
         return ""
     if access.indirect is not None:
@@ -46,7 +47,7 @@ def _kind_of_access(access: Access, nest: Nest) -> str:
 
 
 def _kind(tree: Expression, kinds: dict[str, str]) -> str:
-    """The type of an expression, or "" if it has parts that are not computed in vectors."""
+    """The type of an expression; "" if it has no form for vectors."""
     match tree:
         case Name(name):
             return kinds[name]
@@ -66,7 +67,7 @@ def _kind(tree: Expression, kinds: dict[str, str]) -> str:
             return "bool" if _same(operands, kinds, ("f32", "f64", "i32")) else ""
         case Choice(test, yes, no) if _kind(test, kinds) == "bool":
             return _same([yes, no], kinds, ("f32", "f64", "i32", "bool"))
-        case Word(word, _, operands) if word in _WORDS:
+        case FunctionCall(function, _, operands) if function in _FUNCTIONS:
             return _same(operands, kinds, ("f32", "f64"))
         case Conversion(dtype, operand) if dtype in ("f32", "f64"):
             return dtype if _kind(operand, kinds) else ""
@@ -74,6 +75,6 @@ def _kind(tree: Expression, kinds: dict[str, str]) -> str:
 
 
 def _same(operands: Sequence[Expression], kinds: dict[str, str], dtypes: tuple[str, ...]) -> str:
-    """The type of all operands, if they have the same one and it is one of some types; else ""."""
+    """The type that all operands have; "" if they differ, or if it is not in `dtypes`."""
     (first, *others) = {_kind(operand, kinds) for operand in operands}
     return first if not others and first in dtypes else ""

@@ -1,7 +1,12 @@
-"""Finds nests that compute rows of sums in vectors named by their text, not in a loop that LLVM turns into vectors.
+"""Finds nests whose text names vectors, in place of a loop that LLVM vectorises.
 
-LLVM computes what is left of a row element by element, or a short row of known length without any vector. A text with
-vectors computes the rest of a row in one narrow vector. Knows only the nest, no text and no machine.
+LLVM computes the remainder of a row element by element, and a short row of known length without any vector. A text that
+names vectors (row_vectors.py) computes the remainder in one narrow vector. Rows of 19 in AVX-512:
+
+    i1 = 0:   t0 = load_f32v_0(p0, i0 * 19 + i1)         # 16 elements
+    i1 = 16:  t0 = load_f32r19_0(p0, i0 * 19 + i1)       # the other 3, in a vector of 4
+
+Knows only the nest, no text and no machine.
 """
 
 from netc.compiler.ir.types import DTYPES
@@ -9,15 +14,14 @@ from netc.compiler.program.nests import ADDITION, Access, Nest
 from netc.compiler.program.scalars import Number
 from netc.compiler.targets.cpu.vector_lines import kinds_in_vectors
 
-LEAST_LANES = {"f32": 4, "f64": 2}  # of a vector, on any machine
+LEAST_LANES = {"f32": 4, "f64": 2}  # of the vectors of all machines
 MOST_LANES = {"f32": 16, "f64": 8}
-_NEAR = (
-    8 << 10
-)  # bytes of an operand: so many stay in the first cache while one vector of a row after another is summed
+# Bytes of an operand that stay in the first cache while one vector of the result's row after another is summed.
+_NEAR = 8 << 10
 
 
 def has_vector_rows(nest: Nest) -> bool:
-    """Whether a nest sums products of neighbouring elements of its last axis, all of one type of floats."""
+    """Whether a nest sums rows of products, of one float type, whose elements are neighbours along the last axis."""
     if not nest.folds_rows or nest.extents[-1] is None or nest.combine is not None:
         return False
     loads = nest.loads()
@@ -34,8 +38,10 @@ def has_vector_rows(nest: Nest) -> bool:
 
 
 def has_odd_rows(nest: Nest) -> bool:
-    """Whether a nest computes floats in rows of known length that whole vectors do not fill, or adds them to others.
-    An index may name the row that is read, or the row that is written."""
+    """Whether a nest computes or adds to rows of floats, of a known length that whole vectors do not fill.
+
+    An index may select the row that is read, or the row that is written.
+    """
     if not nest.extents or nest.extents[-1] is None:
         return False
     extent = nest.extents[-1]
@@ -64,8 +70,8 @@ def has_odd_rows(nest: Nest) -> bool:
 
 
 def may_fit_vectors(nest: Nest) -> bool:
-    """Whether a nest folds rows of floats, whose length only the call says, to one row: sums, maxima and minima of
-    expressions that can be computed in vectors."""
+    """Whether a nest folds rows of floats to one row, by sums, maxima or minima of expressions that have a form for
+    vectors, and the length of a row is an argument of the kernel."""
     if not nest.folds_rows or nest.folded.count(False) != 1 or nest.extents[-1] is not None or nest.combine is not None:
         return False
     dtype = nest.outputs[0].target.dtype
@@ -87,8 +93,8 @@ def may_fit_vectors(nest: Nest) -> bool:
 
 
 def keeps_totals(nest: Nest) -> bool:
-    """Whether vectors of sums stay in registers along the last folded axis of such a nest, so that each load and store
-    of a sum serves many elements. All elements along that axis are then read again for the next vector of the row."""
+    """Whether a nest of `has_vector_rows` keeps a vector of sums in registers along the last folded axis, so that a
+    load and a store of sums serve many elements. The operand is then read again for the next vector of the row."""
     along = max(axis for axis, is_folded in enumerate(nest.folded) if is_folded)
     extent = nest.extents[along]
     reach = max(abs(access.strides[along]) * DTYPES[access.dtype].bytes for access in nest.loads())

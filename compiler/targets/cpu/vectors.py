@@ -1,6 +1,5 @@
-"""Vectors of a machine in a function under construction (function.py): loads, stores, prefetches, multiply-adds.
-
-Addresses are in bytes. Knows no kernel.
+"""Operations on vectors of a machine in a function under construction (function.py): loads, stores, prefetches,
+multiply-adds and transposes. Addresses are in bytes. Knows no kernel.
 """
 
 from collections.abc import Sequence
@@ -73,7 +72,7 @@ class Vectors(Struct, frozen=True):
         return vector
 
     def load_piece(self, address: Word, count: int) -> Any:
-        """A vector of so many elements that begin at an address."""
+        """A vector of `count` elements from an address on."""
         builder, kind = self.function.builder, ir.VectorType(self.lanes.element, count)
         piece = builder.load(builder.inttoptr(address.value, kind.as_pointer()))
         piece.align = self.lanes.size
@@ -143,7 +142,7 @@ class Vectors(Struct, frozen=True):
         return transposed(self.function.builder, rows, self.lanes.size)
 
     def load_transposed(self, address: Word, row: Word) -> list[Any]:
-        """The columns of a square of as many rows as a vector has lanes, which lie `row` bytes apart in memory.
+        """The columns of a square of as many rows as a vector has lanes. Rows are `row` bytes apart in memory.
 
         Pieces of the rows are joined as they are loaded, so that elements move inside of pieces only: half of the
         shuffles of `transposed`.
@@ -154,11 +153,12 @@ class Vectors(Struct, frozen=True):
 
     @property
     def piece(self) -> int:
-        """The elements of a piece of a vector, inside of which they are moved by simple instructions."""
+        """The elements of a piece (16 bytes) of a vector, inside of which simple instructions move elements."""
         return min(self.lanes.count, PIECE // self.lanes.size)
 
     def load_columns(self, rows: Sequence[Word], first: int = 0) -> list[Any]:
-        """Loads a piece of columns, from column `first` on, of the rows at these addresses, a vector for each."""
+        """Loads a piece of columns, from column `first` on, of the rows at these addresses: a vector for each
+        column."""
         count, piece = self.lanes.count, self.piece
         pieces = [
             [self.load_piece(rows[j] + first * self.lanes.size, piece) for j in range(i, count, piece)]
@@ -168,10 +168,10 @@ class Vectors(Struct, frozen=True):
 
 
 def transposed(builder: Any, rows: Sequence[Any], size: int) -> list[Any]:
-    """The columns of a square of as many rows as a vector has lanes, elements of `size` bytes.
+    """The columns of a square of as many rows as a vector has lanes, of elements of `size` bytes.
 
-    Small squares, inside of pieces of the vectors, are transposed first, and then the square of these pieces: CPUs move
-    elements inside of such a piece, and whole pieces, by simpler instructions than others.
+    Small squares inside of the pieces (16 bytes) of vectors are transposed first, and then the square of pieces,
+    because moves inside of a piece, and of whole pieces, are simple instructions.
     """
     count = len(rows)
     piece = min(count, PIECE // size)
@@ -181,9 +181,9 @@ def transposed(builder: Any, rows: Sequence[Any], size: int) -> list[Any]:
 
 
 def _of_squares(builder: Any, rows: Sequence[Any], unit: int, scope: int) -> list[Any]:
-    """The columns of squares that lie side by side in some rows: each has `scope` lanes of a row, `unit` for a number.
+    """The columns of squares that lie side by side in some rows: each has `scope` lanes of a row, `unit` for an item.
 
-    Each round takes the even numbers of two neighbours as one row, and the odd ones as another.
+    Each round makes one row of the even items of two neighbouring rows, and another of the odd ones.
     """
     rows = list(rows)
     for _ in range((scope // unit).bit_length() - 1):

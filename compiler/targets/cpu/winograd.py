@@ -1,9 +1,15 @@
 """The kernels of Winograd's convolution; program/winograd.py has the formula and the arguments.
 
-A block of tiles, one after another through all samples of a call, is transformed to matrices in memory of the kernel,
-one for each position in a tile. Register tiles multiply each by the transformed weights of its position, panel by
-panel, or for a gradient by the transformed slopes. Results are transformed back block by block, the sums of a gradient
-at the end. A block stays in the second cache, so that only images and weights pass through others.
+    for block of tiles, through all samples of a call:
+        for tile in block:
+            transform its SIDE x SIDE elements: a row in each of 16 matrices, one for each position in a tile
+        for position:
+            products[position] = matrices[position] x transformed weights[position]     # register tiles (tile.py)
+        for tile in block:
+            transform its products back to STEP x STEP results
+
+The gradient multiplies by the transformed slopes (the gradient of the results) in place of weights, adds the products
+of all blocks, and transforms the sums back at the end. A block stays in the second cache.
 
 A result depends on its own tile alone, and a sum runs over tiles in order: bits do not depend on how samples or
 channels are shared out, nor on how many tiles a block has.
@@ -41,7 +47,7 @@ class _Winograd(WinogradWriter):
     """Writes the three kernels."""
 
     def transform(self) -> None:
-        """Transforms weights, and lays them in panels."""
+        """Transforms weights, and stores them in panels."""
         words, run, size = self.words, self.run, self.size
         vectors, width = Vectors(run, self.lanes), words["width"]
         with (
@@ -60,9 +66,9 @@ class _Winograd(WinogradWriter):
     def convolve(self) -> None:
         """Convolves images, block by block, and adds the start."""
         words, run = self.words, self.run
-        take_tiles = self.over_tiles("tiles_taken", ["image"], "channels", _take_tile)
-        store_results = self.over_tiles("results_given", ["result"], "outputs", _give_results)
-        add_results = self.over_tiles("results_added", ["result", "start"], "outputs", _give_results)
+        transform_tiles = self.over_tiles("transform_tiles", ["image"], "channels", _transform_tile)
+        store_results = self.over_tiles("store_results", ["result"], "outputs", _transform_back)
+        add_results = self.over_tiles("add_results", ["result", "start"], "outputs", _transform_back)
         multiply = self.product()
         self.begin(is_gradient=False)
         words["a_row"], words["a_step"], words["depth"] = words["layout_channel_row"], 1, words["channels"]
@@ -71,7 +77,7 @@ class _Winograd(WinogradWriter):
         words["c"], words["rows_c"] = self.at("outputs"), words["layout_output_row"]
         with self.blocks() as count:
             words["rows_a"] = count
-            take_tiles(run, self.address)
+            transform_tiles(run, self.address)
             multiply(run, self.address)
             is_plain = words["has_start"].equals(0)
             with run.when(is_plain):
@@ -82,11 +88,11 @@ class _Winograd(WinogradWriter):
     def gradient(self) -> None:
         """Adds up the gradients of transformed weights over all blocks, then transforms them back."""
         words, run = self.words, self.run
-        taken = (
-            self.over_tiles("tiles_taken", ["image"], "channels", _take_tile),
-            self.over_tiles("slopes_taken", ["slopes"], "outputs", _take_slopes),
+        transforms_of_block = (
+            self.over_tiles("transform_tiles", ["image"], "channels", _transform_tile),
+            self.over_tiles("transform_slopes", ["slopes"], "outputs", _transform_slopes),
         )
-        multiply, give_sums = self.product(), self.sums_given()
+        multiply, store_sums = self.product(), self.store_sums()
         words["width"] = words["b_panel"] = self.run.number(VECTORS * self.lanes.count)
         self.begin(is_gradient=True)
         row = words["layout_output_row"]
@@ -96,14 +102,14 @@ class _Winograd(WinogradWriter):
         words["panel_row"] = words["rows_c"] = words["start_row"] = row
         with self.blocks() as count:
             words["depth"] = count
-            for function in (*taken, multiply):
+            for function in (*transforms_of_block, multiply):
                 function(run, self.address)
             words["reads_start"] = 1
-        give_sums(run, self.address)
+        store_sums(run, self.address)
 
-    def sums_given(self) -> Function:
-        """Returns the function `sums_given(record)`, which writes the gradient of the weights."""
-        function = Function(self.module, "sums_given", 1)
+    def store_sums(self) -> Function:
+        """Returns the function `store_sums(record)`, which writes the gradient of the weights."""
+        function = Function(self.module, "store_sums", 1)
         words, vectors, size = (
             function.record(function.parameters[0], self.fields),
             Vectors(function, self.lanes),
@@ -124,25 +130,25 @@ class _Winograd(WinogradWriter):
         return function
 
 
-def _take_tile(body: Body) -> None:
+def _transform_tile(body: Body) -> None:
     """Transforms a tile of the image."""
-    _take(body, "image", "channels", SIDE, transforms.of_tile)
+    _transform(body, "image", "channels", SIDE, transforms.of_tile)
 
 
-def _take_slopes(body: Body) -> None:
-    """Transforms the slopes of a tile's results."""
-    _take(body, "slopes", "outputs", STEP, transforms.of_slopes)
+def _transform_slopes(body: Body) -> None:
+    """Transforms the slopes (the gradient of the results) of a tile."""
+    _transform(body, "slopes", "outputs", STEP, transforms.of_slopes)
 
 
-def _take(body: Body, image: str, axis: str, side: int, transform: Callable[..., Any]) -> None:
-    """Transforms the square of a tile, for all vectors of its channels or outputs, the `axis`, and keeps the result."""
+def _transform(body: Body, image: str, axis: str, side: int, transform: Callable[..., Any]) -> None:
+    """Transforms the square of a tile and stores the result, for all vectors of an axis, "channels" or "outputs"."""
     with body.each_vector(axis) as first:
         square = body.square(image, first, side).load(body.vectors)
         result = transforms.transformed(body.builder, square, transform)
         transforms.store(body.vectors, result, body.square(axis, first, SIDE))
 
 
-def _give_results(body: Body) -> None:
+def _transform_back(body: Body) -> None:
     """Transforms products back to the results of a tile, and adds the start if there is one."""
     with body.each_vector("outputs") as first:
         square = body.square("outputs", first, SIDE).load(body.vectors)

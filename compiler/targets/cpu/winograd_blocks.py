@@ -15,8 +15,8 @@ from netc.compiler.targets.cpu.tile_sizes import heights, rows_of_next, sizes
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.cpu.winograd_transforms import Square
 
-# Variables of the kernels: the first tile of a block and their number; of the products, the rows of a, where operands
-# and result of the first position lie, and how far positions, and panels of b, are apart.
+# Variables of the kernels: the first tile of a block and their number; of the products, the rows of a, the addresses of
+# operands and result at the first position, and the distances between positions, and between panels of b.
 _VARIABLES = (
     "first",
     "count",
@@ -36,8 +36,8 @@ _LAYOUT = tuple(f"layout_{part}" for part in program.ScratchLayout._fields)
 
 
 class Line(Struct, frozen=True):
-    """Tiles that follow one another: the address of the first one, how far they are apart, and rows and columns of
-    their elements, all in bytes."""
+    """Tiles that follow one another: the address of the first, and the distances between tiles, and between rows and
+    columns of their elements, in bytes."""
 
     at: Word
     apart: Word
@@ -45,15 +45,15 @@ class Line(Struct, frozen=True):
     column: Word
 
     def square(self, number: Word, moved: Word, side: int) -> Square:
-        """The square of `side` x `side` elements of a tile, `moved` bytes behind its first element."""
+        """The `side` x `side` elements of tile `number`, each `moved` bytes behind the tile's own."""
         return Square(self.at + number * self.apart + moved, self.row, self.column, side)
 
 
 class Body:
     """The body of a loop over tiles of a row in a function under construction, which has the kernel's record.
 
-    `lines` are the tiles in images, by name, and in the kernel's memory, by axis, and `number` counts the tiles. What
-    the loop needs of the record is read before it, because the compiler cannot know that stores leave it as it is.
+    `lines` has the tiles in images, by name, and in the kernel's memory, by axis; `number` is that of the tile. What
+    the loop needs of the record is read before it, because LLVM cannot know that stores do not change the record.
     """
 
     def __init__(self, function: Function, counts: Mapping[str, Word], lanes: Lanes, lines: Mapping[str, Line]) -> None:
@@ -83,7 +83,7 @@ class WinogradWriter:
         self.words, self.address = self.run.new_record(self.fields)
 
     def begin(self, is_gradient: bool) -> None:
-        """Sets where the parts of the kernel's memory lie, and what all products have in common."""
+        """Sets the offsets of the parts of the kernel's memory, and what all products have in common."""
         words = self.words
         counts = words["channels"], words["outputs"], words["block"]
         layout = program.scratch_layout(self.lanes.count, *counts, int(is_gradient))
@@ -118,9 +118,9 @@ class WinogradWriter:
             yield words["count"]
 
     def over_tiles(self, name: str, images: Sequence[str], axis: str, write: Callable[[Body], None]) -> Function:
-        """Returns a function `name(record)` which does for each tile of a block what `write` writes.
+        """Returns a function `name(record)`, a loop over the tiles of a block around what `write` emits.
 
-        It uses the tiles of some `images`, and the rows of channels or outputs, the `axis`, in the kernel's memory.
+        Its body reads or writes tiles of `images`, and rows of "channels" or "outputs" (`axis`) in the kernel's memory.
         """
         function = Function(self.module, name, 1)
         words, size = function.record(function.parameters[0], self.fields), self.size
@@ -130,7 +130,7 @@ class WinogradWriter:
         ats, first = {image: words[image] for image in images}, words["first"]
         start = words["scratch"] + words[f"layout_{axis}"] * size
         apart, position = (words[f"layout_{axis[:-1]}_{of}"] * size for of in ("row", "position"))
-        with function.loop(0, count) as begin:  # of a row of tiles, as far as it is in the block
+        with function.loop(0, count) as begin:  # over rows of tiles, as far as they are in the block
             row = (first + begin.index) // across
             column = first + begin.index - row * across
             sample = row // down

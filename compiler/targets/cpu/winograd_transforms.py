@@ -1,8 +1,9 @@
 """The transforms of Winograd's convolution, as functions in LLVM vector IR: program/winograd.py has the formula.
 
-A vector holds one element of a tile for as many channels as it has lanes. A transform of a tile is one of lines, by a
-matrix of zeros, ones and halves, along both sides. Vectors past the last channel are read, which the planner leaves
-room for; results and gradients are stored up to the last column alone.
+A vector holds one element of a tile for as many channels as it has lanes. The transform of a tile, such as B' d B, is a
+product with a matrix of zeros, ones and halves along both of its sides: functions here apply it to a line, and
+`transformed` to all columns, then to all rows. Vectors are read past the last channel, where the planner leaves room;
+results and gradients are stored only up to the last column.
 """
 
 from collections.abc import Callable, Sequence
@@ -58,7 +59,7 @@ def _half(vector: Any) -> Any:
 
 
 class Square:
-    """The elements of a square in memory: where the first lies, and how far rows and columns are apart, in bytes."""
+    """The elements of a square in memory: the address of the first, and the distances of rows and columns in bytes."""
 
     def __init__(self, at: Word, row: Word, column: Word, side: int) -> None:
         rows = [pinned(at + row * i) for i in range(side)]  # so that an address is one of a few registers and another
@@ -66,7 +67,7 @@ class Square:
 
     @classmethod
     def of_positions(cls, at: Word, position: Word, side: int = SIDE) -> "Square":
-        """The square whose rows follow one another."""
+        """The square whose elements are `position` bytes apart, row after row."""
         return cls(at, position * side, position, side)
 
     def load(self, vectors: Vectors) -> list[list[Any]]:
@@ -85,7 +86,8 @@ def added(builder: Any, square: Sequence[Line], other: Sequence[Line]) -> list[L
 
 
 def store(vectors: Vectors, square: Sequence[Line], to: Square, columns: Word | None = None) -> None:
-    """Stores the vectors of a square; with `columns`, which are those that are left, no lanes past the last of them."""
+    """Stores the vectors of a square. With `columns`, the number that remains, lanes past the last one are not
+    stored."""
     builder, count = vectors.function.builder, vectors.lanes.count
     addresses = [address for row in to.addresses for address in row]
     cells = list(zip((vector for row in square for vector in row), addresses, strict=True))

@@ -14,11 +14,11 @@ from netc.compiler.program.kernels import AttentionKernel, Contraction, Kernel, 
 from netc.compiler.program.product import DEPTHS, POINTERS, Product
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.emulator.attention import attention_of
+from netc.compiler.targets.emulator.functions import FUNCTIONS
 from netc.compiler.targets.emulator.memory import Access, Reference
 from netc.compiler.targets.emulator.texts import access_of, function_of, parsed
 from netc.compiler.targets.emulator.vectorise import vectorised
 from netc.compiler.targets.emulator.winograd import winograd_of
-from netc.compiler.targets.emulator.words import WORDS
 
 Array = np.ndarray[Any, Any]
 
@@ -89,7 +89,7 @@ def _in_order(function: ast.FunctionDef) -> Callable[..., None]:
     body = [ast.unparse(ast.fix_missing_locations(_Elements().visit(statement))) for statement in copy.body]
     lines = ["    " + line for statement in body for line in statement.splitlines()]
     source = f"def kernel(m, {arguments}):\n" + "\n".join(lines)
-    names = dict(WORDS)
+    names = dict(FUNCTIONS)
     exec(compile(source, "<kernel in order>", "exec"), names)
     run: Callable[..., None] = names["kernel"]
     return run

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.targets.emulator.words import cast, largest, smallest, where
+from netc.compiler.targets.emulator.functions import cast, largest, smallest, where
 
 Array = np.ndarray[Any, Any]
 
@@ -52,8 +52,8 @@ def folded(
 
 
 # a kernel's plain functions, and the names of those that take arrays in their place
-WORD_OF = {"max": "largest", "min": "smallest", "bool": "to_bool", "float": "F64", "int": "to_int"}
-PLAIN = {*WORD_OF, "abs"}
+ARRAY_FUNCTIONS = {"max": "largest", "min": "smallest", "bool": "to_bool", "float": "F64", "int": "to_int"}
+PLAIN = {*ARRAY_FUNCTIONS, "abs"}
 NAMES: dict[str, Any] = {
     "axis": axis,
     "added": added,

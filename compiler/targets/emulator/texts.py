@@ -1,7 +1,7 @@
 """The text of a CPU kernel as a syntax tree, with its loads and stores and their offsets.
 
-The emulator runs kernels by these trees, so it checks the writer of the text too. Knows the words of memory.py, sums.py
-and squares.py (targets/cpu), but imports none of them.
+The emulator runs kernels by these trees, so it checks the writer of the text too. Knows the built-ins of memory.py,
+sums.py and squares.py (targets/cpu), but imports none of them.
 """
 
 import ast
@@ -10,14 +10,14 @@ from functools import cache
 from typing import Any, NamedTuple
 
 _BLOCK, _SQUARE = "block_of_", "square0"
-_SEARCH_WORD = "index_of_largest_"
+_SEARCH_NAME = "index_of_largest_"
 _SEARCH = """\
-best = max_key_{dtype}({word}(-INF))
+best = max_key_{dtype}({convert}(-INF))
 for k in range({count}):
-    best = max(best, max_key_{dtype}(load_{dtype}_0({pointer}, {offset} + k) + {word}(0.0)))
+    best = max(best, max_key_{dtype}(load_{dtype}_0({pointer}, {offset} + k) + {convert}(0.0)))
 at = I32({count})
 for k in range({count}):
-    key = max_key_{dtype}(load_{dtype}_0({pointer}, {offset} + k) + {word}(0.0))
+    key = max_key_{dtype}(load_{dtype}_0({pointer}, {offset} + k) + {convert}(0.0))
     at = min(at, I32(k) if key == best else I32({count}))
 """
 Form = dict[str, int]  # an offset as a linear form: the factor of each variable, and under "" the constant
@@ -39,7 +39,7 @@ def function_of(text: str) -> ast.FunctionDef:
     in another order. Elements of squares are loaded from where the squares were."""
     function = parsed(text)
     _NoPrefetches().visit(function)
-    if _SEARCH_WORD in text:
+    if _SEARCH_NAME in text:
         _PlainSearches().visit(function)
     if _SQUARE in text:
         _PlainLoads().visit(function)
@@ -61,8 +61,8 @@ def accesses(tree: ast.AST) -> Iterator[MemoryAccess]:
 def access_of(node: ast.AST) -> MemoryAccess | None:
     """Returns the load or store that a call is, or None."""
     match node:
-        case ast.Call(func=ast.Name(id=word), args=[ast.Name(id=pointer), offset, *values]):
-            verb, _, rest = word.partition("_")
+        case ast.Call(func=ast.Name(id=name), args=[ast.Name(id=pointer), offset, *values]):
+            verb, _, rest = name.partition("_")
             if verb in ("load", "store"):
                 return MemoryAccess(verb, rest.partition("_")[0], pointer, offset, values)
     return None
@@ -98,7 +98,7 @@ class _NoPrefetches(ast.NodeTransformer):
 
     def visit_Expr(self, node: ast.Expr) -> Any:
         match node.value:
-            case ast.Call(func=ast.Name(id=word)) if word.startswith("fetch_"):
+            case ast.Call(func=ast.Name(id=name)) if name.startswith("fetch_"):
                 return None
         return node
 
@@ -108,10 +108,10 @@ class _PlainSearches(ast.NodeTransformer):
 
     def visit_Assign(self, node: ast.Assign) -> Any:
         match node.value:
-            case ast.Call(func=ast.Name(id=word), args=[pointer, offset, count]) if word.startswith(_SEARCH_WORD):
-                dtype = word.removeprefix(_SEARCH_WORD)
+            case ast.Call(func=ast.Name(id=name), args=[pointer, offset, count]) if name.startswith(_SEARCH_NAME):
+                dtype = name.removeprefix(_SEARCH_NAME)
                 names = {"pointer": ast.unparse(pointer), "offset": ast.unparse(offset), "count": ast.unparse(count)}
-                return ast.parse(_SEARCH.format(dtype=dtype, word=dtype.upper(), **names)).body
+                return ast.parse(_SEARCH.format(dtype=dtype, convert=dtype.upper(), **names)).body
         return node
 
 
@@ -123,8 +123,8 @@ class _PlainLoads(ast.NodeTransformer):
 
     def visit_Expr(self, node: ast.Expr) -> Any:
         match node.value:
-            case ast.Call(func=ast.Name(id=word), args=[ast.Name(id=square), ast.Name(id=pointer), offset, _]) if (
-                word.startswith("transpose_")
+            case ast.Call(func=ast.Name(id=name), args=[ast.Name(id=square), ast.Name(id=pointer), offset, _]) if (
+                name.startswith("transpose_")
             ):
                 self.elements[square] = pointer, offset
                 return None
@@ -133,7 +133,7 @@ class _PlainLoads(ast.NodeTransformer):
     def visit_Assign(self, node: ast.Assign) -> Any:
         """Removes the memory of a square, and the indices of its first point."""
         match node.value:
-            case ast.Call(func=ast.Name(id=word), args=[]) if word.startswith("block_f"):
+            case ast.Call(func=ast.Name(id=name), args=[]) if name.startswith("block_f"):
                 return None
             case ast.Name(id=first) if first.startswith("j"):
                 return None
@@ -141,9 +141,9 @@ class _PlainLoads(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> Any:
         match node:
-            case ast.Call(func=ast.Name(id=word), args=[ast.Name(id=square), _, _]) if word.startswith("load_square_"):
+            case ast.Call(func=ast.Name(id=name), args=[ast.Name(id=square), _, _]) if name.startswith("load_square_"):
                 pointer, offset = self.elements[square]
-                load = ast.Name(f"load_{word.removeprefix('load_square_')}_0", ast.Load())
+                load = ast.Name(f"load_{name.removeprefix('load_square_')}_0", ast.Load())
                 return ast.Call(load, [ast.Name(pointer, ast.Load()), offset], [])
         return self.generic_visit(node)
 

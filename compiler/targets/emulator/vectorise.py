@@ -14,6 +14,7 @@ from typing import Any
 from msgspec import Struct
 
 from netc.compiler.targets.emulator import reductions
+from netc.compiler.targets.emulator.functions import FUNCTIONS
 from netc.compiler.targets.emulator.kernel_loops import (
     NotVector,
     PlacedOffset,
@@ -29,7 +30,6 @@ from netc.compiler.targets.emulator.kernel_loops import (
     range_arguments,
 )
 from netc.compiler.targets.emulator.texts import MemoryAccess, access_of, accesses
-from netc.compiler.targets.emulator.words import WORDS
 
 
 def vectorised(function: ast.FunctionDef) -> Any:
@@ -38,7 +38,7 @@ def vectorised(function: ast.FunctionDef) -> Any:
         source = _Vectoriser(function).source()
     except NotVector:
         return None
-    names: dict[str, Any] = {**WORDS, **reductions.NAMES}
+    names: dict[str, Any] = {**FUNCTIONS, **reductions.NAMES}
     exec(compile(source, "<kernel by axes>", "exec"), names)
     return names["kernel"]
 
@@ -182,7 +182,7 @@ class _Vectoriser:
             case ast.BinOp(op=ast.Add(), left=ast.Name(id=left), right=right) if left == name:
                 self.lines.append(f"{indent}{name} = added({name}, {self.expression(right)}, ({sizes},), ({depths},))")
                 return
-        others = sorted(names_in(value) - {name} - set(WORDS) - reductions.PLAIN)
+        others = sorted(names_in(value) - {name} - set(FUNCTIONS) - reductions.PLAIN)
         if any(other in self.loop_variables for other in others) or any(True for _ in accesses(value)):
             raise NotVector
         self.assigned[name] = self.parallel()  # in its own expression, the name is the total at one point
@@ -238,17 +238,17 @@ class _Translator(ast.NodeTransformer):
             return ast.parse(self.vectoriser.access(access), mode="eval").body
         if not isinstance(node.func, ast.Name) or node.keywords:
             raise NotVector
-        word = reductions.WORD_OF.get(node.func.id, node.func.id)
-        return _call(word, *(self.visit(argument) for argument in node.args))
+        function = reductions.ARRAY_FUNCTIONS.get(node.func.id, node.func.id)
+        return _call(function, *(self.visit(argument) for argument in node.args))
 
     def visit_IfExp(self, node: ast.IfExp) -> ast.AST:
         return _call("where", self.visit(node.test), self.visit(node.body), self.visit(node.orelse))
 
     def visit_BoolOp(self, node: ast.BoolOp) -> ast.AST:
-        word = "logical_and" if isinstance(node.op, ast.And) else "logical_or"
+        combine = "logical_and" if isinstance(node.op, ast.And) else "logical_or"
         result, *others = (self.visit(operand) for operand in node.values)
         for other in others:
-            result = _call(word, result, other)
+            result = _call(combine, result, other)
         combined: ast.AST = result
         return combined
 

@@ -1,1 +1,1 @@
-"""The functions of scalar expressions (exp, log, tanh, ...) as LLVM instructions. `words.py` is their table."""
+"""The functions of scalar expressions (exp, log, tanh, ...) as LLVM instructions. `functions.py` is their table."""

@@ -1,6 +1,6 @@
-"""The words that branch: sin, cos and tan, whose large angles take another way.
+"""The functions that branch: sin, cos and tan, whose large angles take another way.
 
-LLVM vectorises no loop with a branch to another function. So these words are functions of their own, with versions
+LLVM vectorises no loop with a branch to another function. So each of them is an LLVM function of its own, with versions
 for vectors, which their attribute names (LLVM's vector function ABI). A kernel only declares them; `definitions` has
 the versions that a compiled kernel calls, which then become part of its loops. Each lane of a vector chooses its way
 alone, so that an element has the same bits in a vector and alone.
@@ -35,7 +35,7 @@ _ATTRIBUTES = "nounwind willreturn speculatable memory(none)"
 
 
 def call_of(name: str) -> Callable[[Term], Term]:
-    """Returns the word that calls a function of FUNCTIONS."""
+    """Returns the function over terms that calls a function of FUNCTIONS."""
 
     def write(x: Term) -> Term:
         module, symbol = x.scope.builder.module, f"netc_{name}_{x.dtype}"
@@ -73,7 +73,7 @@ def without_declarations(text: str) -> str:
     called = {match[1] for match in _PATTERN.finditer(text)}
     lines = []
     for line in text.splitlines():
-        declared = re.match(r"declare .*@(netc_\w+)\(", line)
+        declared = re.match(r"declare .*@(netc_\w+)\(", line) if line.startswith("declare ") else None
         if not line.startswith("@llvm.compiler.used") and (declared is None or declared[1] in called):
             lines.append(line)
     return "\n".join(lines) + "\n"

@@ -1,4 +1,4 @@
-"""The words of random numbers (operations/random.py): a hash of integers, and numbers in [0, 1)."""
+"""The functions of random numbers (operations/random.py): a hash of integers, and numbers in [0, 1)."""
 
 from netc.compiler.targets.cpu.math.terms import Term
 

@@ -1,8 +1,9 @@
-"""Terms: the values of a word while it is written as LLVM instructions.
+"""Terms: the values of a function such as exp while it is written as LLVM instructions.
 
-A word is a Python function over terms. Operators and the functions here emit one instruction each, for one element or
-for a vector of elements alike. There is no branch: `select` chooses between values that are both computed, so that
-LLVM can vectorise every loop that contains a word. No instruction has a fast-math flag: an element has the same bits
+A function of math/ is a Python function over terms, such as `softplus(x) = max(x, 0) + log1p(exp(-abs(x)))`. Operators
+and the functions here emit one instruction each, for one element or for a vector of elements alike. There is no branch:
+`select` chooses between values that are both computed, so that LLVM can vectorise every loop that calls such a
+function. No instruction has a fast-math flag: an element has the same bits
 in a vector and alone. Knows no function of libm.
 """
 
@@ -36,8 +37,8 @@ class Format(Struct, frozen=True):
 
     @property
     def magic(self) -> float:
-        """A number that rounds to whole numbers what is added to it: its last bit counts ones, and it stays in its
-        binade for sums up to 2**(fraction - 1)."""
+        """A number whose last bit counts ones, so that a sum with it is rounded to a whole number. The sum stays in its
+        binade for numbers up to 2**(fraction - 1)."""
         return 1.5 * 2.0**self.fraction
 
     @property

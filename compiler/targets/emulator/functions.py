@@ -1,7 +1,7 @@
-"""The words of a kernel's text (targets/cpu/math/) in NumPy, for numbers and for arrays alike.
+"""The functions of kernel text (targets/cpu/math/) in NumPy, for numbers and for arrays alike.
 
-They return what the compiled words return: exactly where a result is defined bit by bit (keys, random bits,
-rounding), and up to a few units in the last place where the compiled word is a polynomial. They do without LLVM, so
+They return what the compiled functions return: exactly where a result is defined bit by bit (keys, random bits,
+rounding), and up to a few units in the last place where the compiled function is a polynomial. They do without LLVM, so
 that a plan can be run where nothing is compiled.
 """
 
@@ -79,10 +79,10 @@ def _each(function: Callable[[float], float], dtype: type[np.floating[Any]]) -> 
     """A function of Python for each element."""
     vectorised = np.vectorize(function, otypes=[np.float64])
 
-    def word(x: Any) -> Any:
+    def apply(x: Any) -> Any:
         return vectorised(x).astype(dtype)[()]
 
-    return word
+    return apply
 
 
 def _normal_cdf(x: float) -> float:
@@ -94,10 +94,10 @@ def _gelu(x: float) -> float:
 
 
 def _float(function: Any, dtype: type[np.floating[Any]]) -> Any:
-    def word(*operands: Any) -> Any:
+    def apply(*operands: Any) -> Any:
         return function(*(np.asarray(operand, dtype) for operand in operands))
 
-    return word
+    return apply
 
 
 def _keys(name: str, kind: Any, integer: Any, largest: int) -> tuple[Any, Any]:
@@ -117,7 +117,7 @@ def _keys(name: str, kind: Any, integer: Any, largest: int) -> tuple[Any, Any]:
     return key, back
 
 
-WORDS: dict[str, Any] = {
+FUNCTIONS: dict[str, Any] = {
     "F32": cast(np.float32),
     "F64": cast(np.float64),
     "I32": cast(np.int32),
@@ -132,7 +132,7 @@ WORDS: dict[str, Any] = {
 }
 for _dtype, _kind in (("f32", np.float32), ("f64", np.float64)):
     for _name, _scalar in {"erf": math.erf, "normal_cdf": _normal_cdf, "gelu": _gelu}.items():
-        WORDS[f"{_name}_{_dtype}"] = _each(_scalar, _kind)
+        FUNCTIONS[f"{_name}_{_dtype}"] = _each(_scalar, _kind)
     for _name, _function in {
         **{name: getattr(np, name) for name in ("exp", "log", "log1p", "expm1", "tanh", "sin", "cos", "tan")},
         **{"sinh": np.sinh, "cosh": np.cosh, "asin": np.arcsin, "acos": np.arccos, "atan": np.arctan},
@@ -142,10 +142,10 @@ for _dtype, _kind in (("f32", np.float32), ("f64", np.float64)):
         **{"floor": np.floor, "sqrt": np.sqrt, "rint": np.rint, "pow": np.power},
         "as_bf16": as_bf16,
     }.items():
-        WORDS.setdefault(f"{_name}_{_dtype}", _float(_function, _kind))
+        FUNCTIONS.setdefault(f"{_name}_{_dtype}", _float(_function, _kind))
 for _name in ("max", "min"):
     for _dtype, _kind, _integer, _largest in (
         ("f32", np.float32, np.int32, 2**31 - 1),
         ("f64", np.float64, np.int64, 2**63 - 1),
     ):
-        WORDS[f"{_name}_key_{_dtype}"], WORDS[f"of_key_{_dtype}"] = _keys(_name, _kind, _integer, _largest)
+        FUNCTIONS[f"{_name}_key_{_dtype}"], FUNCTIONS[f"of_key_{_dtype}"] = _keys(_name, _kind, _integer, _largest)
