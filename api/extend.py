@@ -25,8 +25,8 @@ from netc.compiler.ir.types import Mismatch, Type
 from netc.compiler.ir.value import Operation, Value, apply
 from netc.compiler.operations.elementwise_definition import defined as elementwise
 from netc.compiler.operations.elementwise_definition import unbroadcast
+from netc.compiler.passes.optimizers import OptimizerRule, Parameter
 from netc.compiler.passes.simplify import rebuild
-from netc.compiler.passes.update import OptimizerRule, Parameter
 from netc.compiler.pipeline import Pass
 from netc.runtime.data.data_step import DataStep as Step
 from netc.runtime.data.data_step import simple_step as step

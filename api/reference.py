@@ -14,7 +14,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import parse_type
 from netc.compiler.ir.value import OPERATIONS, Operation
 from netc.compiler.operations import elementwise  # noqa: F401  registers the operations
-from netc.compiler.passes.update import OPTIMIZERS
+from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.compiler.pipeline import PASSES
 from netc.dsl.printer import parameter_text
 from netc.dsl.words import WORDS

@@ -7,7 +7,7 @@ findings, and a plug-in's own tests call `check`. netc's built-in operations are
 import ast
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -230,6 +230,9 @@ def _test_bounds(lower: Custom, graph: Graph, result: Value, leaves: list[Value]
         raise Failure("kernel", f"it leaves {names[0]}{[int(i) for i in np.argwhere(np.isnan(output))[0]]} unwritten")
 
 
+_LOSS, _SLOPE = ResultKind.VALUE.named("loss"), ResultKind.VALUE.named("slope")
+
+
 def _order(order: str, leaf: Value) -> Result:
     """The result that holds the first or the second gradient of a leaf."""
     return ResultKind.VALUE.named(f"{order}.{leaf.name}")
@@ -246,33 +249,7 @@ def _test_gradients(
     wrt = [leaf for leaf in leaves if leaf.type.is_float]
     if not wrt:
         return
-
-    def along(name: str, value: Value) -> Value:
-        """The dot product of a value with a random direction, which depends on every element."""
-        arrays[name] = random_array(value.type, rng)
-        directed = value * graph.leaf(Role.INPUT, name, value.type)
-        return apply("sum", directed, over=tuple(range(value.type.rank))) if value.type.rank else directed
-
-    loss_key, slope_key = ResultKind.VALUE.named("loss"), ResultKind.VALUE.named("slope")
-    loss = along("direction", results[0])
-    for i, value in enumerate(results[1:], 1):
-        loss = loss + along(f"direction {i}", value)
-    graph.results[loss_key] = loss
-    with at("gradient"):
-        first = differentiate(graph, loss, wrt)
-    for i, (leaf, gradient) in enumerate(first.items(), 1):
-        if gradient.type.dims != leaf.type.dims:
-            raise Failure("gradient", f"of operand {i} it is {gradient.type}, the operand {leaf.type}")
-        graph.results[_order("first", leaf)] = gradient
-    total: Value | None = None
-    for i, gradient in enumerate(first.values()):
-        value = along(f"turned {i}", gradient)
-        total = value if total is None else total + value
-    assert total is not None
-    graph.results[slope_key] = total
-    with at("second gradient"):
-        for leaf, gradient in differentiate(graph, total, wrt).items():
-            graph.results[_order("second", leaf)] = gradient
+    _add_gradients(graph, results, wrt, arrays, rng)
     with at("gradient"):  # second gradients are interpreted: the kernels of their operations are tested separately
         firsts, seconds = (
             graph.only(*(key for leaf in wrt if (key := _order(order, leaf)) in graph.results))
@@ -280,7 +257,7 @@ def _test_gradients(
         )
         gradients = compiled(firsts, arrays, backend=backend) | evaluate(seconds, arrays, BATCH)
     tolerance = 1e-3 if "f32" in attributes.values() else _SLOPE_TOLERANCE
-    orders = (("first", "gradient", loss_key, 1), ("second", "second gradient", slope_key, 10))
+    orders = (("first", "gradient", _LOSS, 1), ("second", "second gradient", _SLOPE, 10))
     for order, point, of, factor in orders:
         for i, leaf in enumerate(wrt, 1):
             name = leaf.name
@@ -289,6 +266,41 @@ def _test_gradients(
             gives = f"of operand {i} the rule gives"
             computed = gradients[str(_order(order, leaf))]
             compare(point, computed, expected, tolerance * scale, gives, "differences", is_absolute=True)
+
+
+def _add_gradients(
+    graph: Graph, results: Sequence[Value], wrt: Sequence[Value], arrays: dict[str, Array], rng: np.random.Generator
+) -> None:
+    """Adds a loss and its gradients to a graph, then a scalar of these (the slope) and its gradients.
+
+    The loss and the slope are dot products with random directions, which are added to `arrays`.
+    """
+
+    def along(name: str, value: Value) -> Value:
+        """The dot product of a value with a random direction, which depends on every element."""
+        arrays[name] = random_array(value.type, rng)
+        directed = value * graph.leaf(Role.INPUT, name, value.type)
+        return apply("sum", directed, over=tuple(range(value.type.rank))) if value.type.rank else directed
+
+    loss = along("direction", results[0])
+    for i, value in enumerate(results[1:], 1):
+        loss = loss + along(f"direction {i}", value)
+    graph.results[_LOSS] = loss
+    with at("gradient"):
+        first = differentiate(graph, loss, wrt)
+    for i, (leaf, gradient) in enumerate(first.items(), 1):
+        if gradient.type.dims != leaf.type.dims:
+            raise Failure("gradient", f"of operand {i} it is {gradient.type}, the operand {leaf.type}")
+        graph.results[_order("first", leaf)] = gradient
+    slope: Value | None = None
+    for i, gradient in enumerate(first.values()):
+        value = along(f"turned {i}", gradient)
+        slope = value if slope is None else slope + value
+    assert slope is not None
+    graph.results[_SLOPE] = slope
+    with at("second gradient"):
+        for leaf, gradient in differentiate(graph, slope, wrt).items():
+            graph.results[_order("second", leaf)] = gradient
 
 
 def _differences(graph: Graph, arrays: Arrays, name: str, of: str, attributes: Mapping[str, Any]) -> Array:

@@ -129,5 +129,5 @@ def _prepared(process: Process, model: Model, path: str, limit: float | None) ->
 
 
 def _steps(seconds: float) -> int:
-    """The number of steps of a round, if a step takes so many seconds."""
+    """The number of steps of a round, from the seconds of a step."""
     return max(4, min(5000, round(_ROUND / seconds)))

@@ -91,7 +91,7 @@ class _Run:
 def show(name: str, threads: int = 1, seconds: float = SECONDS) -> list[dict[str, object]]:
     """Prints the cases whose text contains `name` as they are measured, then the worst rows. Returns all rows.
 
-    Each graph of a case runs for so many seconds.
+    Each graph of a case runs for `seconds`.
     """
     start, rows = time.perf_counter(), list[Measured]()
     for case in cases(name):
@@ -106,7 +106,7 @@ def show(name: str, threads: int = 1, seconds: float = SECONDS) -> list[dict[str
 
 
 def measure(case: Case, threads: int = 1, seconds: float = SECONDS) -> Iterator[Measured]:
-    """Measures a case and yields its rows. Each of its two graphs runs for so many seconds."""
+    """Measures a case and yields its rows. Each of its two graphs runs for `seconds`."""
     program = netc.compile(netc.parse(case.text), threads=threads) if case.text else None
     workers = program.workers if program is not None else Workers(threads)
     directions: set[bool] = set()

@@ -10,7 +10,7 @@ from netc.runtime.execution.workers import Workers
 
 
 def peak(threads: int) -> float:
-    """The peak FLOP/s of so many cores at once."""
+    """The peak FLOP/s of some cores at once."""
     return peak_flops("f32") if threads == 1 else peak_of("f32", threads, Workers(threads).run)
 
 

@@ -22,7 +22,7 @@ _SHARE = 0.99
 
 
 class Verdict(Enum):
-    """What changed."""
+    """The change between two measurements."""
 
     SLOWER = "slower"
     FASTER = "faster"

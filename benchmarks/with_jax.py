@@ -44,7 +44,7 @@ class Contender:
         return float(loss)
 
     def round(self, steps: int) -> float:
-        """Takes so many steps and returns the seconds per step."""
+        """Takes some steps and returns the seconds per step."""
         start = time.perf_counter()
         if self.is_scan:
             self.state, _ = self.many(self.state, self.fields, steps)

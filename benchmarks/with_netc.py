@@ -57,7 +57,7 @@ class Contender:
         )
 
     def round(self, steps: int) -> float:
-        """Takes so many steps and returns the seconds per step."""
+        """Takes some steps and returns the seconds per step."""
         count = steps * self.model.batch
         rng = np.random.default_rng()
         rounds = -(-count // self.rows)

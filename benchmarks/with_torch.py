@@ -50,7 +50,7 @@ class Training:
         return loss.detach()
 
     def seconds(self, steps: int) -> float:
-        """The seconds per step of so many steps."""
+        """The seconds per step of some steps."""
         start = time.perf_counter()
         for _ in range(steps):
             self.step(self.batch.inputs, self.batch.y)
@@ -85,7 +85,7 @@ class Contender:
         return float(self.training.step(self.training.batch.inputs, self.training.batch.y))
 
     def round(self, steps: int) -> float:
-        """Takes so many steps and returns the seconds per step."""
+        """Takes some steps and returns the seconds per step."""
         return self.training.seconds(steps)
 
     def epoch(self, x: np.ndarray, y: np.ndarray) -> float:

@@ -36,7 +36,7 @@ class ParameterInfo(Struct, frozen=True):
 
 
 class Optimizer(Struct, frozen=True):
-    """The name of an optimizer of passes/update.py, and its arguments with defaults filled in: numbers and switches."""
+    """The name of an optimizer (passes/optimizers.py), and its arguments with defaults filled in: numbers, switches."""
 
     name: str = "adam"
     numbers: dict[str, float | bool] = field(default_factory=dict)

@@ -172,15 +172,15 @@ functions:
 BELOW = """
 Some built-ins stand for loops of vectors: `sum_f32(block, n)` adds up n elements of a block in the fixed order of
 `targets/cpu/sums.py`, `index_of_largest_f32(p0, i, n)` is the index of the largest of n elements, and
-`transpose_f32(square0, p0, i, stride)` turns 16 x 16 elements in registers, for a loop that reads across rows.
+`transpose_f32(square0, p0, i, stride)` transposes 16 x 16 elements in registers, for a loop that reads across rows.
 
 A matrix product has a kernel of its own: a tile of the result stays in registers while the kernel walks the summed
 dimension, and the tile starts with the bias. With vectors of 64 bytes, the sums of up to four columns in f32 share a
 vector with those of other rows. A convolution is the same product, over a view of the image whose strides overlap,
 unless it is computed [with fewer multiplications](#convolution-with-fewer-multiplications). Small windows of an image
 of a few channels, and the gradients of their weights, are sums in loops, which keep all weights of a window, or all
-sums, in registers. A vector times a matrix is a loop too, unless the matrix has wide rows: it is read where it lies,
-and a tile of one row would wait for its sums.
+sums, in registers. A vector times a matrix is a loop too, unless the matrix has wide rows: the matrix is read once,
+without a copy, and a tile of one row would wait for its sums.
 
 The first layer reads the rows of a batch where they lie in the table of the data, in the order of the batch, and so
 does the gradient of its weights (`lowering/in_place.py`): a register tile has a pointer to each of its rows, or looks
@@ -220,21 +220,26 @@ every element is written before it is read and that nobody else touches it.
 
 Each kernel's text is translated to LLVM's instructions and compiled once (`targets/cpu/translate.py`). Variables have
 types as in Python and NumPy: whole numbers have 64 bits, and an f32 with a whole number is an f64. What a text cannot
-say, such as a sum in a fixed order or a vector, is a word that emits its own instructions. The object code is kept on
+say, such as a sum in a fixed order or a vector, is a built-in that emits its instructions. The object code is kept on
 disk under a hash of everything that decides it.
-Where rows are long, the text that is compiled takes the numbers of a shape (extents and strides) as arguments, because
-that costs nothing there: a model with other widths then needs few other kernels. Rows of sums of products, such as
-those of a depthwise convolution, are compiled from a text with vectors, so that the rest of an odd row is one narrow
-vector (`targets/cpu/vector_rows.py`); so are odd rows of copies and of expressions without functions. Sums along rows
-are compiled from a text that adds vectors as it computes them, in the same order, also if values of these rows are
-stored (`targets/cpu/sums_in_chunks.py`). It adds elements that pass a test under a mask, where a CPU has masks, and
-counts in whole numbers if a sum only says how many pass. Maxima along rows are compiled from one that compares floats
-in vectors and looks at NaN apart (`targets/cpu/extremes_in_chunks.py`). Sums and maxima over rows of at most two
-vectors, such as the gradient of a bias for few channels, stay in registers over all rows
-(`targets/cpu/sums_in_memory.py`). LLVM finds the vectors of all other loops; it is told not to write out short rows of
-known length before it has looked for them (`targets/cpu/loop_hints.py`). Short rows of functions such as `exp` whose
-sum is taken in order are stored first, and
-added behind their loop.
+
+LLVM finds the vectors of most loops. The text that is compiled differs from the printed one for some kinds of rows:
+
+- **Long rows.** Extents and strides are arguments, because that costs nothing there: a model with other widths then
+  needs few other kernels.
+- **Odd rows.** Sums of rows of products, such as those of a depthwise convolution, and odd rows of copies and of
+  expressions without functions name their vectors, so that the rest of a row is one narrow vector
+  (`targets/cpu/vector_rows.py`).
+- **Sums along rows** add vectors as they compute them, in the same order as before, also if values of these rows are
+  stored (`targets/cpu/sums_in_chunks.py`). Elements that pass a test are added under a mask, where a CPU has masks, and
+  counted in whole numbers if a sum only says how many pass.
+- **Maxima along rows** compare floats in vectors, and look for NaN separately (`targets/cpu/extremes_in_chunks.py`).
+- **Sums and maxima over rows** of at most two vectors, such as the gradient of a bias for few channels, stay in
+  registers over all rows (`targets/cpu/sums_in_memory.py`).
+- **Short rows** of known length have a hint that LLVM vectorises them before it unrolls the loop
+  (`targets/cpu/loop_hints.py`). Those of functions such as `exp` whose sum is taken in order are stored first, and
+  added in a loop behind.
+
 The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
 memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
 function for many steps at once: between steps no Python runs and no lock is held. `netc profile M.net` shows the time
@@ -271,8 +276,8 @@ A convolution by windows of 3 x 3 elements, one apart, may be computed by Winogr
 Gray (2015). The image is cut into tiles of 4 x 4 elements that overlap by two. Tiles and weights are transformed by
 additions and halves, multiplied with 16 multiplications where direct sums take 36, and products transformed back to
 2 x 2 results. Sums over channels become 16 products of matrices, one for each position in a tile, which the register
-tile computes. The gradient of the image is the same convolution by turned weights, the gradient of the weights its
-adjoint.
+tile computes. The gradient of the image is the same convolution with transposed and flipped weights, the gradient of
+the weights its adjoint.
 
 The graph knows nothing of it: lowering chooses, for each product of windows (`lowering/winograd.py`), and `netc explain
 M.net --after lower` prints `winograd` for `product`. It compares the cycles of a tile, with its transforms, with those
@@ -296,8 +301,8 @@ sums.
 
 `exp`, `sin` and the other functions of numbers are written in `targets/cpu/math/` as instructions without branches, so
 that LLVM vectorises every loop that contains them, for each instruction set, and none calls libm. Large angles of
-`sin`, `cos` and `tan` are the exception: they are functions with versions for vectors, in which a lane with a large
-angle takes a longer way. An element has the same bits in a vector and alone. Numbers below the smallest normal one
+`sin`, `cos` and `tan` are the exception: they are functions with versions for vectors, in which lanes with a large
+angle take a branch. An element has the same bits in a vector and alone. Numbers below the smallest normal one
 (1.2e-38 in f32, 2.2e-308 in f64) count as 0.
 
 ERRORS

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from netc.dsl.diagnostics import CODES
+from netc.dsl.codes import CODES
 from netc.dsl.quoting import escaped_lines
 
 GALLERY = Path(__file__).parent.parent / "tests" / "gallery"

@@ -170,38 +170,63 @@ def _unexpected(source: Source, span: Span, word: str) -> Diagnostic:
     after = re.search(r"(->|[=+\-*/@%<>,:(\[.]|\b(?:if|else|in|and|or|not|as|let|block|for|return|yield))$", before)
     if word in ("", "\n"):
         return _unfinished_line(source, span, after)
-    if after and after[0] == "->":
-        return Diagnostic(
-            "E0101",
-            f"`->` cannot lead into `{word}`",
-            Label(span, "expected a name or a call"),
-            hint="the right side of `->` is applied to the left side, as in `x -> dense(10)`",
-        )
-    line_start = before.rfind("\n", 0, max(len(before) - 1, 0)) + 1
-    if (
-        word == "="
-        and source.text[span.end : span.end + 1] != ">"
-        and re.search(r"[=!<>(][^\S\n]*[\w.]+[^\S\n]*$|\bif\b[^\n]*$", before[line_start:])
-    ):
-        return Diagnostic("E0101", "`=` assigns; it does not compare", Label(span), hint="a comparison is written `==`")
     is_first = not before or before.endswith("\n")
+    return (
+        _arrow_to_no_call(span, word, after)
+        or _assignment_in_condition(source, span, word, before)
+        or _only_elsewhere(source, span, word, is_first)
+        or _keyword_as_name(span, word, is_first, after)
+        or _two_operands(span, word, before, after)
+        or Diagnostic("E0101", f"unexpected `{word}`", Label(span))
+    )
+
+
+def _arrow_to_no_call(span: Span, word: str, after: re.Match[str] | None) -> Diagnostic | None:
+    """The message for `x -> 3`."""
+    if after is None or after[0] != "->":
+        return None
+    return Diagnostic(
+        "E0101",
+        f"`->` cannot lead into `{word}`",
+        Label(span, "expected a name or a call"),
+        hint="the right side of `->` is applied to the left side, as in `x -> dense(10)`",
+    )
+
+
+def _assignment_in_condition(source: Source, span: Span, word: str, before: str) -> Diagnostic | None:
+    """The message for `if x = 3`."""
+    line_start = before.rfind("\n", 0, max(len(before) - 1, 0)) + 1
+    is_compared = re.search(r"[=!<>(][^\S\n]*[\w.]+[^\S\n]*$|\bif\b[^\n]*$", before[line_start:])
+    if word != "=" or source.text[span.end : span.end + 1] == ">" or not is_compared:
+        return None
+    return Diagnostic("E0101", "`=` assigns; it does not compare", Label(span), hint="a comparison is written `==`")
+
+
+def _only_elsewhere(source: Source, span: Span, word: str, is_first: bool) -> Diagnostic | None:
+    """The message for a definition inside of a block, or a statement outside of all blocks."""
     if word in _AT_TOP and is_first:
         return _only_at_top(source, span)
     is_at_top = is_first and not open_brackets(source.text[: span.start])
-    if is_at_top and (outside := outside_of_blocks(source, span)):
-        return outside
-    if word in KEYWORDS and (is_first or not after) and not (is_first and word in WORDS):
-        return Diagnostic(
-            "E0101",
-            f"unexpected `{word}`",
-            Label(span, "a word of the language, not a name"),
-            hint=Hint(f"{word}_ is a name", Change(f"{word}_")),
-        )
-    if re.match(r"[^\W\d]\w*$|\d", word) and before and not before.endswith("\n") and not after:
-        return Diagnostic(
-            "E0101", f"unexpected `{word}`", Label(span, "expected an operator or a new line before this")
-        )
-    return Diagnostic("E0101", f"unexpected `{word}`", Label(span))
+    return outside_of_blocks(source, span) if is_at_top else None
+
+
+def _keyword_as_name(span: Span, word: str, is_first: bool, after: re.Match[str] | None) -> Diagnostic | None:
+    """The message for a word of the language where a name is expected."""
+    if word not in KEYWORDS or not (is_first or not after) or (is_first and word in WORDS):
+        return None
+    return Diagnostic(
+        "E0101",
+        f"unexpected `{word}`",
+        Label(span, "a word of the language, not a name"),
+        hint=Hint(f"{word}_ is a name", Change(f"{word}_")),
+    )
+
+
+def _two_operands(span: Span, word: str, before: str, after: re.Match[str] | None) -> Diagnostic | None:
+    """The message for `x y`, two operands without an operator."""
+    if not re.match(r"[^\W\d]\w*$|\d", word) or not before or before.endswith("\n") or after:
+        return None
+    return Diagnostic("E0101", f"unexpected `{word}`", Label(span, "expected an operator or a new line before this"))
 
 
 def _section_inside(source: Source, span: Span, word: str) -> Diagnostic | None:

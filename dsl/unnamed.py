@@ -35,7 +35,8 @@ def hint_for_unnamed_value(source: Source, span: Span) -> Hint | None:
 
 
 def _statement(source: Source, span: Span) -> str | None:
-    """What the line of `span` should begin with, by the braces that it stands in; None outside of those of values."""
+    """The word that the line of `span` should begin with, by the braces that it stands in; None outside of those of
+    values."""
     start = span.start - span.column + 1
     opened = open_brackets(blanked(source.text[:start]))
     if not opened or any(bracket != "{" for bracket, _ in opened):

@@ -12,7 +12,7 @@ from netc.compiler.elaborate.library import LIBRARIES, Library, library_names, r
 from netc.compiler.elaborate.special import FORMS
 from netc.compiler.ir.value import OPERATIONS, Operation
 from netc.compiler.ir.value import register as register_operation
-from netc.compiler.passes.update import OPTIMIZERS, OptimizerRule
+from netc.compiler.passes.optimizers import OPTIMIZERS, OptimizerRule
 from netc.compiler.pipeline import PASSES, Pass, register_pass
 from netc.runtime.arguments import require_kind
 from netc.runtime.data.data_step import DataStep

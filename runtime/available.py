@@ -52,7 +52,7 @@ def require(needed: int, what: str, span: Span | None = None) -> None:
 
 
 def require_at(needed: int, what: str, span: Span, hint: str | None = None) -> None:
-    """Like `require`, but raises Fault E1005 at the place of the text that asks for the memory."""
+    """Like `require`, but raises Fault E1005 at the span of the text that asks for the memory."""
     try:
         require(needed, what)
     except NotEnough as lack:
@@ -60,7 +60,7 @@ def require_at(needed: int, what: str, span: Span, hint: str | None = None) -> N
 
 
 def refuse(lack: NotEnough, span: Span, hint: str | None = None) -> NoReturn:
-    """Raises Fault E1005 for what is too large, at its place in the text."""
+    """Raises Fault E1005 for what is too large, at its span in the text."""
     fault("E1005", f"{lack.what} would take {lack.needed:,} bytes", span, str(lack.free), hint=hint)
 
 

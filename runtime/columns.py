@@ -13,7 +13,7 @@ from msgspec import Struct, field
 from netc.runtime.data.data_step import UNKNOWN
 from netc.runtime.data.stored import Array
 
-Labels = Callable[[str, int], tuple[str, ...]]  # of a field with so many classes; none if the data does not name them
+Labels = Callable[[str, int], tuple[str, ...]]  # of a field with some classes; () if the data does not name them
 
 
 class Distribution(Struct, frozen=True):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.elaborate.elaborator import ClassCount, elaborate
+from netc.compiler.elaborate.elaborator import ClassCounter, elaborate
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault
@@ -47,11 +47,11 @@ def _constant(name: str, value: Any) -> Any:
     return value
 
 
-def _class_counter(file: syntax.File) -> ClassCount:
+def _class_counter(file: syntax.File) -> ClassCounter:
     """Counts classes in the data of a file: what reads data is imported if the model asks for a number."""
 
     @cache
-    def counter() -> ClassCount:
+    def counter() -> ClassCounter:
         from netc.runtime.data.classes import class_counter
 
         return class_counter(file)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from netc.compiler.ir.types import DTYPES
+from netc.runtime.linear_algebra import qr
 
 if TYPE_CHECKING:
     from netc.compiler.model import ParameterInfo
@@ -65,7 +66,7 @@ def initial(parameter: "ParameterInfo", seed: int) -> Array:
             value = random.standard_normal(shape) * math.sqrt(2 / fan_in)
         case "orthogonal":
             flat = random.standard_normal((max(fan_in, fan_out), min(fan_in, fan_out)))
-            q, r = np.linalg.qr(flat)
+            q, r = qr(flat)
             q = q * np.sign(np.diag(r))
             value = (q if fan_in >= fan_out else q.T).reshape(shape)
         case other:

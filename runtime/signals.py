@@ -79,7 +79,7 @@ class _Pace(Struct):
     is_over: bool = False
 
     def note(self, steps: int) -> None:
-        """Notes a pause before so many steps."""
+        """Notes a pause before some steps."""
         now = time.monotonic()
         if self.last is not None and self.are_under_way:
             self.longest = max(self.longest or 0.0, now - self.last)

@@ -26,7 +26,7 @@ class Trainee(Protocol):
         """Losses and metrics over a part of the data, in the data's units."""
 
     def save(self) -> None:
-        """Saves the place in training, to go on from there."""
+        """Saves the position in training, to go on from there."""
 
     def save_best(self) -> None:
         """Keeps the current parameters as those to use."""

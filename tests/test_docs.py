@@ -18,7 +18,7 @@ from support import ROOT, command, warnings_of
 import netc
 from netc.compiler import pipeline
 from netc.compiler.ir.results import ResultKind
-from netc.dsl.diagnostics import CODES
+from netc.dsl.codes import CODES
 
 TEXTS = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 TITLE = re.compile(r'^\{\.(net|text) title="[^"]+"\}$')  # of a file that a page shows

@@ -45,7 +45,7 @@ _Values = Annotated[
 ]
 _Ranks = Annotated[
     int | None,
-    typer.Option(min=2, max=4096, metavar="N", help="Predict a training step on up to so many ranks of MPI."),
+    typer.Option(min=2, max=4096, metavar="N", help="Predict a training step on up to N ranks of MPI."),
 ]
 _Latency = Annotated[
     float | None, typer.Option(min=0, metavar="US", help="With `--ranks`: microseconds until a message arrives.")

@@ -78,9 +78,7 @@ _Cache = Annotated[bool, typer.Option("--cache", help="Print when and why each k
 _Kernels = Annotated[bool, typer.Option("--kernels", help="Print the text of each kernel of a training step.")]
 _Ranks = Annotated[
     int | None,
-    typer.Option(
-        min=2, max=4096, metavar="N", help="With `--after plan`: what so many ranks of MPI share out and gather."
-    ),
+    typer.Option(min=2, max=4096, metavar="N", help="With `--after plan`: what N ranks of MPI share out and gather."),
 ]
 
 
@@ -203,7 +201,7 @@ def _check_stages(after: str | None, diff: str | None, line: int | None) -> None
 
 
 def _check_ranks(ranks: int | None, after: str | None, model: "Model") -> None:
-    """Raises BadParameter (wrong usage) unless so many ranks can share the shards of a batch, and a plan is printed."""
+    """Raises BadParameter (wrong usage) unless the ranks can share the shards of a batch, and a plan is printed."""
     if ranks is None:
         return
     if after != "plan":

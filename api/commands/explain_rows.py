@@ -48,7 +48,7 @@ def explain_rows(
 
 
 def _sample_of(row: int, numbers: Sequence[int]) -> int:
-    """The place of a row of the file among the usable ones. Raises BadParameter (exit status 2) if it is none."""
+    """The index of a row of the file among the usable ones. Raises BadParameter (exit status 2) if it is none."""
     if row not in numbers:
         import typer
 

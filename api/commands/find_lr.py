@@ -21,7 +21,7 @@ def find_lr(
     """Prints rates with their losses and what to try, and draws the curve to `out`, or to NAME-lr.svg."""
     import typer
 
-    from netc.compiler.passes.update import OPTIMIZERS
+    from netc.compiler.passes.optimizers import OPTIMIZERS
     from netc.runtime.data.dataset import load
     from netc.runtime.data.spec import parse_data
     from netc.runtime.insight.curves import draw_rates

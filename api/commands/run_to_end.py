@@ -45,7 +45,7 @@ def _trained(run: "Run", trackers: Sequence[str], ticker: Ticker) -> "Ending":
     from netc.runtime.trainer import train_claimed
 
     total, resume = run.model.train.epochs, f"netc train --resume {quoted(run.folder)}"
-    warned: set[tuple[str, Span]] = set()  # warnings about gradients that were shown, by code and place
+    warned: set[tuple[str, Span]] = set()  # warnings about gradients that were shown, by code and span
     names = trackers if run.ranks is None or run.ranks.rank == 0 else ()  # the other ranks train a copy
 
     def progress() -> str:

@@ -71,7 +71,7 @@ def drawn(text: str, encoding: str | None) -> str:
 
 
 def bar_of(done: float, width: int) -> str:
-    """A bar of so many columns, of which the share `done` is full."""
+    """A bar of `width` columns, of which the share `done` is full."""
     halves = round(2 * width * min(max(done, 0.0), 1.0))
     full = _BAR * (halves // 2) + _HALF * (halves % 2)
     return full + _REST * (width - len(full))

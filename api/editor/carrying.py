@@ -1,4 +1,4 @@
-"""Carries places of a text over to a later version of it: those in lines that did not change.
+"""Carries spans of a text over to a later version of it: those in lines that did not change.
 
 An editor asks for annotations at each keystroke, when the text often does not follow the grammar. It is shown those of
 the last version that did, at the lines where they are now.

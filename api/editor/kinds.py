@@ -34,7 +34,7 @@ class Token(Struct, frozen=True):
 
 
 def tokens(analysis: Analysis) -> list[Token]:
-    """The names of a text, each place once, in the order of the text."""
+    """The names of a text, each span once, in the order of the text."""
     at: dict[int, Token] = {}
     for token in (*_symbols(analysis), *_written(analysis), *_library(analysis)):
         at.setdefault(token.span.start, token)

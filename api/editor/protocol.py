@@ -44,7 +44,7 @@ SYMBOL_KINDS = {
 }
 
 
-# ------------------------------------------------------------------ places
+# ------------------------------------------------------------------ positions
 
 
 def position(source: Source, offset: int) -> types.Position:

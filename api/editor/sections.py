@@ -22,7 +22,7 @@ class Fold(Struct, frozen=True):
 
 
 class Lens(Struct, frozen=True):
-    """A command that is offered above a place: its title, and the command of netc."""
+    """A command that is offered above a line: its title, and the command of netc."""
 
     span: Span
     title: str

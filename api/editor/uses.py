@@ -3,7 +3,7 @@
 from importlib import resources
 from pathlib import Path
 
-from netc.compiler.elaborate.library import library_places
+from netc.compiler.elaborate.library import library_spans
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault
 from netc.dsl.files import real
@@ -29,7 +29,7 @@ def definitions(analysis: Analysis, offset: int) -> list[Span]:
     for item in analysis.file.items:
         if isinstance(item, syntax.Import) and other.text in (imported := _imported(item)):
             return [imported[other.text]]
-    of_library = library_places().get(other.text)
+    of_library = library_spans().get(other.text)
     return [_on_disk(of_library)] if of_library is not None else []
 
 

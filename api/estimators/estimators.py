@@ -246,7 +246,7 @@ class _Fields:
 
 
 def _fields_of(model: Model, columns: int) -> _Fields:
-    """Raises ValueError for a model that does not have one input of so many numbers and one target."""
+    """Raises ValueError for a model that does not have one input of this number of columns and one target."""
     targets = [name for name in model.targets if name != WEIGHT]
     if len(model.inputs) != 1 or len(targets) != 1:
         counts = f"{len(model.inputs)} inputs and {len(targets)} targets"

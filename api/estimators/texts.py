@@ -35,7 +35,7 @@ class Layers(Struct, frozen=True):
 
 
 def text_of(layers: Layers, outputs: int, is_classifier: bool) -> str:
-    """The text of a network with so many classes or numbers as its output.
+    """The text of a network with this number of classes or numbers as its output.
 
     Raises ValueError for a setting that no text can express; a word that the language lacks is found by its parser.
     """

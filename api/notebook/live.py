@@ -54,7 +54,7 @@ class Nothing:
 
 @contextmanager
 def progress_in(model: Model, is_wanted: bool | None) -> Iterator[Display]:
-    """The display that fits the place that this process runs in. None as `is_wanted`: in interactive sessions."""
+    """The display for the environment of this process. If `is_wanted` is None, only interactive sessions have one."""
     shell = _shell()
     is_notebook = getattr(shell, "kernel", None) is not None
     is_interactive = is_notebook or ((shell is not None or hasattr(sys, "ps1")) and sys.stderr.isatty())

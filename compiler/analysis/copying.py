@@ -98,7 +98,7 @@ def without_later_steps(text: str) -> str | None:
 
 
 def place_in_file(applications: Sequence[Application], value: Value) -> Span:
-    """The place of a value in the user's file: that of the innermost application there which added it."""
+    """The span of a value in the user's file: that of the innermost application there which added it."""
     if not value.span.source.is_library:
         return value.span
     around = [call for call in applications if call.first <= value.number < call.end]

@@ -29,7 +29,7 @@ class Weighted(Struct, frozen=True):
 class Applied(Struct, frozen=True):
     """An application of an operation or block, of the library (`is_builtin`) or of the file.
 
-    `spans` are the places of its operands, `span` its own.
+    `spans` are those of its operands, `span` its own.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Applied(Struct, frozen=True):
 
 
 class Assigned(Struct, frozen=True):
-    """A name at a place in the text, and the value that it stands for.
+    """A name at a span of the text, and the value that it stands for.
 
     Its statement added the values of the graph from number `first` up to `end`, and the `parameters`.
     """
@@ -119,10 +119,10 @@ Item = (
 
 
 class Scope(Struct):
-    """Names, what they stand for, and the places where they were defined; other names are looked up in the scope
+    """Names, what they stand for, and the spans where they were defined; other names are looked up in the scope
     around.
 
-    `later` has the places of names that later statements define. `unknown` are the names without a meaning that were
+    `later` has the spans of names that later statements define. `unknown` are the names without a meaning that were
     reported in a model; it is None elsewhere.
     """
 
@@ -158,7 +158,7 @@ class Scope(Struct):
         self.names[name], self.spans[name] = item, span
 
     def defined_later(self, name: str) -> Span | None:
-        """The place where a later statement defines a name."""
+        """The span where a later statement defines a name."""
         scope: Scope | None = self
         while scope is not None:
             if name in scope.later:
@@ -177,7 +177,7 @@ class ParameterPath(Struct):
     """The path of blocks and statements that names the next parameter; language.md has the rules.
 
     `assign` is the name that the running statement assigns (empty in a `return`), `loops` the turns of the loops around
-    it, such as `[0][2]`. `applied` counts a statement's applications by block, `statements` has the places of the
+    it, such as `[0][2]`. `applied` counts a statement's applications by block, `statements` has the spans of the
     statements that assign a name.
     """
 

@@ -252,7 +252,7 @@ def lacks_first(
 
 
 def _at_arguments(error: Fault, block: syntax.Block, argument_spans: Mapping[str, Span]) -> Fault:
-    """The fault with its place moved from the name of a library block's parameter to the argument."""
+    """The fault with its span moved from the name of a library block's parameter to the argument."""
     moved = []
     for diagnostic in error.diagnostics:
         primary = diagnostic.primary

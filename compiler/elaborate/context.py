@@ -163,9 +163,9 @@ class Context(Struct):
         return Exhausted(Diagnostic("E0206", f"written out, {reason}", label, (), hint))
 
     def guard(self, span: Span, build: Callable[[], T], others: Callable[[], Iterable[Label]] = tuple) -> T:
-        """The result of `build`, whose values belong to a place in the text.
+        """The result of `build`, whose values belong to a span of the text.
 
-        If it raises Mismatch, a fault is raised at that place, with the labels that `others` returns.
+        If it raises Mismatch, a fault is raised at that span, with the labels that `others` returns.
         """
         self.count_operations(1, span)
         with self.graph.at(self.user_span(span)):
@@ -176,7 +176,7 @@ class Context(Struct):
                 fault(mismatch.code, mismatch.message, span, others=labels, hint=mismatch.hint)
 
     def _declared(self, dim: str | None) -> list[Label]:
-        """The place where a varying dimension was named first."""
+        """The span where a varying dimension was named first."""
         return [Label(self.dimensions.spans[dim], "declared here")] if dim in self.dimensions.spans else []
 
     @property
@@ -203,7 +203,7 @@ class Context(Struct):
         return all(leaf.role in (Role.TRAINING, Role.CONSTANT) for leaf in leaves)
 
     def origins(self, values: Iterable[Value], at: Span) -> list[Label]:
-        """The places where values got their shapes, except places in the library and on the line of `at`."""
+        """The spans where values got their shapes, except those in the library and on the line of `at`."""
         labels: dict[Span, Label] = {}
         for value in values:
             span = value.span
@@ -212,7 +212,7 @@ class Context(Struct):
         return list(labels.values())
 
     def user_span(self, span: Span) -> Span:
-        """The place in the user's own text: the innermost call there, if the place itself is in the library."""
+        """The span in the user's own text: that of the innermost call there, if the span itself is in the library."""
         if not span.source.is_library:
             return span
         return next((call_span for _, call_span in reversed(self.calls) if not call_span.source.is_library), NOWHERE)

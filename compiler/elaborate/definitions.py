@@ -61,7 +61,7 @@ def usable_overrides(context: Context, file: syntax.File, overrides: Mapping[str
 
 
 def _named(name: str) -> Span:
-    """The place of a message about something that is in no file."""
+    """The span of a message about something that is in no file."""
     return Span(Source(name, ""), 0, 0)
 
 

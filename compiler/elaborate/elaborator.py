@@ -32,11 +32,11 @@ from netc.dsl.diagnostics import Fault, Label, nearest
 from netc.dsl.source import Span
 from netc.dsl.structs import replace
 
-ClassCount = Callable[[str, Mapping[str, Any], Span], int]
+ClassCounter = Callable[[str, Mapping[str, Any], Span], int]
 
 
 def elaborate(
-    file: syntax.File, overrides: dict[str, Any] | None = None, class_count: ClassCount | None = None
+    file: syntax.File, overrides: dict[str, Any] | None = None, class_count: ClassCounter | None = None
 ) -> Model:
     """The checked model of a file. `overrides` replace `let` values. Raises a Fault with all independent faults.
 
@@ -49,7 +49,7 @@ def elaborate(
 
 
 def examine(
-    file: syntax.File, overrides: dict[str, Any] | None = None, class_count: ClassCount | None = None
+    file: syntax.File, overrides: dict[str, Any] | None = None, class_count: ClassCounter | None = None
 ) -> tuple[Context, TrainSettings]:
     """The context after a file was elaborated, faults included, and its `train` settings: for tools that also read
     wrong files.
@@ -63,7 +63,7 @@ def examine(
 
 
 def _examined(
-    file: syntax.File, overrides: dict[str, Any] | None, class_count: ClassCount | None
+    file: syntax.File, overrides: dict[str, Any] | None, class_count: ClassCounter | None
 ) -> tuple[Context, TrainSettings]:
     context = Context.of(Rules(apply_item, index, scan, FORMS), Scope(library_scope()))
     file, overrides = with_constants(file, overrides or {})

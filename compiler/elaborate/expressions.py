@@ -21,7 +21,7 @@ from netc.compiler.elaborate.option_words import BORDERS
 from netc.compiler.elaborate.stacks import on_new_stack
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import OPERATIONS, Operation, Value
-from netc.compiler.passes.update import OPTIMIZERS
+from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.comments import with_hint
 from netc.dsl.diagnostics import Label, fault, nearest

@@ -46,7 +46,7 @@ def in_form_of(name: str, arguments: Sequence[syntax.Argument]) -> str:
 
 
 def count_of_changes(name: str, arguments: Sequence[syntax.Argument]) -> int:
-    """How many arguments of a call netc writes in another way."""
+    """The number of arguments of a call that netc writes in another way."""
     names = _parameters(name)
     return sum(_translated(argument, names) not in (argument.span.text, None) for argument in arguments)
 
@@ -54,7 +54,7 @@ def count_of_changes(name: str, arguments: Sequence[syntax.Argument]) -> int:
 def as_pipe(owner: str, name: Span, meant: str) -> str | None:
     """The pipe for a method that has arguments: `x -> dense(32)` for `x.dense(32)`; None for one without.
 
-    `name` is the place of the method's name, `meant` what netc calls it.
+    `name` is the span of the method's name, `meant` what netc calls it.
     """
     text, opening = name.source.text, name.end
     if text[opening : opening + 1] != "(":

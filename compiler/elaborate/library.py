@@ -26,7 +26,7 @@ class Library(Struct, frozen=True):
 
     @property
     def source(self) -> Source:
-        """The text as a source, whose places messages leave out."""
+        """The text as a source, whose spans messages leave out."""
         return _source(self.name, self.text)
 
     @cache  # noqa: B019  there are few libraries, and all of them stay
@@ -125,8 +125,8 @@ def library_names() -> frozenset[str]:
     return frozenset(library_scope().all_names())
 
 
-def library_places() -> Mapping[str, Span]:
-    """The places of the library's blocks, by name."""
+def library_spans() -> Mapping[str, Span]:
+    """The spans of the library's blocks, by name."""
     scope = library_scope()
     for name in library_names():
         scope.bound_here(name)

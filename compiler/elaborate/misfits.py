@@ -17,7 +17,7 @@ from netc.dsl.structs import replace
 
 
 class Operand(Struct, frozen=True):
-    """An argument of a loss or a metric: its value, and its place in the text."""
+    """An argument of a loss or a metric: its value, and its span in the text."""
 
     value: Value
     span: Span

@@ -6,7 +6,7 @@ from typing import Any
 
 from netc.compiler.elaborate.setting_readers import value_of
 from netc.compiler.model import Optimizer
-from netc.compiler.passes.update import OPTIMIZERS
+from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest, nearest_or_all
 from netc.dsl.hints import Hint

@@ -57,7 +57,7 @@ def scan(context: Context, node: syntax.Scan, scope: Scope) -> Item:
 
 
 def _head(node: syntax.Scan) -> Span:
-    """The place of the word `scan`."""
+    """The span of the word `scan`."""
     return Span(node.span.source, node.span.start, node.span.start + len("scan"))
 
 

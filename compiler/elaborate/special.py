@@ -1,6 +1,6 @@
 """Special forms: functions of the language that are neither operations nor blocks. FORMS is their table.
 
-A form takes the context, its arguments, its place and the scope, and returns an item. `netc ops` prints its docstring.
+A form takes the context, its arguments, its span and the scope, and returns an item. `netc ops` prints its docstring.
 """
 
 import itertools

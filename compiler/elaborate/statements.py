@@ -33,7 +33,7 @@ def body(context: Context, statements: Sequence[syntax.Statement], scope: Scope,
     """
     result: Results | None = None
     outer = context.path.assign, context.path.applied  # of the statement that a scan stands in
-    for statement in reversed(statements):  # the first place of each name stays
+    for statement in reversed(statements):  # the first span of each name stays
         scope.later.update({name.text: name.span for name in assigned(statement)})
     for statement in statements:
         try:

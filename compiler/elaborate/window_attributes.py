@@ -56,7 +56,7 @@ def _pair(call: OperationCall, argument: syntax.Argument) -> tuple[int, int]:
 def _pads(call: OperationCall, parameter: Parameter) -> tuple[int, int, int, int]:
     """Reads `same`, `valid`, `causal`, a number, or (top, bottom, left, right) as the four widths of a border.
 
-    `same` gives as many places as strides fit into the image; an odd row or column is added at the end. `causal` is
+    `same` gives as many positions as strides fit into the image; an odd row or column is added at the end. `causal` is
     for lines: a window ends at its own step.
     """
     x, argument = call.first, parameter.argument

@@ -21,7 +21,8 @@ KEPT = frozenset({conv2d, conv2d_input, maxpool2d, avgpool2d, softmax, log_softm
 
 
 class RawColumns(Struct, frozen=True):
-    """How columns of a table become an input: each is an input [batch] of the file, of f64 numbers or of texts.
+    """The columns of a table that become one input of the model: each is an input [batch] of the file, of f64 numbers
+    or of texts.
 
     `codes` has the number of each text, for each column of texts, and `other` is that of all other texts. With
     `is_date`, numbers are seconds since 1970 in UTC, and become a year with its fraction (`has_time`: that of the time

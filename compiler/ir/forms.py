@@ -1,4 +1,4 @@
-"""How an operation becomes a kernel: the rule that each operation declares as its `lower`.
+"""The rules by which operations become kernels: each operation declares one as its `lower`.
 
 An operation without a kernel of its own is a view or expands to others. For a `Form`, compiler/lowering/ has a
 function, registered with `lowers` (lowering/forms.py).

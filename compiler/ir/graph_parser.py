@@ -2,7 +2,7 @@
 
 A line is a value, `%NAME = OPERATION[ATTRIBUTES](OPERANDS) : TYPE`, or a result, `NAME = %NAME`. Attributes are
 Python literals, or `inf`, `nan` and `'time' <= 40` (a varying dimension at its bound). The text after `#` on the line
-of a value, its place in the source, is ignored.
+of a value, its span in the source, is ignored.
 """
 
 import ast

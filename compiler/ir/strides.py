@@ -1,4 +1,4 @@
-"""How the elements of a value lie in memory: an offset, and a stride for each axis, in elements. Knows no buffers.
+"""The layout of a value in memory: an offset, and a stride for each axis, in elements. Knows no buffers.
 
 A view (reshape, transpose, slice, ...) moves nothing: it only reads the memory of its operand with other strides, which
 its operation computes with these functions.

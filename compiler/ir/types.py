@@ -90,7 +90,7 @@ def parse_bound(text: str) -> int:
 class Mismatch(Exception):
     """Types that do not fit together.
 
-    A caller that knows the place in the text turns it into a Fault with this code. `about` is the varying dimension
+    A caller that knows the span in the text turns it into a Fault with this code. `about` is the varying dimension
     that the message concerns.
     """
 

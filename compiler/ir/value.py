@@ -75,7 +75,7 @@ class Builder(Protocol):
 
 
 class Value(Struct, frozen=True, eq=False):
-    """One typed result: operation, operands in order, attributes, type, and its place in the source text."""
+    """One typed result: operation, operands in order, attributes, type, and its span in the source text."""
 
     graph: Builder
     number: int

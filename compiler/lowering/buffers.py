@@ -1,7 +1,7 @@
 """The state of a lowering: its tasks so far, and the memory in which each value is read and written.
 
-A value has a buffer of its own, or is read through another's (a view: reshape, transpose, slice), or is computed
-inside the loop of its users, which fuse.py has decided. Knows no form of kernels: forms.py has the table of them.
+A value has a buffer of its own, or is read through the buffer of another one (a view: reshape, transpose, slice), or is
+computed inside the loops of its users, as fuse.py has decided. Knows no form of kernels: forms.py has their table.
 """
 
 from functools import cached_property
@@ -38,8 +38,8 @@ class Bindings(Struct, frozen=True):
 class Lowering:
     """A graph while it is lowered.
 
-    `sizes` are the most samples of a step, and the most rows of each varying dimension. `bindings` is the memory around
-    the graph if it is the body of a scan; `is_step` says so.
+    `sizes` are the largest numbers of samples of a step and of rows of each varying dimension. `bindings` is the memory
+    around the graph if it is the body of a scan; then `is_step` is true.
     """
 
     def __init__(self, graph: Graph, sizes: Sizes, machine: Machine, bindings: Bindings | None = None) -> None:
@@ -164,7 +164,7 @@ class Lowering:
     # -------------------------------------------------------------- where values are written
 
     def output(self, value: Value) -> StridedView:
-        """Returns where a value is written, and records it: usually a new buffer.
+        """Returns the view through which a value is written, and records it: usually that of a new buffer.
 
         A value that is padded later is written inside of its padded form (padding.py). The next value of a parameter
         or state is written to its own memory if no later task reads the old value.

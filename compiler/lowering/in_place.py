@@ -1,7 +1,8 @@
-"""Decides which inputs are read where their tables lie, in the order of the batch, so that their rows are not copied.
+"""Decides which inputs are read directly from the table of the data, so that the rows of a batch are not copied.
 
-Products read rows by their numbers as fast as rows that follow one another, if the rows stay in the second cache from
-one product to the next. Loops over an input's points read it so anyway. An input that anything else reads is copied.
+The order of the batch, `order`, has the number of each row in the table. Products read rows by their numbers as fast as
+rows that follow one another, if the rows stay in the second cache from one product to the next. Loops over an input's
+points read it this way anyway. An input that anything else reads is copied.
 """
 
 from netc.compiler.ir.roles import Role

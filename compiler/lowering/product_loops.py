@@ -1,8 +1,10 @@
 """The loops of a product that a register tile computes: of the tile itself, of runs and turns, and around it.
 
-There are four kinds of indices (indices.py). The tile takes one index of each kind and two more of depth, and has three
-loops around it. Neighbouring indices that all operands walk as one count as one. Also says which loop of a tile can
-gather rows of an operand.
+    einsum("bqhd,bkhd->bhqk")      rows: q    columns: k    depth: d    middle: b    inner: h    the others: once
+
+There are four kinds of indices (indices.py). The tile has one loop for rows, one for columns, and three for the depth
+(program/product.py); three loops are around it. Neighbouring indices that all operands walk as one share a loop. Also
+says along which loop a tile can gather rows of an operand.
 """
 
 from collections.abc import Sequence
@@ -17,15 +19,15 @@ from netc.compiler.program.product import Loop
 from netc.compiler.program.schedule import Count
 from netc.compiler.targets.machine import GROUP, MANY_PANELS, PAGE, Machine
 
-_BETTER = 1.2  # times as well filled
-_FEW_ROWS = 8  # that a loop reads side by side
-_SHARING = PAGE // 4  # bytes that rows lie apart if few sets of the first cache have to keep them
+_BETTER = 1.2  # the ratio of filled rows of tiles, from which on another loop becomes the rows
+_FEW_ROWS = 8  # rows of a matrix that a loop reads side by side
+_SHARING = PAGE // 4  # bytes: rows whose distance is a multiple share few sets of the first cache
 
 _LoopOf = tuple[Count, tuple[int, ...]]  # the count, and the strides of a, b, c and start
 _ONCE: _LoopOf = (Count(1), (0, 0, 0, 0))  # a loop of one iteration
 
 
-class Nest(Struct, frozen=True):
+class ProductLoops(Struct, frozen=True):
     """The loops of a product: of the tile itself, of runs and turns (DEPTHS), and around the tile (BATCHES)."""
 
     rows: Loop[Count]
@@ -38,11 +40,12 @@ class Nest(Struct, frozen=True):
     outer: Loop[Count]
 
 
-def nest_of(indices: Indices, strides: Sequence[Strides], lead: str, of_pairs: bool, size: int) -> Nest | None:
-    """Returns the loops over all indices, with the strides of a, b, c and start; None if the tile has too few loops.
-    `size` are the bytes of an element.
+def loops_of(indices: Indices, strides: Sequence[Strides], lead: str, of_pairs: bool, size: int) -> ProductLoops | None:
+    """Returns the loops over all indices, with the strides of a, b, c and start; None if the tile has too few loops, or
+    if a loop nest is faster.
 
-    If b's columns are not neighbours, the tile packs b, and then takes no runs, unless it is one of pairs.
+    `size` is the number of bytes of an element. If the columns of b are not neighbours, the kernel copies b, and then
+    has no runs, unless it is that of pairs.
     """
     kinds = (indices.rows, indices.columns, indices.depth, indices.both)
     rows, columns, depths, both = (_merge(letters, indices.sizes, strides, lead) for letters in kinds)
@@ -62,8 +65,8 @@ def nest_of(indices: Indices, strides: Sequence[Strides], lead: str, of_pairs: b
     outer, middle, inner = _last(3, batches)
     (row,) = _last(1, [row_loop] if row_loop is not None else [])
     if row_loop is None and not of_pairs and _is_read_well(column, depth, indices.width, size):
-        return None  # a vector times a matrix, which is read once: a loop reads it where it lies
-    return Nest(row, column, depth, runs, turns, inner, middle, outer)
+        return None  # a vector times a matrix, which is read once: a loop reads it without a copy
+    return ProductLoops(row, column, depth, runs, turns, inner, middle, outer)
 
 
 def _is_read_well(column: Loop[Count], depth: Loop[Count], width: int, size: int) -> bool:
@@ -131,29 +134,31 @@ def gathered_loop(einsum: Value, views: Views, machine: Machine, in_shards: bool
     if not indices.fit_tile():
         return ""
     lead, dtype = lead_of(indices, in_shards), einsum.type.dtype
-    nest = nest_of(indices, indices.strides_of(views), lead, has_pairs(views), DTYPES[dtype].bytes)
-    return gathered_loop_of(indices, views, nest, dtype, machine)
+    loops = loops_of(indices, indices.strides_of(views), lead, has_pairs(views), DTYPES[dtype].bytes)
+    return gathered_loop_of(indices, views, loops, dtype, machine)
 
 
-def gathered_loop_of(indices: Indices, views: Views, nest: Nest | None, dtype: str, machine: Machine) -> Gathered:
-    if nest is None or views.order is None or views.second or has_pairs(views):
+def gathered_loop_of(
+    indices: Indices, views: Views, loops: ProductLoops | None, dtype: str, machine: Machine
+) -> Gathered:
+    if loops is None or views.order is None or views.second or has_pairs(views):
         return ""
     if views.a.buffer is None or views.b.buffer is None or views.a.buffer.type.dtype != views.b.buffer.type.dtype:
         return ""
-    columns, batch = nest.columns.count, indices.left[0]
+    columns, batch = loops.columns.count, indices.left[0]
     if columns.per != "one" or columns.factor < machine.lanes(dtype):  # narrow tiles
         return ""
-    if any(loop.count != Count(1) for loop in (nest.runs, nest.turns, nest.inner, nest.middle, nest.outer)):
+    if any(loop.count != Count(1) for loop in (loops.runs, loops.turns, loops.inner, loops.middle, loops.outer)):
         return ""
     row = views.a.strides[0]
     if batch in indices.rows:
-        return "rows" if nest.rows.count == Count(1, "rows") and nest.rows.a == Count(row) else ""
-    if batch not in indices.depth or nest.depth.count.factor != 1 or nest.depth.count.per == "one":
+        return "rows" if loops.rows.count == Count(1, "rows") and loops.rows.a == Count(row) else ""
+    if batch not in indices.depth or loops.depth.count.factor != 1 or loops.depth.count.per == "one":
         return ""
     is_copied = columns.factor > MANY_PANELS * machine.panel(dtype) and (
         machine.packs_rows or row * DTYPES[dtype].bytes % PAGE == 0
     )
-    return "depth" if nest.depth.a == Count(row) and not is_copied else ""
+    return "depth" if loops.depth.a == Count(row) and not is_copied else ""
 
 
 def lead_of(indices: Indices, in_shards: bool) -> str:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.indices import Indices, Views, indices_of
-from netc.compiler.lowering.product_loops import Nest, gathered_loop_of, has_pairs, lead_of, nest_of
+from netc.compiler.lowering.product_loops import ProductLoops, gathered_loop_of, has_pairs, lead_of, loops_of
 from netc.compiler.program import prefetched
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Product
@@ -18,43 +18,43 @@ from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Ta
 from netc.compiler.targets.machine import MANY_PANELS, MANY_ROWS, NEAR, PANELS, TILE, Machine
 from netc.dsl.structs import replace
 
-_SHORT_RUN = 9  # elements of a row of a window
-_FEW_ELEMENTS = 50  # of a window
+_SHORT_RUN = 9  # the most elements of a row of a small window
+_FEW_ELEMENTS = 50  # the most elements of a small window
 _WORTH_TILES = 1024  # numbers of b: with fewer, configuring the tiles takes as long as the product
 
 
 def product_task(
     value: Value, einsum: Value, views: Views, machine: Machine, in_shards: bool = False, at_once: bool = False
 ) -> Task | None:
-    """Returns the task that computes `value` by a machine's register tile, or None if the tile cannot compute it, or a
-    loop does it faster.
+    """Returns the task that computes `value` by a machine's register tile; None if the tile cannot, or a loop is
+    faster.
 
     `value` is the product `einsum` itself, or its sum with the value that it starts from. With `in_shards`, the batch
-    is an index of depth and is cut into shards; `at_once`, one worker would compute all of it if it is a loop.
+    is an index of depth and is cut into shards. `at_once` says that as a loop, one worker would compute all of it.
     """
     indices, views = indices_of(einsum, views)
     if not indices.fit_tile():
         return None
     sizes, strides, lead = indices.sizes, indices.strides_of(views), lead_of(indices, in_shards)
     of_pairs, dtype = has_pairs(views), value.type.dtype
-    nest = nest_of(indices, strides, lead, of_pairs, DTYPES[dtype].bytes)
-    gathered = gathered_loop_of(indices, views, nest, dtype, machine)
-    is_start_spread = views.start is not None and nest is not None and nest.columns.start.factor != 1
-    if nest is None or is_start_spread or (views.order is not None and not gathered):
+    loops = loops_of(indices, strides, lead, of_pairs, DTYPES[dtype].bytes)
+    gathered = gathered_loop_of(indices, views, loops, dtype, machine)
+    is_start_spread = views.start is not None and loops is not None and loops.columns.start.factor != 1
+    if loops is None or is_start_spread or (views.order is not None and not gathered):
         return None
     if not of_pairs:
-        looped = nest_of(indices, strides, "", of_pairs, DTYPES[dtype].bytes) if at_once else nest
+        looped = loops_of(indices, strides, "", of_pairs, DTYPES[dtype].bytes) if at_once else loops
         if looped is None or _has_small_windows(looped):
             return None
     leads = [operand.get(lead, 0) for operand in strides]
-    in_tiles = of_pairs and machine.has_tiles and _fills_tiles(nest)
-    pack_elements = (_copied_pairs if of_pairs else _copied_elements)(nest, machine, dtype)
+    in_tiles = of_pairs and machine.has_tiles and _fills_tiles(loops)
+    pack_elements = (_copied_pairs if of_pairs else _copied_elements)(loops, machine, dtype)
     order = None
     if views.order is not None:
         moves = indices.left[0] == lead  # with the task's rows
         leads[0] *= not moves
         order = Pointer(views.order, 0, int(moves))
-    product = _product(value, views, nest, leads, pack_elements, in_shards, order)
+    product = _product(value, views, loops, leads, pack_elements, in_shards, order)
     return Task(
         Contraction(dtype, of_pairs, in_tiles, gathered),
         product.pointers,
@@ -62,33 +62,33 @@ def product_task(
         frozenset({product.c.buffer, product.pack.buffer}),
         SHARDS if in_shards else sizes[lead],
         tuple(dict.fromkeys((einsum, value))),
-        _grain(indices, lead, nest, *((2 * TILE,) * 2 if in_tiles else (machine.tile_rows, machine.panel(dtype)))),
+        _grain(indices, lead, loops, *((2 * TILE,) * 2 if in_tiles else (machine.tile_rows, machine.panel(dtype)))),
     )
 
 
-def _has_small_windows(nest: Nest) -> bool:
+def _has_small_windows(loops: ProductLoops) -> bool:
     """Whether a product sums over small windows of an image of a few channels, or is the gradient of their weights.
 
     The tile spends more time between the rows of such a window than in them. A loop keeps the weights of a whole window
     in registers, or all sums of a gradient.
     """
-    columns, rows, depth, inner = nest.columns, nest.rows.count, nest.depth.count, nest.inner.count
+    columns, rows, depth, inner = loops.columns, loops.rows.count, loops.depth.count, loops.inner.count
     if (columns.b.factor, columns.c.factor) != (1, 1) or any(
-        count.per != "one" for count in (nest.columns.count, nest.runs.count)
+        count.per != "one" for count in (loops.columns.count, loops.runs.count)
     ):
         return False
-    turns = nest.turns.count
-    if depth.per == "one" and depth.factor <= _SHORT_RUN and turns == Count(1) != nest.runs.count:
-        return depth.factor * nest.runs.count.factor <= _FEW_ELEMENTS
-    has_image = turns != Count(1) != nest.runs.count or nest.runs.count != Count(1)
-    is_window = inner.per == rows.per == "one" and nest.middle.count == Count(1) != inner
+    turns = loops.turns.count
+    if depth.per == "one" and depth.factor <= _SHORT_RUN and turns == Count(1) != loops.runs.count:
+        return depth.factor * loops.runs.count.factor <= _FEW_ELEMENTS
+    has_image = turns != Count(1) != loops.runs.count or loops.runs.count != Count(1)
+    is_window = inner.per == rows.per == "one" and loops.middle.count == Count(1) != inner
     return has_image and is_window and inner.factor * rows.factor <= _FEW_ELEMENTS
 
 
 def _product(
     value: Value,
     views: Views,
-    nest: Nest,
+    loops: ProductLoops,
     leads: Sequence[int],
     pack_elements: int,
     in_shards: bool,
@@ -114,53 +114,53 @@ def _product(
         prefetched_bytes=(Count(0),) * prefetched.MOST,
         has_start=Count(int(views.start is not None)),
         touches=Count(0),
-        rows=nest.rows,
-        columns=nest.columns,
-        depth=nest.depth,
-        runs=nest.runs,
-        turns=nest.turns,
-        inner=nest.inner,
-        middle=nest.middle,
-        outer=nest.outer,
+        rows=loops.rows,
+        columns=loops.columns,
+        depth=loops.depth,
+        runs=loops.runs,
+        turns=loops.turns,
+        inner=loops.inner,
+        middle=loops.middle,
+        outer=loops.outer,
     )
 
 
-def _copied_elements(nest: Nest, machine: Machine, dtype: str) -> int:
-    """The elements of memory for copies of operands (see tiles.py); 0 if it cannot pay to copy them.
+def _copied_elements(loops: ProductLoops, machine: Machine, dtype: str) -> int:
+    """The elements of memory for copies of operands (see tiles.py); 0 if copies never pay.
 
     The kernel decides what it copies, because it knows how many rows there are.
     """
-    columns, panel = nest.columns.count, machine.panel(dtype)
-    has_many_rows = nest.runs.count == Count(1) and _has_many_rows(nest)
+    columns, panel = loops.columns.count, machine.panel(dtype)
+    has_many_rows = loops.runs.count == Count(1) and _has_many_rows(loops)
     has_many_panels = columns.per != "one" or columns.factor > MANY_PANELS * panel
-    copies_rows = has_many_rows and nest.rows.a.factor == 1 and has_many_panels
-    depth = nest.depth
+    copies_rows = has_many_rows and loops.rows.a.factor == 1 and has_many_panels
+    depth = loops.depth
     is_large = depth.count.per != "one" or depth.count.factor * depth.b.factor * DTYPES[dtype].bytes > NEAR
-    copies_panels = nest.columns.b.factor != 1 or (has_many_rows and depth.b.factor > panel and is_large)
+    copies_panels = loops.columns.b.factor != 1 or (has_many_rows and depth.b.factor > panel and is_large)
     if not copies_rows and not copies_panels:
         return 0
     panels = -(-columns.factor // panel) if columns.per == "one" else PANELS
     return machine.pack_elements(dtype, panels if copies_panels else 0, copies_rows)
 
 
-def _copied_pairs(nest: Nest, machine: Machine, dtype: str) -> int:
+def _copied_pairs(loops: ProductLoops, machine: Machine, dtype: str) -> int:
     """The elements of memory for copies of operands of a product of pairs: it always copies b.
 
     Copies of whole vectors are written into one more panel.
     """
-    columns = nest.columns.count
+    columns = loops.columns.count
     panels = -(-columns.factor // machine.panel(dtype)) if columns.per == "one" else PANELS
     return machine.pack_elements(dtype, panels + 1)
 
 
-def _has_many_rows(nest: Nest) -> bool:
+def _has_many_rows(loops: ProductLoops) -> bool:
     """Whether a may have so many rows that it pays to copy b for them."""
-    return nest.rows.count.per != "one" or nest.rows.count.factor >= MANY_ROWS
+    return loops.rows.count.per != "one" or loops.rows.count.factor >= MANY_ROWS
 
 
-def _fills_tiles(nest: Nest) -> bool:
-    """Whether each row of a meets so many numbers of b that it pays to use tiles. That depends only on sizes."""
-    counts = [loop.count for loop in (nest.columns, nest.depth, nest.runs, nest.turns)]
+def _fills_tiles(loops: ProductLoops) -> bool:
+    """Whether each row of a is multiplied by so many numbers of b that tiles pay. That depends only on sizes."""
+    counts = [loop.count for loop in (loops.columns, loops.depth, loops.runs, loops.turns)]
     return any(count.per != "one" for count in counts) or math.prod(count.factor for count in counts) >= _WORTH_TILES
 
 
@@ -169,12 +169,12 @@ def _pointer(view: StridedView, lead: int) -> Pointer:
     return Pointer(view.buffer, view.offset, lead)
 
 
-def _grain(indices: Indices, lead: str, nest: Nest, tile_rows: int, tile_columns: int) -> int:
+def _grain(indices: Indices, lead: str, loops: ProductLoops, tile_rows: int, tile_columns: int) -> int:
     """Returns how many rows of the task's axis fill a tile; 1 if the tile does not walk the axis."""
     if lead in indices.rows:
-        count, tile = nest.rows.count, tile_rows
+        count, tile = loops.rows.count, tile_rows
     elif lead in indices.columns:
-        count, tile = nest.columns.count, tile_columns
+        count, tile = loops.columns.count, tile_columns
     else:
         return 1
     return -(-tile // count.factor) if count.per == "rows" else 1

@@ -1,4 +1,4 @@
-"""How an element-wise operation is defined. It broadcasts as NumPy does.
+"""The definition of element-wise operations, which broadcast as in NumPy.
 
 A gradient is written as if all shapes were equal; `elementwise` then sums it to the shape of each operand. The
 definitions are in elementwise.py and functions.py.

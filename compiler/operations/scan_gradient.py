@@ -87,6 +87,35 @@ class _Backward:
             return self.build()
 
     def build(self) -> list[Value | None]:
+        """Adds the scan that runs backwards, if anything has a gradient, and what it sums after its steps."""
+        carries = self.carries_of_states()
+        steps = self.gradients_of_steps()
+        of_samples, sums = self.gradients_of_captured()
+        if not self.body.results:
+            return [None] * len(self.scan.value.operands)
+        back = scan(
+            self.outside,
+            self.body,
+            self.scan.dim,
+            ScanOperands(*self.operands),
+            is_reversed=not self.scan.is_reversed,
+            recomputes=self.recomputes,
+        )
+
+        def of_part(results: Mapping[int, Result], i: int) -> Value | None:
+            return part(back, results[i]) if i in results else None
+
+        return [
+            *(of_part(steps, i) for i in range(len(self.scan.sequences))),
+            *(of_part(carries, i) for i in range(len(self.scan.begins))),
+            *(
+                self.summed(sums[i], back) if i in sums else of_part(of_samples, i)
+                for i in range(len(self.scan.captured))
+            ),
+        ]
+
+    def carries_of_states(self) -> dict[int, Result]:
+        """Adds a carry for the gradient of each float carry. Returns the results with the gradients of first values."""
         floats = [(i, leaf) for i, leaf in enumerate(self.carried) if leaf is not None]
         for n, (i, leaf) in enumerate(floats):
             begin = self.part_gradients.get(ResultKind.LAST.named(i))
@@ -98,19 +127,32 @@ class _Backward:
             self.body.results[ResultKind.NEXT.named(n)] = (
                 self.copy(gradient) if gradient is not None else self.zeros(leaf, self.body)
             )
+        return {i: ResultKind.LAST.named(n) for n, (i, _) in enumerate(floats)}
+
+    def gradients_of_steps(self) -> dict[int, Result]:
+        """Yields the gradient of each sequence's element. Returns the results with the gradients of sequences."""
         steps: dict[int, Result] = {}
         for i in range(len(self.scan.sequences)):
             element = self.leaves.get(SlotKind.STEP_INPUT.slot(i))
             if element is not None and element in self.gradients and element.type.is_float:
                 steps[i] = self.yielded(self.gradients[element])
-        of_sample: dict[int, int] = {}
+        return steps
+
+    def gradients_of_captured(self) -> tuple[dict[int, Result], dict[int, Value]]:
+        """Returns the results with gradients of captured values that each sample has, and the gradients of others at a
+        step, which are summed over all steps afterwards.
+
+        A carry sums the gradient of a value of a sample, step by step.
+        """
+        of_samples: dict[int, Result] = {}
         sums: dict[int, Value] = {}
         for i, captured in enumerate(self.scan.captured):
             outer = self.leaves.get(SlotKind.CAPTURED.slot(i))
             if outer is None or outer not in self.gradients or not outer.type.is_float:
                 continue
-            if captured.type.is_batched:  # each sample has its own value: a carry sums its gradient step by step
-                n = of_sample[i] = len(self.operands[1])
+            if captured.type.is_batched:
+                n = len(self.operands[1])
+                of_samples[i] = ResultKind.LAST.named(n)
                 sum_so_far = add_leaf(self.body, SlotKind.CARRY.slot(n), outer.type)
                 self.operands[1].append(self.zeros(captured))
                 self.body.results[ResultKind.NEXT.named(n)] = sum_so_far + self.copy(self.gradients[outer])
@@ -118,30 +160,7 @@ class _Backward:
                 sums[i] = self.gradients[outer]
         for gradient in sums.values():
             self.reach(gradient)
-        if not self.body.results:
-            return [None] * len(self.scan.value.operands)
-        back = scan(
-            self.outside,
-            self.body,
-            self.scan.dim,
-            ScanOperands(*self.operands),
-            is_reversed=not self.scan.is_reversed,
-            recomputes=self.recomputes,
-        )
-        carries = {i: n for n, (i, _) in enumerate(floats)}
-        result: list[Value | None] = [
-            part(back, steps[i]) if i in steps else None for i in range(len(self.scan.sequences))
-        ]
-        result += [
-            part(back, ResultKind.LAST.named(carries[i])) if i in carries else None
-            for i in range(len(self.scan.begins))
-        ]
-        for i in range(len(self.scan.captured)):
-            if i in of_sample:
-                result.append(part(back, ResultKind.LAST.named(of_sample[i])))
-            else:
-                result.append(self.summed(sums[i], back) if i in sums else None)
-        return result
+        return of_samples, sums
 
     def zeros(self, like: Value, graph: Graph | None = None) -> Value:
         """Zeros of the same type as `like`, in `graph` or else outside."""

@@ -1,4 +1,5 @@
-"""Reverse mode: adds the gradients of a scalar to its graph, by a walk from the scalar back to the leaves."""
+"""Reverse-mode differentiation: adds the gradients of a scalar to its graph, by a walk from the scalar to the
+leaves."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any

@@ -1,7 +1,9 @@
 """A value at all steps so far, in two parts: a history of the earlier steps, and the row of the current one.
 
-A history is a state of a graph of one step (stepping.py). A product takes the two parts one after the other, so that
-the history need not be copied for one more row.
+    keys so far [batch, capacity, ...]  =  old: the rows of earlier steps, then zeros  +  new: the row of this step
+
+A history is a state of a graph of one step (stepping.py). A product is computed with each part, so that the history
+need not be copied to add a row.
 """
 
 from collections.abc import Collection, Iterator
@@ -31,9 +33,9 @@ class Growing(Struct, frozen=True):
 
 
 class Multiplied(Struct, frozen=True):
-    """A product of a whole graph, `value`, at one step: its type there, and its operands.
+    """A product of the original graph, `value`, at one step, where it has another type.
 
-    The operand `number` is the history `parts`, and the other is `factor`.
+    The operand `number` is the history `parts`, and the other operand is `factor`.
     """
 
     value: Value
@@ -44,20 +46,24 @@ class Multiplied(Struct, frozen=True):
 
 
 def numbers(graph: Builder, capacity: int) -> Value:
-    """The numbers of so many steps."""
+    """Returns the numbers of steps, 0 to capacity - 1."""
     return graph.add("arange", (), {"n": capacity}, Type("i32", (capacity,)))
 
 
 def for_all_samples(number: Value) -> Value:
-    """A number of a step, as one for each sample."""
+    """Returns the number of a step, repeated for each sample."""
     return apply("broadcast", apply("reshape", number, dims=(1,)), dims=(BATCH,))
 
 
 def attention(of: Value, query: Value, keys: Growing, values: Growing, step: Value) -> Value:
-    """Attention of the current step's query to the steps up to its own.
+    """Returns the attention of the current step's query to the steps up to its own.
 
-    That is the attention to the earlier steps and the step's own value, each by its share of the exponentials. Nothing
-    reads the space behind the earlier steps.
+    It is the attention to earlier steps and the step's own value, weighted by their shares of the sum of exponentials:
+
+        share  = exp(score) / (exp(score) + exp(sums)) = sigmoid(score - sums)
+        result = earlier + share * (value - earlier)
+
+    with `sums`, the logarithm of the sum of the earlier exponentials. Nothing reads the space behind the earlier steps.
     """
     scale, lengths = of.keywords["scale"], for_all_samples(step)
     earlier = apply("attend", query, keys.old, values.old, lengths, scale=scale, causal=False)
@@ -69,7 +75,7 @@ def attention(of: Value, query: Value, keys: Growing, values: Growing, step: Val
 
 
 def merged(parts: Growing, step: Value) -> Value:
-    """Both parts in one value. `step` is the number of the current step."""
+    """Returns both parts as one value. `step` is the number of the current step."""
     return apply("where", _is_now(step, parts.capacity, parts.old.type.rank, parts.axis), parts.new, parts.old)
 
 
@@ -80,7 +86,7 @@ def _is_now(step: Value, capacity: int, rank: int, axis: int) -> Value:
 
 
 def product(of: Multiplied, step: Value) -> Value:
-    """A sum of products with a history: with the earlier steps, and with the current one."""
+    """Returns a sum of products with a history: with the earlier steps, plus with the current one."""
     subscripts = of.value.attributes_as(Subscripts)
     letters = subscripts.inputs.split(",")
     letter, others = letters[of.number][of.parts.axis], letters[1 - of.number]

@@ -1,8 +1,11 @@
-"""Moves values that need not be in a recurrence out of it.
+"""Moves values out of a recurrence that need not be in it.
 
-A value that does not depend on a carry is computed before the scan, for all steps at once. A value that no carry
-needs is computed after it, from the rows that the scan stacks. So `x @ W` of all steps becomes one product, and so do
-the gradients of the weights.
+    scan over time:                                     xw = einsum(x, W)        # one product for all steps
+        c = tanh(einsum(x[t], W) + einsum(c, U))   ->   scan over time:
+                                                            c = tanh(xw[t] + einsum(c, U))
+
+A value that does not depend on a carry is computed before the scan. A value that no carry needs is computed after it,
+from the rows that the scan stacks: so the gradient of a weight becomes one product over all steps.
 """
 
 from netc.compiler.ir.attributes import Dims

@@ -1,8 +1,10 @@
-"""Moves element-wise values and sums inside of an interleaved image, so that the image itself is never in memory.
+"""Moves element-wise values and sums inside of an interleaved image, so that the image is never in memory.
 
-f(interleave(a, b, ...), x) -> interleave(f(a, x[0::2]), f(b, x[1::2]), ...). The gradient of a pool is such an image;
-its parts are computed from the same few small values. If only element-wise values and sums read it (the gradient of a
-normalisation before the pool), they are computed part by part.
+    f(interleave(a, b, ...), x)   ->   interleave(f(a, x[0::2]), f(b, x[1::2]), ...)
+    sum(interleave(a, b, ...))    ->   sum(a + b + ...)
+
+The gradient of a pool is such an image: its parts are computed from the same few small values. If only element-wise
+values and sums read it, as the gradient of a normalisation before the pool does, they are computed part by part.
 """
 
 from netc.compiler.ir.attributes import Over

@@ -1,10 +1,12 @@
 """Lets attention read packed rows, so that no value is stored at the bound of a varying dimension for it.
 
-The queries of `attend`, or its keys and values, are often held at a bound, [batch, time <= 1024, heads, width], only
-because they meet another varying dimension there. This pass gives `attend` their rows, [time, heads, width], and the
-index tables that say which rows a sample has. Memory and time then follow the steps that a batch has. What is still
-held along a dimension whose bound is not declared, `undeclared`, gets the length of the data's longest sample as its
-bound (`at_length`) when that is known.
+    q = gather(rows, held)             [batch, time <= 1024, heads, width]
+    attend(q, ...)                ->   gather(attend(rows, ..., index tables), held)     rows: [time, heads, width]
+
+Queries, keys and values are held at a bound only because they meet another varying dimension in attention. This pass
+gives `attend` their rows, and the index tables that say which rows a sample has. Memory and time then follow the steps
+that a batch has. What is still held along a dimension without a declared bound (`undeclared`) gets the length of the
+data's longest sample as its bound (`at_length`) when that is known.
 """
 
 from typing import Any
@@ -21,7 +23,7 @@ from netc.compiler.operations.elementwise import less, where
 from netc.compiler.operations.gathering import gather
 from netc.compiler.operations.scan import pack as to_steps
 from netc.compiler.operations.shape import Order
-from netc.compiler.passes.attend import unshaped
+from netc.compiler.passes.attention_pattern import unshaped
 from netc.compiler.passes.simplify import rebuild
 from netc.dsl.structs import replace
 

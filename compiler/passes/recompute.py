@@ -1,10 +1,13 @@
-"""Computes cheap values again where that moves fewer bytes than to keep them in memory.
+"""Computes cheap values again where that moves fewer bytes than keeping them in memory.
 
-A value that a kernel of another form reads (a product, a pool) is in memory. A loop that reads it and the memory that
-it is computed from then reads one value too many, as does the gradient of relu(a), which tests relu(a) > 0. And a
-product of the backward pass, which needs the value long after the forward pass, would keep it in memory until then.
-Such readers get a copy of the value: one that lowering computes inside the loops, or one of the backward pass. Whether
-something reads what a value is computed from is estimated, because loops are made later (lowering/fuse.py).
+Two kinds of readers get a copy of a value such as r = relu(a), which is in memory because a product or pool reads it:
+
+- A loop that reads r and a: the gradient of relu tests r > 0 and needs a. Lowering computes the copy inside the loop,
+  which then reads one value less.
+- A product of the backward pass, long after the forward pass: r would be in memory until then. The copy is computed in
+  the backward pass, if a is still needed there.
+
+Whether something reads a is estimated, because loops are made later (lowering/fuse.py).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -19,14 +22,14 @@ from netc.compiler.operations.shape import Pad
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.passes.sink import is_large, is_light, is_scalar, is_spread
 
-MOST_STEPS = 8  # cheap operations that are computed again instead of a load
-_MOST_VALUES = 64  # between a value and those that are stored, so that the pass takes linear time
+MOST_STEPS = 8  # cheap operations that replace a load
+_MOST_VALUES = 64  # between a value and the stored ones that it leads to, so that the pass takes linear time
 
 Users = Mapping[Value, list[Value]]
 
 
 def recompute(graph: Graph) -> Graph:
-    """Gives the readers of a value that read its only source anyway copies of it: loops one, and late products one.
+    """Gives copies of a value to its readers that read its only source anyway: one to loops, and one to late products.
 
     It runs last, because `simplify` would merge the copies again.
     """
@@ -65,8 +68,11 @@ def recompute(graph: Graph) -> Graph:
 
 
 class _Cones:
-    """The cheap values of a graph: `steps` has the operations of those that are computed from one large value, their
-    `sources`. A value is `inside` if the loops that read it will compute it."""
+    """The cheap values of a graph.
+
+    `sources` has the large values that each element-wise value is computed from, `steps` the number of operations of
+    those that have a single source. A value is `inside` if the loops that read it will compute it.
+    """
 
     def __init__(self, graph: Graph, users: Users) -> None:
         self.users, self.roots = users, set(graph.results.values())

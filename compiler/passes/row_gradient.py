@@ -1,8 +1,11 @@
 """Gradients that are zero in all rows of a parameter except those that lookups read.
 
-The gradient of `table[index]` scatters its rows into zeros of the table's size. An optimizer that is shown the sums of
-these rows needs no memory of that size: it computes new values of the touched rows, and all other rows are computed
-as if their gradient was the number 0, or stay as they are.
+The gradient of `table[index]` scatters its rows into zeros of the table's size. If only the rows of a batch have a
+gradient, an optimizer gets these rows with the sum of their gradients, and needs no memory of the table's size:
+
+    gradient of the table   ->   rows of the table (gather), their gradients (sum_at), their new values (put)
+
+All other rows are computed with the number 0 as their gradient, or stay as they are.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,9 +18,8 @@ from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.elementwise import add
 from netc.compiler.operations.gathering import RowCount, scatter_add
 
-_STEPS = 32  # a guess of the steps of a sample along a dimension without a bound
-# A lookup costs about so much more than a row of a table in its turn: one worker adds and stores the rows, one by one.
-_COST = 4
+_STEPS = 32  # the assumed steps of a sample along a dimension without a bound
+_COST = 4  # of a lookup, in rows of the table that are updated in order: one worker adds and stores the rows one by one
 
 
 class Touched(Protocol):

@@ -1,7 +1,10 @@
 """Changes to scans that several passes share.
 
-`opened` makes the values of a body readable for the derivative and `trimmed` removes what is not read. `in_bodies`
-runs a pass on the bodies of scans, and `in_ranks` orders their samples for machine code.
+- `opened` makes a scan yield the values of its body, for the derivative to read
+- `trimmed` removes what nothing reads from scans
+- `in_bodies` runs a pass on the bodies of scans
+- `gathered` reorders sums of a body so that `hoist` can move a part of them
+- `in_ranks` orders the samples of scans as machine code needs them
 """
 
 from collections.abc import Callable

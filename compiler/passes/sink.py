@@ -1,8 +1,8 @@
 """Moves slices through element-wise values: f(x)[1:] -> f(x[1:]).
 
-A value that windows read (in a pool, say) then needs no memory.
+A value that only windows read, in a pool for example, then needs no memory: each window computes its elements.
 
-A slice is moved only if this computes nothing twice that costs more than reading it: either only slices read the value,
+A slice is moved only if nothing is computed twice that costs more than reading it: either only slices read the value,
 or a single cheap operation computes it from one large value, which is in memory anyway.
 """
 

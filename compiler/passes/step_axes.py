@@ -1,9 +1,11 @@
-"""Says which axis of each value runs along the steps, where a graph is reduced to one step (stepping.py).
+"""Finds the axis of each value that runs along the steps, where a graph is reduced to one step (stepping.py).
 
-A value may be needed at several axes. Axis 0 is the rows of a packed value, and a later axis one of a value that is
-held at its bound: of these the step needs one element. NONE means that the step needs all elements, those of every
-earlier step among them. EVERY stands for the rows of a value that follows from the number of the step alone, which
-is needed at all steps. Knows nothing of states.
+    axis 0     the rows of a packed value: the step needs the row of this step
+    axis 1...  an axis of a value that is held at its bound: the step needs its element of this step
+    NONE       the step needs all elements, among them those of every earlier step
+    EVERY      the rows of a value that follows from the number of the step alone: the step needs those of all steps
+
+A value may be needed at several axes. Knows nothing of states.
 """
 
 from netc.compiler.ir.attributes import Axis, Dims, Over

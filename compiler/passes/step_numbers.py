@@ -1,7 +1,8 @@
-"""Sums of the numbers of steps, such as the distance of two steps, and what comparisons of them are sure to give.
+"""Sums of the numbers of steps, such as the distance of two steps, and comparisons of them that have a certain result.
 
-A step of a graph reads values that have elements for other steps. There are three regions of these: the steps up to the
-current one, the later ones, and the space beyond the end of the sequence.
+A step of a graph reads values that have elements for other steps. These are in three regions: the steps up to the
+current one, the later ones, and the space beyond the end of the sequence. A causal mask compares `key - query <= 0`:
+that is true in the first region and false in the second.
 """
 
 import math
@@ -29,8 +30,8 @@ class Region(Enum):
     BEYOND = "beyond the end of the sequence"
 
 
-# What each number is in a region, in terms of one of them: it is larger by the first integer, and by any multiple of
-# the sign, at least once if the third is 1.
+# The range of each number in a region, relative to one of them, by (offset, sign, once): offset + sign * n for some
+# integer n >= once.
 _OFFSETS: dict[Region, dict[Counted, tuple[int, int, int]]] = {
     Region.EARLIER: {
         Counted.THIS: (0, 0, 0),

@@ -1,4 +1,4 @@
-"""One step of a model of sequences: a graph from one row, and from states that go from step to step.
+"""Makes one step of a model of sequences: a graph from one row, and from states that go from step to step.
 
 A scan becomes its body, and its carries become states; so does the value that `shift` delays. A value that is read at
 all steps, such as the keys of an attention, becomes a history: a state with the rows of all earlier steps. A model
@@ -6,18 +6,14 @@ that can be written so never sees a later step. A generated token then costs its
 histories, however long the text before it is.
 """
 
-from typing import NoReturn
-
-from msgspec import Struct, field
-
 from netc.compiler.ir.attributes import Dims
-from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import BATCH, Bounded, Dim, Precision, Type
+from netc.compiler.ir.types import BATCH, Bounded, Dim, Type
 from netc.compiler.ir.value import Value, apply
-from netc.compiler.operations.attention import attend, attend_sums
+from netc.compiler.operations.attention import attend
 from netc.compiler.operations.gathering import gather
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import Part, Scan, SlotKind
@@ -31,11 +27,8 @@ from netc.compiler.passes.histories import (
     merged,
     numbers,
     product,
-    readers,
-    with_rounded,
 )
 from netc.compiler.passes.later_steps import prove
-from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.step_axes import (
     EVERY,
     NONE,
@@ -46,63 +39,24 @@ from netc.compiler.passes.step_axes import (
     operand_axes,
     other_steps,
 )
-from netc.dsl.diagnostics import fault
+from netc.compiler.passes.step_graph import STEP, Stepping, refuse
 from netc.dsl.structs import replace
-
-STEP = "step.number"  # the leaf that says which step it is, from 0
-
-
-class Stepping(Struct):
-    """A step as a graph: its results `state.N` are the next values of its inputs of these names.
-
-    The results of `begins` are the first values of those states that do not begin with zero. A history
-    [batch, capacity, ...] has the rows of all earlier steps, followed by zeros; its result [batch, 1, ...] is the row
-    of this step. The leaf STEP is the number of the step, where the graph has it.
-    """
-
-    graph: Graph
-    begins: Graph
-    states: dict[str, Type] = field(default_factory=dict)
-    histories: dict[str, Type] = field(default_factory=dict)
-
-    def narrowed(self, precision: Precision) -> "Stepping":
-        """The same with products that read operands of a precision. Histories keep rows that are rounded to it."""
-        graph = narrow(self.graph, precision)
-        return replace(self, graph=with_rounded(graph, self.histories))
-
-    @property
-    def reads_earlier_steps_alone(self) -> bool:
-        """Whether the space behind the earlier steps of histories costs no time: attention alone reads them."""
-        leaves = [leaf for leaf in self.graph.values(Role.GIVEN) if leaf.name in self.histories]
-        return all(
-            reader.definition in (attend, attend_sums) and reader.operands.index(value) > 0
-            for leaf in leaves
-            for reader, value in readers(self.graph, leaf)
-        )
-
-    @property
-    def is_limited(self) -> bool:
-        """Whether no step may come after the bound of the dimension: it attends, or reads a table by its number."""
-        return bool(self.histories) or any(
-            STEP in {source.name for source in needed_by([value.operands[1]])} for value in self.graph.values(gather)
-        )
 
 
 def stepping(graph: Graph, dim: str, capacity: int = 1) -> Stepping:
-    """One step of a graph along a dimension, with histories of `capacity` steps.
+    """Returns one step of a graph along a dimension, with histories of `capacity` steps.
 
     Faults E0506 if a step would need a later one.
     """
     return _Builder(graph, dim, capacity).run()
 
 
-def refuse(need: NeedsAll) -> NoReturn:
-    """Faults E0506 at the value that needs all steps."""
-    fault("E0506", "a step would see a later one", need.value.span, need.reason, hint=need.hint)
-
-
 class _Builder:
-    """Makes the graph of a step: `steps` are its values, by the values of the whole graph and their axes."""
+    """Makes the graph of a step.
+
+    `steps` has its values, by the values of the original graph and the axes at which they are needed (step_axes.py).
+    `growing` has the values of all steps so far, each as a history and the row of this step.
+    """
 
     def __init__(self, graph: Graph, dim: str, capacity: int) -> None:
         self.graph, self.dim, self.capacity = graph, dim, capacity

@@ -1,4 +1,5 @@
-"""Makes leaves of a finished graph's numbers, so that models that differ only in such numbers share one program."""
+"""Replaces constants of a finished graph by leaves, so that models that differ only in these numbers share a
+program."""
 
 import math
 from collections import defaultdict
@@ -15,7 +16,7 @@ from netc.compiler.operations.scan import Scan, ScanAttributes, SlotKind, add_le
 from netc.compiler.passes.simplify import rebuild
 from netc.dsl.structs import replace
 
-_COMMON = (0.0, 1.0, -1.0)  # numbers that stay: other models have them at the same places
+_COMMON = (0.0, 1.0, -1.0)  # numbers that stay, since other models have the same ones there
 _Leaf = Callable[[Graph, float, Type], Value]
 
 

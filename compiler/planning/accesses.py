@@ -26,9 +26,11 @@ Interval = tuple[int, int]
 
 
 class Touched(Struct, frozen=True):
-    """The numbers of the pointers that a kernel uses: those that it loads from (`reads`) and stores to (`writes`),
-    those that it loads from before it has stored anything there (`needs`), and those that it stores to at offsets
-    loaded from memory (`scattered`)."""
+    """The numbers of the pointers that a kernel uses.
+
+    It loads from `reads` and stores to `writes`. It loads from `needs` before it has stored anything there, and stores
+    to `scattered` at offsets that are loaded from memory.
+    """
 
     reads: frozenset[int]
     writes: frozenset[int]

@@ -1,5 +1,10 @@
 """Tasks -> phases between barriers, and in them groups of tasks that are done together, row block by row block.
 
+    phase 0   group: normalise, product, relu      rows of the batch: each worker takes its rows through all three
+    barrier
+    phase 1   group: gradient of the weights       needs all rows
+              group: gradient of the input         rows of the batch
+
 Two tasks belong to one group if each row of the one needs only the same row of the other. The rows can then be shared
 out among workers, and a worker can take a row block through all tasks of the group while it is in its cache. A task
 that waits for anything else goes into a later phase. The operands of a sum in shards are computed shard by shard with
@@ -36,7 +41,7 @@ class TaskGroup(Struct, eq=False):
         return next(pointer.buffer.type.shape(1)[0] for pointer in pointers if pointer.shard)
 
 
-class _Placed(Struct, eq=False):
+class _TasksInPhase(Struct, eq=False):
     """Tasks that are done together (a single one, or those of a scan's step) and their phase.
 
     A task over the batch may be done `in_shards`. The `following` tasks wait for these.
@@ -63,7 +68,7 @@ class _Placed(Struct, eq=False):
 class _Follower(Struct, frozen=True):
     """A task that waits for another one: row by row (`in_step`), or until all its rows are done."""
 
-    placed: _Placed
+    placed: _TasksInPhase
     in_step: bool
 
 
@@ -72,8 +77,8 @@ def divide(tasks: list[Task], batch: int, machine: Machine) -> list[list[TaskGro
 
     The groups of a phase do not depend on each other.
     """
-    placed: list[_Placed] = []
-    touched: dict[Buffer, list[_Placed]] = {}
+    placed: list[_TasksInPhase] = []
+    touched: dict[Buffer, list[_TasksInPhase]] = {}
     for member in _together(tasks):
         written = member.writes
         for buffer in {
@@ -98,13 +103,13 @@ def divide(tasks: list[Task], batch: int, machine: Machine) -> list[list[TaskGro
     return [_groups(members) for members in _by_phase(placed)]
 
 
-def _reads(member: _Placed) -> set[Buffer]:
+def _reads(member: _TasksInPhase) -> set[Buffer]:
     """The buffers that tasks read and do not write."""
     written = member.writes
     return {pointer.buffer for pointer in member.pointers if pointer.buffer not in written}
 
 
-def _stays(buffer: Buffer, phase: int, member: _Placed, touched: dict[Buffer, list[_Placed]]) -> bool:
+def _stays(buffer: Buffer, phase: int, member: _TasksInPhase, touched: dict[Buffer, list[_TasksInPhase]]) -> bool:
     """Whether a task over the batch may read a buffer in a later phase at no cost: it is always there, or another task
     reads it then or later."""
     if member.task.axis != BATCH or member.task.walk is not None:
@@ -114,30 +119,30 @@ def _stays(buffer: Buffer, phase: int, member: _Placed, touched: dict[Buffer, li
     return any(other is not member and other.phase >= phase for other in touched.get(buffer, ()))
 
 
-def _together(tasks: Sequence[Task]) -> list[_Placed]:
+def _together(tasks: Sequence[Task]) -> list[_TasksInPhase]:
     """Returns each task by itself, but the tasks of a scan together."""
-    placed: list[_Placed] = []
+    placed: list[_TasksInPhase] = []
     for task in tasks:
         if task.walk is not None and placed and placed[-1].task.walk is task.walk:
             placed[-1].tasks.append(task)
         else:
-            placed.append(_Placed([task], 0, task.axis == SHARDS))
+            placed.append(_TasksInPhase([task], 0, task.axis == SHARDS))
     return placed
 
 
-def _apart(before: _Placed, after: _Follower) -> bool:
+def _apart(before: _TasksInPhase, after: _Follower) -> bool:
     """Whether a barrier must lie between two tasks."""
     return not after.in_step or before.task.axis != after.placed.task.axis
 
 
-def _by_phase(placed: Sequence[_Placed]) -> list[list[_Placed]]:
-    phases: list[list[_Placed]] = [[] for _ in range(1 + max((member.phase for member in placed), default=-1))]
+def _by_phase(placed: Sequence[_TasksInPhase]) -> list[list[_TasksInPhase]]:
+    phases: list[list[_TasksInPhase]] = [[] for _ in range(1 + max((member.phase for member in placed), default=-1))]
     for member in placed:
         phases[member.phase].append(member)
     return phases
 
 
-def _join_shards(members: Sequence[_Placed], rows: int, machine: Machine) -> None:
+def _join_shards(members: Sequence[_TasksInPhase], rows: int, machine: Machine) -> None:
     """Postpones tasks of a phase to the next one, to be done shard by shard with the sums in shards that read them.
 
     A task is postponed only if nothing else waits for it but updates, and if `rows` rows, the largest shard, of what it
@@ -168,7 +173,7 @@ def _join_shards(members: Sequence[_Placed], rows: int, machine: Machine) -> Non
             moving = more
 
 
-def _can_wait(after: _Follower, before: _Placed) -> bool:
+def _can_wait(after: _Follower, before: _TasksInPhase) -> bool:
     """Whether a task can wait for another one that is postponed by a phase: an update that nothing waits for."""
     return not after.in_step and after.placed.phase == before.phase + 1 and not after.placed.following
 
@@ -193,7 +198,7 @@ def _in_step(before: Task, after: Task, buffer: Buffer) -> bool:
     return all(_is_row(pointer) and pointer.lead == pointers[0].lead for pointer in pointers)
 
 
-def _groups(placed: Sequence[_Placed]) -> list[TaskGroup]:
+def _groups(placed: Sequence[_TasksInPhase]) -> list[TaskGroup]:
     """Divides the tasks of a phase into groups: one for each named dimension; others join those that they need."""
     import networkx as nx  # here, because a step that is kept in the cache does without
 
@@ -219,7 +224,7 @@ def _groups(placed: Sequence[_Placed]) -> list[TaskGroup]:
     return groups
 
 
-def _by_reuse(members: list[_Placed]) -> list[_Placed]:
+def _by_reuse(members: list[_TasksInPhase]) -> list[_TasksInPhase]:
     """Orders tasks that take the batch shard by shard: next comes the one whose operands were touched last, so that
     they are still in a cache."""
     if not members[0].in_shards:
@@ -229,10 +234,10 @@ def _by_reuse(members: list[_Placed]) -> list[_Placed]:
         for other in member.following:
             if id(other.placed) in waits:
                 waits[id(other.placed)] += 1
-    ready, ordered = [member for member in members if not waits[id(member)]], list[_Placed]()
+    ready, ordered = [member for member in members if not waits[id(member)]], list[_TasksInPhase]()
     touched: dict[Buffer, int] = {}
 
-    def age(member: _Placed) -> int:
+    def age(member: _TasksInPhase) -> int:
         reads = [buffer for buffer in _reads(member) if buffer.type.is_batched]
         return max((len(ordered) - touched.get(buffer, -len(members)) for buffer in reads), default=0)
 

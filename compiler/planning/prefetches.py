@@ -1,9 +1,12 @@
 """Chooses what products and convolutions prefetch, so that later calls of their group find it in a cache.
 
-A group is done row block by row block. Rows of memory that no earlier call of the block has touched come from far away:
-other phases have passed since they were written. A loop waits for memory, which products leave idle. So the nearest
-product before the loop that takes long enough prefetches them; if there is none before, a product behind the loop
-prefetches those of the next row block. The rows behind the last block are prefetched for nothing.
+    group, row block by row block:   product, loop that reads a buffer of an earlier phase, ...
+                                     ^ prefetches the rows that the loop will read
+
+A group is done row block by row block. Rows that no earlier call of the block has touched are far away: other phases
+have passed since they were written. A loop waits for memory, which products leave idle. So the nearest product before
+the loop that takes long enough prefetches these rows; if there is none before it, a product behind the loop prefetches
+those of the next row block. (The rows behind the last block are prefetched in vain.)
 """
 
 import math
@@ -21,11 +24,12 @@ from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task
 from netc.dsl.structs import replace
 
-_HIDDEN = 8  # floating-point operations of a product for each byte that it prefetches, measured on Zen 4 in f32
+_HIDDEN = 8  # operations of a product that hide the prefetch of a byte, measured on Zen 4 in f32
 
 
 class _Product(Struct):
-    """A task that computes long: its number in the group, the bytes that it may still prefetch, and what it does."""
+    """A task that computes long enough: its number in the group, the bytes that it may still prefetch, and the rows
+    that it prefetches."""
 
     number: int
     left: int

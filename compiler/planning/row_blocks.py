@@ -108,7 +108,7 @@ def _reuses(group: TaskGroup, moving: set[Buffer]) -> Iterator[_Reuse]:
 
 
 def _size(buffers: Sequence[Buffer] | set[Buffer], moving: set[Buffer]) -> _Bytes:
-    """The bytes of buffers. Copies, and batches that are not taken by rows, count for nothing."""
+    """The bytes of buffers. Copies, and batches that are not taken by rows, count as 0."""
     weights = (b for b in buffers if b not in moving and b.kind != "scratch" and not b.type.is_batched)
     return _Bytes(sum(b.type.nbytes(1) for b in weights), sum(row_bytes(b) for b in buffers if b in moving))
 

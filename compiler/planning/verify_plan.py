@@ -1,7 +1,7 @@
 """Checks every plan without running it: each element is written before it is read, and nobody else touches it.
 
     order      a temporary is read only after it was written: in an earlier phase, or earlier in the same group
-    rows       members of a group touch what they pass on or write only at the same row; a scatter or shard has a place
+    rows       members of a group touch what they pass on or write only at the same row; a scatter or shard has elements
                of its own
     phases     no group of a phase touches what another one writes
     memory     buffers that are alive at the same time do not overlap; each lies in its arena, with space behind it for
@@ -30,7 +30,7 @@ from netc.compiler.program.verify import verify_tasks
 
 
 class _Call(Struct, frozen=True):
-    """A task at its place in a plan: its phase, its group's number among all, its own number among all."""
+    """A call of a plan: its phase, the number of its group among all groups, and its own number among all calls."""
 
     phase: int
     group: int
@@ -111,7 +111,7 @@ def _verify_order(buffer: Buffer, touching: Sequence[_Call]) -> None:
 
 
 def _verify_rows(buffer: Buffer, touching: Sequence[_Call]) -> None:
-    """In a group that is shared out, written buffers are touched row by row, or by one call at places of its own."""
+    """In a group that is shared out, written buffers are touched row by row, or by one call at elements of its own."""
     groups: dict[int, list[_Call]] = {}
     for call in touching:
         groups.setdefault(call.group, []).append(call)
@@ -136,7 +136,7 @@ def _verify_rows(buffer: Buffer, touching: Sequence[_Call]) -> None:
 
 
 def _verify_memory(plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> None:
-    """Buffers have one place each, in their arena; those that share bytes are not alive at the same time."""
+    """Each buffer has one address, in its arena; buffers that share bytes are not alive at the same time."""
     spans: dict[int, list[tuple[int, int, int, int, Buffer]]] = {SHARED: [], PRIVATE: []}
     for buffer, touching in touches.items():
         addresses = {

@@ -151,7 +151,7 @@ class KeysLayout(NamedTuple):
 
 
 def keys_layout(lanes: int, keys: Any, width: Any, value_width: Any, is_gradient: int) -> KeysLayout:
-    """Returns the parts of that memory for so many keys, all numbers or terms of a kernel."""
+    """Returns the parts of that memory for some keys, all numbers or terms of a kernel."""
     w, v = (width + (lanes - 1)) // lanes * lanes, (value_width + (lanes - 1)) // lanes * lanes
     both = w + v
     return KeysLayout(keys * 0, keys * w, keys * both, keys * (both + w), both * (1 + is_gradient))

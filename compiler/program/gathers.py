@@ -16,7 +16,7 @@ Span = tuple[int, int]  # the first row or byte, and the one behind the last
 
 
 class Division(Struct, frozen=True):
-    """How the rows of a value are divided among ranks. Each rank has a range of them, or several.
+    """The division of a value's rows among ranks. Each rank has a range of them, or several.
 
     batch   the samples of the batch in its order
     rows    the rows of the varying dimension `dim`

@@ -173,7 +173,7 @@ class _TaskListing:
         return f"{text} at {address_text(address, self.tables)}"
 
     def prefetched(self, nbytes: Sequence[Count]) -> Iterator[str]:
-        """The stretches of memory that a kernel prefetches, its last pointers: rows of buffers, of so many bytes."""
+        """The stretches of memory that a kernel prefetches, its last pointers: rows of buffers, with their bytes."""
         first = len(self.task.pointers) - prefetched.MOST
         yield from (self.pointer("prefetches", first + i) for i, count in enumerate(nbytes) if count != Count(0))
 

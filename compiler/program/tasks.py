@@ -31,7 +31,7 @@ class Buffer(Struct, eq=False):
 
 
 class StridedView(Struct, frozen=True):
-    """How a value is read: element i is at offset + sum of stride * i of its buffer.
+    """A view through which a value is read: element i is at offset + sum of stride * i of a buffer.
 
     A range has no buffer (None): its elements are these sums themselves.
     """

@@ -114,7 +114,7 @@ class ScratchLayout(NamedTuple):
 
 
 def scratch_layout(lanes: int, channels: Any, outputs: Any, block: Any, is_gradient: int) -> ScratchLayout:
-    """Returns the parts of a kernel's memory for vectors of so many lanes, all numbers or terms of a kernel."""
+    """Returns the parts of a kernel's memory for vectors of `lanes` lanes, all numbers or terms of a kernel."""
     channel_row, output_row = ((count + (lanes - 1)) // lanes * lanes for count in (channels, outputs))
     of_channels, of_outputs = channel_row * block + _APART, output_row * block + _APART
     sums = (of_channels + of_outputs) * POSITIONS

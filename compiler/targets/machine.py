@@ -74,7 +74,8 @@ class Machine(Struct, frozen=True):
         return 384 // DTYPES[dtype].bytes
 
     def pack_elements(self, dtype: str, panels: int = PANELS, copies_rows: bool = True) -> int:
-        """The elements of memory in which a product copies a block of rows of a, and so many panels of b behind it."""
+        """The elements of memory for copies of a product: of a block of rows of a, and of some panels of b behind
+        it."""
         width = max(self.panel(dtype), 2 * TILE * self.has_tiles)
         return copies_rows * (BLOCK * PACKED + SLACK) + min(panels, PANELS) * PACKED * width
 

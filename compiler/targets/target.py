@@ -200,7 +200,7 @@ class Workspace(Protocol):
         """Idle workers, `most` at most; the thread that calls is one of them."""
 
     def arena(self, members: int) -> AbstractContextManager[Arena]:
-        """An arena for so many workers."""
+        """An arena for some workers."""
 
 
 # ------------------------------------------------------------------ what a target provides
@@ -259,7 +259,7 @@ class Timed(Executable, Protocol):
     def bounds(
         self, members: int, run: Callable[[Callable[[int], object], int], object], again: bool = False
     ) -> "Bounds":
-        """Returns the bounds of the machine for so many workers, which are measured once, or `again`.
+        """Returns the bounds of the machine for `members` workers, which are measured once, or `again`.
 
         `run(work, members)` calls `work` with the number of each worker at the same time.
         """

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from netc.dsl.source import Span
 
-Outside = Callable[[Path, str, Span], None]  # the file, its name in the text, and the place of that name
+Outside = Callable[[Path, str, Span], None]  # the file, its name in the text, and the span of that name
 
 
 class _Rule(Struct, frozen=True):

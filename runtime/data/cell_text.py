@@ -124,7 +124,7 @@ class Misread(Exception):
 
 
 class CellRules(Struct, frozen=True):
-    """How the cells of a file become values: the marks of missing values, and the notation of numbers."""
+    """The rules by which cells of a file become values: the marks of missing values, and the notation of numbers."""
 
     marks: tuple[str, ...] = ()
     notation: Notation = field(default_factory=Notation)

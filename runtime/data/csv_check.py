@@ -78,7 +78,7 @@ def _pieces(file: TextFile, dialect: Dialect) -> Iterator[bytes]:
 
 
 def _ends_of_records(block: bytes, dialect: Dialect, width: int) -> Array:
-    """The places of the line ends of the records in a block, which begins with a record and ends with a line end.
+    """The offsets of the line ends of the records in a block, which begins with a record and ends with a line end.
 
     Raises Irregular if one of these records is not regular.
     """

@@ -110,7 +110,7 @@ def _by_polars(file: TextFile, request: Request, detected: Detected, is_stored: 
 
 
 def _require_columns(file: TextFile, request: Request, columns: int) -> None:
-    """Faults E1005 if the memory does not hold so many columns of numbers."""
+    """Faults E1005 if these columns of numbers do not fit into memory."""
     rows = sum(piece.count(b"\n") for piece in file.pieces())
     require_at(_NUMBER * rows * columns, f"the {rows * columns:,} cells of `{request.shown}`", request.span, ON_DISK)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.definitions import constants_of
-from netc.compiler.elaborate.elaborator import ClassCount, examine
+from netc.compiler.elaborate.elaborator import ClassCounter, examine
 from netc.compiler.ir.types import Type
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault
@@ -30,7 +30,7 @@ _ROWS = 256  # which suffice to see the shape of a sample
 
 
 @WITHOUT_WARNINGS
-def caused_by_data(error: Fault, file: syntax.File, constants: dict[str, Any], count: ClassCount) -> Fault:
+def caused_by_data(error: Fault, file: syntax.File, constants: dict[str, Any], count: ClassCounter) -> Fault:
     """The fault of a model; one that says which declared types differ from the data, if some do, in place of the
     faults of shapes that follow from them."""
     block = next((item for item in file.items if isinstance(item, syntax.Data)), None)

@@ -38,7 +38,7 @@ def _misfit(remaining: Sequence[float], count: float, part: int) -> float:
 
 
 def _fit(remaining: Sequence[float], sizes: Sequence[int], count: float, part: int) -> tuple[bool, float]:
-    """The need of a part for a group of so many rows: parts that have room for half of the group come first."""
+    """The need of a part for a group of `rows` rows: parts that have room for half of the group come first."""
     fits = sizes[part] > 0 and 2 * remaining[part] >= count
     return fits, remaining[part] / sizes[part] if fits else remaining[part]
 

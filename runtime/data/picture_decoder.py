@@ -38,7 +38,7 @@ _ORIENTATION = 0x112  # the EXIF tag that says how the camera was turned
 
 
 class TooManyPixels(Exception):
-    """A picture has so many `pixels`, which is more than the limit."""
+    """A picture has more `pixels` than the limit."""
 
     def __init__(self, pixels: int, limit: int) -> None:
         super().__init__(f"it has more than {limit:,} pixels, the limit")

@@ -228,7 +228,7 @@ def read(
     options: Options | None = None,
     bad_rows: BadRows | None = None,
 ) -> Table:
-    """The table of a source. `shown` is its name in messages, `span` the place that names it.
+    """The table of a source. `shown` is its name in messages, `span` the text that names it.
 
     `uses` says what each column is needed for. With `bad_rows`, for new data, rows that the reader can leave out are
     noted there. Faults E0801 if the source is not there, broken or empty.

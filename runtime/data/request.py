@@ -36,7 +36,7 @@ AS_NUMBERS = every(Use.NUMBERS)
 
 
 class Request(Struct, frozen=True):
-    """A file to read: `shown` is its name in messages, `span` the place of the `.net` file that names it.
+    """A file to read: `shown` is its name in messages, `span` the text of the `.net` file that names it.
 
     With `bad_rows`, for new data, rows that the reader can leave out are noted there.
     """

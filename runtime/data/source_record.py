@@ -71,7 +71,7 @@ def _different_files(before: Mapping[str, str], now: Mapping[str, str]) -> str:
 
 
 def recorded(source: SourceSpec, folder: Path, rows: int, before: SourceRecord | None = None) -> SourceRecord:
-    """The record of a source that has so many rows. Relative paths start from `folder`.
+    """The record of a source with its number of rows. Relative paths start from `folder`.
 
     A large file that has the size and the time of change of an earlier record is not read again.
     """

@@ -147,7 +147,7 @@ def _alone(origin: copies.Origin) -> AbstractContextManager[None]:
 
 
 def rows_at_a_time(columns: int) -> int:
-    """The rows of a batch of a table with so many columns."""
+    """The rows of a batch of a table with this number of columns."""
     return max(1, min(_ROWS, _CELLS // max(columns, 1)))
 
 
@@ -198,7 +198,7 @@ def _write_and_open(folder: Path, scan: Scan, uses: Uses) -> Stored:
 
 
 def _write(folder: Path, scan: Scan, uses: Uses) -> None:
-    """Writes the columns to one file, one after the other, and a listing of their places, checksums and words.
+    """Writes the columns to one file, one after the other, and a listing of their offsets, checksums and words.
 
     Raises OSError, and ValueError if the table has not as many rows as when they were counted.
     """
@@ -244,7 +244,7 @@ def _write(folder: Path, scan: Scan, uses: Uses) -> None:
 
 
 class _Placement(Struct, frozen=True):
-    """The place of a column in the file of all columns: from the byte `start` on."""
+    """The extent of a column in the file of all columns: from the byte `start` on."""
 
     name: str
     is_text: bool
@@ -256,7 +256,7 @@ class _Placement(Struct, frozen=True):
 
 
 class _Layout(Struct, frozen=True):
-    """The file of all columns: the number of their rows, its size in bytes, and the place of each column."""
+    """The file of all columns: the number of their rows, its size in bytes, and the extent of each column."""
 
     rows: int
     size: int

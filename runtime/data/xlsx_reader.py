@@ -23,7 +23,7 @@ from netc.runtime.data.table import Table
 _BYTES = 8  # of memory for a byte of a sheet's XML
 _CELL = 64  # bytes of memory for a cell of the rectangle that has all cells of a sheet, also where there is none
 _PIECE = 1 << 22  # bytes of XML at a time
-# the place of a cell that has a value: letters of its column, and the number of its row
+# the location of a cell that has a value: letters of its column, and the number of its row
 _REFERENCE = re.compile(rb"<(?:\w+:)?c\s(?:[^<>]*?\s)?r\s*=\s*[\"']\s*([A-Za-z]{1,9}[0-9]{1,15})\s*[\"'][^<>]*(?<!/)>")
 _LETTERS, _DIGITS = string.ascii_letters.encode(), string.digits.encode()
 _FIRST_ROW = 2

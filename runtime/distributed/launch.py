@@ -39,7 +39,7 @@ def _launch() -> tuple[int, int]:
 
 
 def launch_span() -> Span:
-    """The place of a message about the ranks, which no text declares."""
+    """The span of a message about the ranks, which no text declares."""
     return Span(Source(f"{launched_ranks()} ranks", ""), 0, 0)
 
 

@@ -30,7 +30,7 @@ class Network(Struct, frozen=True):
         return (longer_size - size) / max(longer - seconds, 1e-12)
 
     def seconds(self, nbytes: int, requests: int) -> float:
-        """The seconds in which a rank receives so many bytes, by so many requests at once."""
+        """The seconds in which a rank receives some bytes, by several requests at once."""
         sizes, times = zip(*self.points, strict=True)
         longer = max(nbytes - sizes[-1], 0) / self.bandwidth
         near = float(np.interp(nbytes, sizes, times))

@@ -51,7 +51,7 @@ class Prediction(Struct, frozen=True):
 def predictions(model: Model, network: Network, counts: Sequence[int]) -> list[Prediction]:
     """Times the training step of a model on synthetic data for each number of ranks of one thread, and predicts it.
 
-    For more ranks than a batch has shards, it has so many.
+    If there are more ranks than a batch has shards, the batch gets a shard for each.
     """
     alone, _, _ = _costs(model, network, 1)
     return [Prediction(count, *_costs(model, network, count), alone) for count in counts]

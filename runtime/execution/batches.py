@@ -30,7 +30,7 @@ _MOST_FIELDS, _MOST_RESULTS = 4_000_000, 200_000
 class Batches:
     """The calls that run the samples of `order` in steps of `batch` samples, and the arrays that they fill.
 
-    `spans` are the places of the results in the text. `rows_of` returns the index tables and the rows of a step of a
+    `spans` are those of the results in the text. `rows_of` returns the index tables and the rows of a step of a
     number of samples, for programs with varying dimensions.
     """
 
@@ -116,7 +116,7 @@ def input_of(type_: Type, field: Array) -> Array:
 
 
 def result_shape(type_: Type, count: int, steps: int) -> tuple[int, ...]:
-    """The shape of a result of `count` samples in so many steps: without a row for each sample, it has one a step."""
+    """The shape of a result of `count` samples in `steps` steps: without a row for each sample, it has one a step."""
     return (count, *type_.shape(1)[1:]) if type_.is_batched else (steps, *type_.shape(1))
 
 

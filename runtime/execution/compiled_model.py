@@ -42,7 +42,8 @@ _Value = TypeVar("_Value")
 
 
 class Options(Struct, frozen=True):
-    """How a model is compiled and run: its largest batch, the seed of all random numbers, and the target.
+    """The options by which a model is compiled and run: its largest batch, the seed of all random numbers, and the
+    target.
 
     Programs with the same `executables` share these, if their models differ only in numbers.
     """
@@ -142,7 +143,7 @@ class CompiledModel(Struct):
         return {dim: field.lengths for dim, field in sequences if isinstance(field, Ragged)}
 
     def single_step(self, key: object, graph: Graph, samples: int) -> Step:
-        """A graph without varying dimensions, ready to run on so many samples at a time; built once for each key."""
+        """A graph without varying dimensions, ready to run on `count` samples at a time; built once for each key."""
         return built_once(self._steps, key, lambda: Step(graph, self.resources, samples))
 
     def interpreted_step(self, key: object, graph: Graph, count: int) -> Step:
@@ -161,7 +162,7 @@ class CompiledModel(Struct):
 
     @contextmanager
     def _memory_faults(self) -> Iterator[None]:
-        """Turns NotEnough into Fault E1005, at the place in the text that asks for the memory."""
+        """Turns NotEnough into Fault E1005, at the span of the text that asks for the memory."""
         try:
             yield
         except NotEnough as lack:

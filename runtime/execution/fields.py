@@ -117,7 +117,7 @@ def _described(type_: Type) -> str:
 
 
 def _named_alike(name: str, fields: Fields, types: Mapping[str, Type]) -> str:
-    """Which of the fields may be the missing one: one with a similar name that the model does not have."""
+    """The end of a message that names the field with a similar name, or the only other one; "" if there is none."""
     others = [str(other) for other in fields if other not in types]
     match = nearest_name(name, others)
     return f" (there is `{match or others[0]}`)" if match or len(others) == 1 else ""

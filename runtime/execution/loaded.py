@@ -83,7 +83,7 @@ class Loaded:
     ) -> dict[str, Array]:
         """Runs the samples of `order`: all full steps of `batch` samples in one call, then the smaller last one.
 
-        `spans` are the places of the results in the text. `rows_of` returns the index tables and the rows of a step of
+        `spans` are those of the results in the text. `rows_of` returns the index tables and the rows of a step of
         a number of samples, for programs with varying dimensions.
         """
         batches = self._kept_batches(fields, order, batch)
@@ -143,5 +143,5 @@ class Loaded:
         return self.resources.workers.team(most)
 
     def arena(self, members: int) -> AbstractContextManager[Arena]:
-        """An arena for so many workers, with undefined contents. After an exception it is not used again."""
+        """An arena for some workers, with undefined contents. After an exception it is not used again."""
         return Borrowed(self._arenas, members)

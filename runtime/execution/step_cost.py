@@ -75,7 +75,7 @@ def cost_of_step(
     longest: Mapping[str, int] | None = None,
     training_graph: Graph | None = None,
 ) -> StepCost:
-    """The cost of a step on a full batch of samples with so many steps, by default as `longest_of` says.
+    """The cost of a step on a full batch of samples of a given length, by default as `longest_of` says.
 
     `training_graph` is the model's, if the caller has it already. Faults as must_rematerialise.
     """

@@ -13,7 +13,8 @@ from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
-from netc.compiler.passes.stepping import STEP, Stepping, stepping
+from netc.compiler.passes.step_graph import STEP, Stepping
+from netc.compiler.passes.stepping import stepping
 from netc.compiler.program.plan import SLACK
 from netc.compiler.reference import evaluate
 from netc.runtime.data.stored import Array
@@ -22,7 +23,7 @@ from netc.runtime.execution.loaded import Repeated
 from netc.runtime.execution.memory import Memory
 
 # The steps of histories at first. Then they double, and each time the step is compiled again. They are more where the
-# space behind the earlier steps costs no time: as many as there is room for in so many bytes.
+# space behind the earlier steps costs no time: as many as fit into this number of bytes.
 _LEAST_CAPACITY, _CACHE_BYTES = 256, 32 << 20
 
 
@@ -73,7 +74,7 @@ class Stepper:
             self._capacity = self._fitting(max(_CACHE_BYTES // nbytes, _LEAST_CAPACITY))
         if not one_step.is_limited:
             self._most = None
-        self._seen: list[Array] = []  # the rows since the sequences began, if only so many may be seen
+        self._seen: list[Array] = []  # the rows since the sequences began, if their number is limited
         self._begin()
 
     def _fitting(self, capacity: int) -> int:

@@ -21,7 +21,7 @@ class InputCells(Struct, frozen=True):
 
 
 def input_cells(run: Run, part: str, chosen: Sequence[int]) -> InputCells:
-    """The cells of the samples at these places of a part. Reads the data again.
+    """The cells of the samples at these positions of a part. Reads the data again.
 
     No columns if samples are windows of a series, or the run was trained on arrays. Columns of arrays, such as
     pictures, are left out.

@@ -17,6 +17,7 @@ from netc.runtime.insight.drawing.scales import numbers_axis
 from netc.runtime.insight.pictures import as_image, first_of, png, thinned, tiled
 from netc.runtime.insight.sections import Cards, Heading, Note, Paragraph, Plot, Plots, Section, one_of_every
 from netc.runtime.insight.words import shortened
+from netc.runtime.linear_algebra import svd
 from netc.runtime.predictions import Classes, classes_of
 from netc.runtime.runs.run import Run
 from netc.runtime.target_outputs import reconstructions
@@ -75,7 +76,7 @@ class _Plane(Struct, frozen=True):
         if codes.shape[1] == 2:
             return cls(np.zeros(2), np.eye(2), "Its two numbers are the place of a sample.")
         centre = codes.mean(axis=0)
-        _, sizes, axes = np.linalg.svd(codes - centre, full_matrices=False)
+        _, sizes, axes = svd(codes - centre)
         share = (sizes[:2] ** 2).sum() / max((sizes**2).sum(), 1e-30)
         description = (
             f"The two directions in which codes differ most (principal components) hold {share:.0%} of their variance."

@@ -35,7 +35,7 @@ class Recurrence(Struct, frozen=True):
 
     @classmethod
     def at(cls, model: Model, span: Span) -> "Recurrence":
-        """The scans that belong to a place in the text (a bidirectional layer has two)."""
+        """The scans that belong to a span of the text (a bidirectional layer has two)."""
         scans = [value for value in model.graph.values(Role.SCAN) if value.span == span]
         blocks = {
             application.name

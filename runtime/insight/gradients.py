@@ -75,7 +75,7 @@ class Measured(Struct, frozen=True):
 
 
 def measure(run: Run, samples: int) -> Measured:
-    """Gradients on one batch of at most so many samples, units on up to 16 times as many."""
+    """Gradients on one batch of at most `samples` samples, units on up to 16 times as many."""
     fields = run.load_data().parts["train"]
     probes = diagnosis(run.model)
     order = permutation(len(next(iter(fields.values()))), run.program.seed, 0)

@@ -52,7 +52,7 @@ def mistake_sections(run: Run, part: str, columns: Sequence[str] = ()) -> Iterat
 
 
 class _Mistakes(Struct, frozen=True):
-    """Samples by decreasing error: their places in the part, their rows in the data, and texts of their values.
+    """Samples by decreasing error: their positions in the part, their rows in the data, and texts of their values.
 
     `errors` are distances from the true value, or for classes the chance of the true class.
     """

@@ -1,4 +1,4 @@
-"""How much the loss of a run rises if a column of an input is shuffled: permutation importance, and its section."""
+"""Permutation importance: the rise of a run's loss if a column of an input is shuffled, and its section."""
 
 import math
 from collections.abc import Iterator, Sequence

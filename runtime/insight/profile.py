@@ -134,7 +134,7 @@ def phase_of(graph: Graph) -> Callable[[Task], str]:
 
 
 def profile(program: Program, fields: Fields, seconds: float = 1.0, again: bool = False) -> Profile:
-    """Runs training steps over the fields for so many seconds and times each call. The program is trained by it.
+    """Runs training steps over the fields for some seconds and times each call. The program is trained by it.
 
     Each call's time is its shortest in many short runs, when other processes have disturbed it least; the step's is
     their sum. The program's target must be one that times calls. With `again`, the bounds of the machine are measured
@@ -161,7 +161,7 @@ class Times(Struct, frozen=True):
 
 
 def fastest(step: Step, run: Callable[[Array], object], count: int, seconds: float, tick: float | None = None) -> Times:
-    """Runs a step that counts ticks for so many seconds, in runs of some milliseconds. Returns its shortest times.
+    """Runs a step that counts ticks for some seconds, in runs of some milliseconds. Returns its shortest times.
 
     `run(order)` runs the samples that `order` numbers, among `count`. A tick takes `tick` seconds, and a run is then
     short; by default the seconds are counted, in longer runs, beside which the time between steps is small.

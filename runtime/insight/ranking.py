@@ -1,4 +1,4 @@
-"""How well scores rank the samples of a class above all others: the precision-recall and the ROC curve.
+"""The quality of a ranking of samples by their scores for a class: the precision-recall and the ROC curve.
 
 Takes arrays and gives arrays; the sections of a page are in classes.py.
 """

@@ -1,4 +1,4 @@
-"""Checkpoints: every parameter and state with the place in training, as one safetensors file, written whole.
+"""Checkpoints: every parameter and state with the position in training, as one safetensors file, written whole.
 
 A checksum over all of it distinguishes damage from a checkpoint of another model.
 """
@@ -30,7 +30,7 @@ _Count = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Progress(Struct):
-    """The place in training: epochs done, steps and samples done in the running epoch, and its losses so far.
+    """The position in training: epochs done, steps and samples done in the running epoch, and its losses so far.
 
     `sums` over `counts` are the means of the losses; `metrics` is the checksum of the epochs' rows in metrics.jsonl.
     """
@@ -45,14 +45,14 @@ class Progress(Struct):
 
 
 class _Header(msgspec.Struct):
-    """The metadata of a checkpoint: the place in training, and which arrays are the model's own."""
+    """The metadata of a checkpoint: the position in training, and which arrays are the model's own."""
 
     progress: Progress
     owned: tuple[str, ...]
 
 
 def path_span(path: Path) -> Span:
-    """The place of a message about a file that is no text."""
+    """The span of a message about a file that is no text."""
     return Span(Source(str(path), ""), 0, 0)
 
 
@@ -98,7 +98,7 @@ def _checksum(arrays: Mapping[str, Array], metadata: str) -> int:
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Array], Progress, tuple[str, ...]]:
-    """All arrays by name, the place in training, and the model's own names. Faults E1001 if the file is damaged."""
+    """All arrays by name, the position in training, and the model's own names. Faults E1001 if the file is damaged."""
     try:
         opened(path).close()  # the library would wait for a pipe
         with safe_open(str(path), framework="numpy") as stored:

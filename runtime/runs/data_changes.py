@@ -1,6 +1,6 @@
 """Compares the data of a run with what it was trained on: by other rules of division, or changed files.
 
-Gives faults and warnings with the place of the source in the model's text. Knows no terminal.
+Gives faults and warnings with the span of the source in the model's text. Knows no terminal.
 """
 
 import os

@@ -261,7 +261,7 @@ def _comparable(trained: Trained, types: Mapping[str, Type], name: str) -> Type 
 
 
 def _plain(item: Any) -> Any:
-    """A part of a data block without its places in the text, and without the number of a fold."""
+    """A part of a data block without its spans in the text, and without the number of a fold."""
     if isinstance(item, Span):
         return None
     if isinstance(item, Struct):

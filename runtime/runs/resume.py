@@ -36,7 +36,7 @@ _FREE = ("epochs", "schedule", "plateau", "clip_norm", "clip_value", "lr_scale",
 
 
 class Change(Struct, frozen=True):
-    """A difference, at its place in the new file, and whether a run may go on with it."""
+    """A difference, at its span in the new file, and whether a run may go on with it."""
 
     what: str
     is_allowed: bool
@@ -134,7 +134,7 @@ def _change_of_setting(name: str, before: Any, after: Any, span: Span) -> Change
 
 
 def _meaning(graph: Graph, *kinds: ResultKind) -> str:
-    """The printed form of the results of some kinds, without their places in the text."""
+    """The printed form of the results of some kinds, without their spans in the text."""
     return "\n".join(line.split("  #")[0] for line in print_graph(graph.of(*kinds)).splitlines())
 
 
@@ -148,7 +148,7 @@ def _states(optimizer: Optimizer) -> tuple[str, bool, float | None]:
 
 
 def _without_spans(value: Any) -> Any:
-    """A record as nested tuples without places in the text; a schedule in its printed form."""
+    """A record as nested tuples without spans in the text; a schedule in its printed form."""
     if isinstance(value, Span):
         return None
     if isinstance(value, Graph):

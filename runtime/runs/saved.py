@@ -96,7 +96,7 @@ class SavedPrediction:
         try:
             results = self._loaded.run_batches(arrays, np.arange(count), program.batch, self._spans)
         except NotEnough:
-            return None  # the compiler says in which place of the text
+            return None  # the compiler says at which span of the text
         outputs: dict[str, Array] = {}
         for text, value in results.items():
             result, type_ = parse_result(text), program.results[text].type

@@ -55,7 +55,7 @@ class Start(Struct, frozen=True):
 class Request(Struct, frozen=True):
     """The file to write, `name`.net in `folder`, for the source `data`, whose paths start from the current folder.
 
-    `shown` is the source as the user named it, `span` its place for messages.
+    `shown` is the source as the user named it, `span` its span for messages.
     """
 
     name: str

@@ -43,7 +43,7 @@ class Choice(Struct, frozen=True):
         return self.values
 
     def index_of(self, word: syntax.Expression) -> int | None:
-        """The place of the value that a condition names: as it is written, or a call by its name alone."""
+        """The index of the value that a condition names: as it is written, or a call by its name alone."""
         texts = [expression(node) for node in self.nodes]
         text = expression(word)
         if text in texts:

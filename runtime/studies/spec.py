@@ -14,7 +14,7 @@ from netc.compiler.elaborate.replaced import TRAIN_SETTINGS, arguments_of, name_
 from netc.compiler.elaborate.setting_readers import integer
 from netc.compiler.elaborate.settings import better
 from netc.compiler.model import Better, Model
-from netc.compiler.passes.update import OPTIMIZERS
+from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest, nearest_or_all
 from netc.dsl.source import Span

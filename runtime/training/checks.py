@@ -15,7 +15,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.model import Model
 from netc.compiler.operations.calibration import least_samples
-from netc.compiler.passes.update import OPTIMIZERS
+from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.random import permutation
@@ -117,7 +117,7 @@ def check_schedules(model: Model, steps_an_epoch: int | None = None) -> list[Dia
 
 
 def _check_factors(model: Model, setting: str, values: Array, epochs: Array, what: str = "") -> None:
-    """Faults E0611 at a setting if one of its factors is negative or no number. `epochs` are their places."""
+    """Faults E0611 at a setting if one of its factors is negative or no number. `epochs` has the epoch of each."""
     wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
     if len(wrong):
         value, epoch = values[wrong[0]], int(epochs[wrong[0]]) + 1

@@ -10,7 +10,7 @@ from msgspec.structs import asdict
 
 from netc.compiler.ir.graph import print_graph
 from netc.compiler.model import Model, ParameterInfo, TrainSettings
-from netc.compiler.passes.update import OPTIMIZERS, OptimizerRule
+from netc.compiler.passes.optimizers import OPTIMIZERS, OptimizerRule
 
 _READ_BY_THE_RUNTIME = frozenset(
     ("optimizer", "epochs", "seed", "shuffle", "schedule", "plateau", "early_stop", "keep", "start_from")

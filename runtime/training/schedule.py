@@ -1,6 +1,6 @@
 """Schedules: the learning rate, and factors of losses, for each step.
 
-They are a function of the place in training, so a resumed run goes on as if it had never stopped.
+They are a function of the position in training, so a resumed run goes on as if it had never stopped.
 """
 
 import numpy as np

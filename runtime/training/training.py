@@ -9,8 +9,9 @@ from netc.compiler import pipeline
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.model import Model, Truncate
+from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.compiler.passes.storage import as_bytes
-from netc.compiler.passes.update import OPTIMIZERS, STEP
+from netc.compiler.passes.update import STEP
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, Fill, Options, Scheduled
 from netc.runtime.execution.fields import Fields, RawFields, kept_as_bytes, sample_count

@@ -213,7 +213,7 @@ def _steps(pair: Pair, check_name: str, fields: Mapping[str, Field], subject: Su
 
 
 def is_too_large(subject: Subject) -> bool:
-    """Whether a step has so many operations that emulating them would take minutes."""
+    """Whether emulating the operations of a step would take minutes."""
     count = min(subject.count, subject.model.train.batch)
     longest = {dim: min(length, 10) for dim, length in longest_of(subject.model).items()}
     graph, _ = at_length(subject.model.graph, max(longest.values(), default=1))

@@ -41,7 +41,7 @@ def counting() -> Iterator[Counter]:
 
 
 def compared(results: int = 1) -> None:
-    """Reports that so many results were compared."""
+    """Reports the number of results that were compared."""
     counter = _counter.get()
     if counter is not None:
         counter.count += results

@@ -15,7 +15,7 @@ from netc.compiler.elaborate.optimizer_setting import default_numbers
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.model import Model, Optimizer
-from netc.compiler.passes.update import OPTIMIZERS
+from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Target
 from netc.dsl.source import Span

@@ -13,7 +13,7 @@ from support import ROOT, command, netc_command
 
 from netc.commands import failures, frame
 from netc.commands.frame import FAILED, INTERRUPTED, NO_READER, STATUSES, WRONG
-from netc.dsl.diagnostics import CODES
+from netc.dsl.codes import CODES
 
 ENDS = """
 import sys

@@ -289,14 +289,14 @@ def test_multiply_adds_run_on_every_instruction_set(name: str) -> None:
     machine = NAMED[name]
     lanes = {dtype: machine.lanes("f64" if dtype == "f64" else "f32") for dtype in ("f32", "f64", "bf16")}
     for dtype, count in lanes.items():
-        loop = PeakLoop(dtype, machine, turns=3)
+        loop = PeakLoop(dtype, machine, iterations=3)
         loop.run()
         assert loop.flops == 2 * count * 10 * 3 * (2 if dtype == "bf16" else 1)  # ten sums
 
 
 def test_tiles_are_measured_where_products_use_them() -> None:
     machine = replace(netc.compiler.targets.named.machine_for(), has_pairs=True, has_tiles=True)
-    loop = PeakLoop("bf16 in tiles", machine, turns=16)
+    loop = PeakLoop("bf16 in tiles", machine, iterations=16)
     loop.run()
     assert loop.flops == 2 * 4 * 2 * 16 * 16 * 32  # two turns of four tiles of 16 x 16 sums, each of 32 products
     assert "bf16 in tiles" in bounds_measured.dtypes_of(NAMED["amx"])

@@ -3,7 +3,7 @@
 import pytest
 
 import netc
-from netc.compiler.elaborate.library import LIBRARIES, library_names, library_places, library_scope
+from netc.compiler.elaborate.library import LIBRARIES, library_names, library_scope, library_spans
 from netc.compiler.ir.graph import Graph, print_graph
 from netc.compiler.ir.graph_parser import parse_graph
 from netc.compiler.ir.index_tables import (
@@ -129,4 +129,4 @@ def test_the_names_of_the_library_are_found_without_parsing_it() -> None:
     netc.parse("model {\n  input x: float[3]\n  output y = x -> dense(2)\n}\n")
     assert set(library_scope().names) == {"dense"}
     assert library_names() > {"dense", "lstm", "mse"}
-    assert library_places().keys() == library_names()
+    assert library_spans().keys() == library_names()

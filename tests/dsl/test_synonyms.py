@@ -8,7 +8,7 @@ import netc
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.elaborate.initialisers import INITIALISERS
 from netc.compiler.elaborate.settings import MOVING, SETTINGS
-from netc.compiler.passes.update import OPTIMIZERS
+from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl import foreign_words, synonyms
 from netc.dsl.parser import parse
 from netc.dsl.source import Source

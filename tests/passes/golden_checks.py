@@ -19,9 +19,10 @@ from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.scan import scans
 from netc.compiler.passes.objective import ACCUMULATED
+from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.compiler.passes.scans import first_dim
 from netc.compiler.passes.truncate import FIRST
-from netc.compiler.passes.update import OPTIMIZERS, STEP
+from netc.compiler.passes.update import STEP
 from netc.compiler.reference import evaluate
 from netc.runtime.verification.interpreter import results
 

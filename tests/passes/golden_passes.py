@@ -18,6 +18,7 @@ from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.hoist import hoist
 from netc.compiler.passes.lift import lift
 from netc.compiler.passes.narrow import narrow
+from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.compiler.passes.pack import packed
 from netc.compiler.passes.prepare import derived
 from netc.compiler.passes.recompute import recompute
@@ -28,7 +29,7 @@ from netc.compiler.passes.specialise import specialise
 from netc.compiler.passes.stabilise import stabilise
 from netc.compiler.passes.storage import as_bytes
 from netc.compiler.passes.truncate import truncated
-from netc.compiler.passes.update import OPTIMIZERS, update
+from netc.compiler.passes.update import update
 from netc.dsl.source import NOWHERE
 
 

@@ -9,7 +9,7 @@ import pytest
 import netc
 from netc.compiler.elaborate.special import FORMS
 from netc.compiler.ir.value import OPERATIONS
-from netc.compiler.passes.update import OPTIMIZERS
+from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl.library import __file__ as library
 from netc.dsl.structs import replace
 from tests.programs.campaign import first_difference

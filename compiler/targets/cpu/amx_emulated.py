@@ -12,7 +12,7 @@ from netc.compiler.targets.cpu.function import BYTE, I32, I64, Function, Word
 from netc.compiler.targets.machine import LINE
 
 _TILE_BYTES = 1024
-_CONFIGURATION = 8 * _TILE_BYTES  # where it lies, behind the tiles
+_CONFIGURATION = 8 * _TILE_BYTES  # its offset, behind the tiles
 BYTES = _CONFIGURATION + LINE
 _ROW_BYTES, _ROWS = 16, 48  # where the configuration has, for each tile, 16 bits and 8 bits
 _HALF = ir.IntType(16)

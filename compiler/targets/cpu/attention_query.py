@@ -1,6 +1,6 @@
 """The attention kernel of a single query: the softmax of its scores times values. attention.py has that of many.
 
-Each key and each value is read once and where it lies: a query costs as much as reading them. First come the scores of
+Each key and each value is read once, without a copy: a query takes the time of reading them. First come the scores of
 all heads, as many keys at a time as a vector has lanes; then their exponentials; then the sums of weighted values.
 The order of all sums follows from the number of keys alone. Without keys the result is zero.
 """

@@ -57,7 +57,7 @@ def dtypes_of(machine: Machine) -> tuple[str, ...]:
 
 
 def capacities_of(machine: Machine, members: int) -> dict[Level, int]:
-    """The bytes of each cache for one of so many workers; they share the last cache."""
+    """The bytes of each cache for one of `members` workers, which share the last cache."""
     first, second = machine.first_cache, machine.second_cache
     return {"first cache": first, "second cache": second, "last cache": max(last_cache() // members, second)}
 

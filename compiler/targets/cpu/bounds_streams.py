@@ -15,23 +15,23 @@ from netc.compiler.targets.machine import LINE, Machine
 _ARRAYS: dict[Stream, int] = {"read": 1, "write": 1, "update": 1, "copy": 3}
 # bytes that move for each byte of an array
 _TRANSFERS: dict[Stream, int] = {"read": 1, "write": 1, "update": 2, "copy": 3}
-_VECTORS = 8  # of each array in a turn of the loop
+_VECTORS = 8  # of each array in an iteration of the loop
 _APART = 33 * LINE  # between arrays, so that their lines do not fall into the same sets of a cache
 _LEAST, _LARGEST = 64 << 20, 256 << 20  # bytes of the arrays in memory, of all workers
 # bytes that a worker moves in a run: a few milliseconds, in which all workers run at the same time
 _MOVED: dict[Level, int] = {"first cache": 1 << 28, "second cache": 1 << 27, "last cache": 1 << 26, "memory": 1 << 26}
 _RUNS = 40
-_PARTS = 16  # of the last cache: sizes that are tried
-_NEAR = 0.95  # of the last cache's rate: nothing comes from memory
+_PARTS = 16  # sizes to try, as parts of the last cache
+_NEAR = 0.95  # of the last cache's rate, from which on no bytes come from memory
 _I64 = ir.IntType(64)
 
 
 class StreamLoops:
-    """Machine code that walks arrays: `run[stream](a, b, c, bytes of an array, turns of the loop)`, without Python's
-    lock.
+    """Machine code that walks arrays: `run[stream](a, b, c, bytes of an array, iterations of the loop)`, without
+    Python's lock.
 
-    A turn does `turn` bytes of each array. `read` adds up a, `write` fills a, `update` replaces each element of a, and
-    `copy` writes a from b and c (a triad).
+    An iteration covers `step` bytes of each array. `read` adds up a, `write` fills a, `update` replaces each element
+    of a, and `copy` writes a from b and c (a triad).
     """
 
     def __init__(self, machine: Machine) -> None:
@@ -42,7 +42,7 @@ class StreamLoops:
             _emit(module, stream, machine)
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), target_machine(machine))
         self._engine.finalize_object()
-        self.turn = _VECTORS * machine.vector_bytes  # bytes of each array
+        self.step = _VECTORS * machine.vector_bytes  # bytes of each array
         arguments = [ctypes.c_int64] * 5
         self.run: dict[Stream, Callable[..., float]] = {
             stream: ctypes.CFUNCTYPE(ctypes.c_double, *arguments)(self._engine.get_function_address(f"netc_{stream}"))
@@ -55,12 +55,12 @@ def _emit(module: ir.Module, stream: Stream, machine: Machine) -> None:
     lanes, nbytes = machine.lanes("f32"), machine.vector_bytes
     vector = ir.VectorType(ir.FloatType(), lanes)
     function = ir.Function(module, ir.FunctionType(ir.DoubleType(), [_I64] * 5), f"netc_{stream}")
-    *arrays, size, turns = function.args
+    *arrays, size, iterations = function.args
     entry, loop, end = (function.append_basic_block(name) for name in ("entry", "loop", "end"))
     builder = ir.IRBuilder(entry)
     builder.branch(loop)
     builder.position_at_end(loop)
-    turn, offset = builder.phi(_I64), builder.phi(_I64)
+    iteration, offset = builder.phi(_I64), builder.phi(_I64)
     sums = [builder.phi(vector) for _ in range(_VECTORS)]
     half = ir.Constant(vector, [0.5] * lanes)
     totals = []
@@ -81,14 +81,14 @@ def _emit(module: ir.Module, stream: Stream, machine: Machine) -> None:
         running.add_incoming(following, loop)
         totals.append(following)
     ahead = builder.add(offset, _I64(_VECTORS * nbytes))
-    done = builder.add(turn, _I64(1))
+    done = builder.add(iteration, _I64(1))
     for variable, following in (
         (offset, builder.select(builder.icmp_signed("<", ahead, size), ahead, _I64(0))),
-        (turn, done),
+        (iteration, done),
     ):
         variable.add_incoming(_I64(0), entry)
         variable.add_incoming(following, loop)
-    builder.cbranch(builder.icmp_signed("<", done, turns), loop, end)
+    builder.cbranch(builder.icmp_signed("<", done, iterations), loop, end)
     builder.position_at_end(end)
     total = totals[0]
     for other in totals[1:]:
@@ -158,13 +158,13 @@ def _working_set(level: Level, capacities: Mapping[Level, int], members: int) ->
 def _rate(loops: StreamLoops, stream: Stream, size: int, moved: int, members: int, run: Run, runs: int) -> float:
     """The bytes per second of a stream over arrays of `size` bytes for each worker, of which about `moved` move."""
     count = _ARRAYS[stream]
-    nbytes = max(size // count // loops.turn, 1) * loops.turn
+    nbytes = max(size // count // loops.step, 1) * loops.step
     memories = [np.full((count * (nbytes + _APART) + LINE) // 4, 1.0, np.float32) for _ in range(members)]
     starts = [memory.ctypes.data + -memory.ctypes.data % LINE for memory in memories]
-    turns = nbytes // loops.turn * max(moved // (nbytes * _TRANSFERS[stream]), 1)
+    iterations = nbytes // loops.step * max(moved // (nbytes * _TRANSFERS[stream]), 1)
 
     def work(member: int) -> None:
         a, b, c = (starts[member] + (nbytes + _APART) * (i % count) for i in range(3))
-        loops.run[stream](a, b, c, nbytes, turns)
+        loops.run[stream](a, b, c, nbytes, iterations)
 
-    return members * turns * loops.turn * _TRANSFERS[stream] / shortest(work, members, run, runs)
+    return members * iterations * loops.step * _TRANSFERS[stream] / shortest(work, members, run, runs)

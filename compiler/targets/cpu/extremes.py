@@ -77,7 +77,7 @@ class _Search:
         return builder.trunc(result, _I32)
 
     def in_rounds(self, vectors: int) -> tuple[Any, Any]:
-        """The index of the largest element, and whether an element may be NaN. A round has so many vectors."""
+        """The index of the largest element, and whether an element may be NaN. A round has `vectors` vectors."""
         builder, lanes, size = self.builder, self.lanes, self.lanes * vectors
         last = builder.sub(self.count, _I64(size))
         before = builder.udiv(builder.sub(self.count, _I64(1)), _I64(size))  # rounds before the last one

@@ -1,11 +1,14 @@
-"""Writes maxima and minima of short rows that lie side by side: one vector takes several rows at once.
+"""Writes maxima and minima of short rows that follow one another in memory: one vector holds several rows.
 
-The total of a row would fill only some lanes of a vector, and each row would be an instruction. No order matters here,
-so vectors of 64 bytes take as many rows as they have room for, the last of them overlaps the one before, and in the
-end the halves of the total are compared until one row is left. Vectors have so many lanes on every machine.
+    rows of 4 f32 in vectors of 16    | row 0 | row 1 | row 2 | row 3 |
+                                      | row 4 | row 5 | row 6 | row 7 |    compared lane by lane, and so on;
+                                      the halves of the total are compared until one row is left
 
-Of zeros of both signs, the first one must be the result, as it is if another worker has a part of each row. So a result
-with a zero is computed once more, row by row.
+A row alone would fill only some lanes of a vector. Maxima need no order, so the last vector may overlap the one before.
+Vectors have 64 bytes on every machine.
+
+If zeros of both signs are the largest elements, the result is the first of them, however rows are shared out among
+workers. So a result with a zero is computed again, row by row.
 """
 
 from netc.compiler.ir.types import DTYPES
@@ -18,8 +21,10 @@ _STEPS = 8  # vectors that are compared in pairs before their result is compared
 
 
 def side_by_side(nest: Nest) -> int | None:
-    """Returns the length that rows must have so that those of the last folded axis follow one another and fill vectors,
-    if a nest takes only maxima and minima of rows. None if its rows lie apart, or a vector has room for one alone."""
+    """Returns the length of rows for which rows along the last folded axis follow one another and fill vectors.
+
+    None unless the nest takes only maxima and minima of rows, and for rows with gaps or too long for two in a vector.
+    """
     if not may_fit_vectors(nest) or not all(output.fold and output.fold.keyed for output in nest.outputs):
         return None
     along, loads = _along(nest), nest.loads()
@@ -36,8 +41,8 @@ def side_by_side(nest: Nest) -> int | None:
 
 
 def fold_side_by_side(writer: NestWriter, length: int, row_by_row: list[str]) -> list[str]:
-    """Returns the statements for calls that have rows of such a length, and enough of them, before those that take one
-    row after another."""
+    """Returns the statements of a kernel: a test of the length and number of rows, the loops for rows of that length,
+    and `row_by_row` for other calls."""
     along, dtype = _along(writer.nest), writer.folds[0].target.dtype
     lanes, last, extent = MOST_LANES[dtype], writer.kept[-1], writer.ranges[along]
     rows, is_known = lanes // length, writer.nest.extents[along] is not None

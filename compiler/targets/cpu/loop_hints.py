@@ -1,6 +1,6 @@
 """Hints to LLVM about a loop, as metadata of the branch that goes back to its head.
 
-LLVM writes out a short loop of known length before it looks for vectors, and finds none in what is left. Knows no text.
+LLVM unrolls a short loop of known length before it vectorises, and finds no vectors afterwards. Knows no text.
 """
 
 from typing import Any
@@ -11,9 +11,9 @@ _VECTORS = ("llvm.loop.vectorize.followup_vectorized", "llvm.loop.vectorize.foll
 
 
 def keep_for_vectors(module: Any, back: Any) -> None:
-    """Marks a loop, by the branch back to its head, so that LLVM does not write it out before it has vectors.
+    """Marks a loop, by the branch back to its head, so that LLVM does not unroll it before it has vectors.
 
-    What becomes of it, the loop over vectors and that over the rest, may be written out again.
+    The loops that it becomes, over vectors and over the rest, may be unrolled.
     """
 
     def node(*operands: Any) -> Any:

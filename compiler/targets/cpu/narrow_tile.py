@@ -141,7 +141,7 @@ class _Narrow:
         return Word(self.builder, self.builder.load(self.slots[number]))
 
     def move(self, number: int, step: Number) -> None:
-        """Moves an address in an operand by so many bytes."""
+        """Moves an address in an operand by some bytes."""
         self.builder.store(pinned(self.address_of(number) + step).value, self.slots[number])
 
     def add(self, rows: Sequence[Word], count: int) -> None:

@@ -99,7 +99,7 @@ def pack_rows(module: Any, lanes: Lanes) -> Function:
     """Returns the function `pack(to, a, a_step, rows, depth)` of rows that are neighbours.
 
     It copies them in the order in which tiles read them: tile upon tile, and in each, one column of rows upon another.
-    A few columns are copied for all tiles before the next ones, so that a is read as it lies in memory. Up to ROOM
+    A few columns are copied for all tiles before the next ones, so that a is read in the order of memory. Up to ROOM
     elements behind the copy are overwritten.
     """
     function = Function(module, "pack_rows", 5)

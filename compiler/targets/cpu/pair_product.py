@@ -112,7 +112,7 @@ class PairKernel(ProductKernel):
         words["turns_together"] = has_all.choose(at_least(at_most(run.number(PACKED) // pairs, turns), 1), 1)
 
     def has_whole_rows(self, depth: Word) -> Word:
-        """Whether tiles could read a where it lies, if neighbours along the depth lie side by side."""
+        """Whether tiles can read rows of a without copies, if the depth is contiguous."""
         return (depth // 2 * 2).equals(depth)
 
     @contextmanager
@@ -187,7 +187,8 @@ class PairKernel(ProductKernel):
 
     @contextmanager
     def segments(self, operand: str) -> Iterator[tuple[Word, Word]]:
-        """The loops over the turns and runs of a strip: how far the operand moves, in bytes, and the pairs before."""
+        """Loops over the turns and runs of a strip. Yields the operand's distance in bytes, and the number of pairs
+        before."""
         words, run = self.words, self.run
         with run.loop(0, words["turns"]) as turn, run.loop(0, words["strip_runs"]) as r:
             moved = (turn.index * words[f"turns_{operand}"] + r.index * words[f"runs_{operand}"]) * self.lanes.unit

@@ -36,8 +36,8 @@ _VARIABLES = (
     *("touching", "touching_tiles"),
     # of a block of rows: addresses, their number, and how many rows of the next panel are prefetched for each
     *("block_a", "block_c", "block_start", "rows", "share"),
-    # of a panel: the address of the next one, or 0, addresses, whether it is the first to read a where it lies, and the
-    # address of the next rows of b', or 0, if panels are copied from these
+    # of a panel: the address of the next one, or 0, addresses, whether it is the first to read a without a copy, and
+    # the address of the next rows of b', or 0, if panels are copied from these
     *("ahead", "panel_c", "panel_start", "is_cold", "next_rows"),
     # the rows that a call of a tile takes, in a product of few tiles
     "taken",

@@ -20,37 +20,38 @@ from netc.compiler.targets.named import machine_for
 
 _SUMS = 10  # independent chains: at least a core's units times their latency, and few enough for registers
 _BLOCK = ((0, 4, 6), (1, 4, 7), (2, 5, 6), (3, 5, 7))  # tiles of sums, of a and of b
-_SHORTER = 8  # so many times fewer turns of tiles, divisions or roots take about as long
-_TURNS = 500_000  # about a millisecond: few runs are disturbed by other processes
+_SHORTER = 8  # an iteration of tiles, divisions or roots takes about 8 times as long
+_ITERATIONS = 500_000  # about a millisecond: few runs are disturbed by other processes
 _RUNS = 200  # half a second: the clock rate rises, and a neighbour on the same core may rest
 Kind = Literal["multiply-add", "division", "root"]
-Run = Callable[[Callable[[int], object], int], object]  # calls the work of so many workers at the same time
+# run(work, members) calls work(member) of all members at the same time
+Run = Callable[[Callable[[int], object], int], object]
 
 
 class PeakLoop:
     """Machine code that does `flops` floating-point operations in each call, without Python's lock.
 
-    A call takes `turns` turns of a loop; the default is some milliseconds. For "bf16" it multiplies pairs of such
-    numbers, as products do, and adds up in f32; for "bf16 in tiles" it does so in tiles of AMX. Turns of tiles, of
-    divisions and of roots are longer, and fewer.
+    A call runs `iterations` iterations of a loop, by default for some milliseconds. For "bf16" it multiplies pairs of
+    such numbers, as products do, and adds up in f32; for "bf16 in tiles" it does so in tiles of AMX. Iterations of
+    tiles, divisions and roots take longer, and are fewer.
     """
 
     def __init__(
-        self, dtype: str, machine: Machine | None = None, turns: int = _TURNS, kind: Kind = "multiply-add"
+        self, dtype: str, machine: Machine | None = None, iterations: int = _ITERATIONS, kind: Kind = "multiply-add"
     ) -> None:
         machine = machine_for(machine)
         start_llvm()
         if dtype == "bf16 in tiles":
-            turns = max(turns // _SHORTER, 1)
-            self.flops = len(_BLOCK) * 4 * TILE**3 * turns
-            text = _text_of_tiles(machine, turns)
+            iterations = max(iterations // _SHORTER, 1)
+            self.flops = len(_BLOCK) * 4 * TILE**3 * iterations
+            text = _text_of_tiles(machine, iterations)
         else:
             lanes = Lanes("f32", machine, has_pairs=True) if dtype == "bf16" else Lanes(dtype, machine)
-            turns = turns if kind == "multiply-add" else max(turns // _SHORTER, 1)
-            self.flops = lanes.count * _SUMS * turns
+            iterations = iterations if kind == "multiply-add" else max(iterations // _SHORTER, 1)
+            self.flops = lanes.count * _SUMS * iterations
             if kind == "multiply-add":
                 self.flops *= 4 if lanes.has_pairs else 2
-            text = _text(lanes, turns, kind)
+            text = _text(lanes, iterations, kind)
         module = llvm.parse_assembly(text)
         self._engine = llvm.create_mcjit_compiler(module, target_machine(machine))
         self._engine.finalize_object()
@@ -59,7 +60,7 @@ class PeakLoop:
         self.run: Callable[[], object] = lambda: call(ctypes.addressof(total))
 
 
-def _text(lanes: Lanes, turns: int, kind: Kind) -> str:
+def _text(lanes: Lanes, iterations: int, kind: Kind) -> str:
     """The loop as LLVM's text: a function that stores the total at an address."""
     module = ir.Module("peak")
     module.triple = llvm.get_default_triple()
@@ -69,8 +70,8 @@ def _text(lanes: Lanes, turns: int, kind: Kind) -> str:
     entry, loop, end = builder.block, function.builder.append_basic_block("loop"), builder.append_basic_block("end")
     builder.branch(loop)
     builder.position_at_end(loop)
-    turn = builder.phi(I64)
-    turn.add_incoming(ir.Constant(I64, 0), entry)
+    iteration = builder.phi(I64)
+    iteration.add_incoming(ir.Constant(I64, 0), entry)
     sums = [builder.phi(lanes.vector) for _ in range(_SUMS)]
     factor, term = (ir.Constant(lanes.vector, [number] * lanes.count) for number in (0.999, 1e-3))
     totals = []
@@ -85,9 +86,9 @@ def _text(lanes: Lanes, turns: int, kind: Kind) -> str:
         else:
             totals.append(builder.fadd(builder.fmul(running, factor), term))
         running.add_incoming(totals[i], loop)
-    after = builder.add(turn, ir.Constant(I64, 1))
-    turn.add_incoming(after, loop)
-    builder.cbranch(builder.icmp_signed("<", after, ir.Constant(I64, turns)), loop, end)
+    after = builder.add(iteration, ir.Constant(I64, 1))
+    iteration.add_incoming(after, loop)
+    builder.cbranch(builder.icmp_signed("<", after, ir.Constant(I64, iterations)), loop, end)
     builder.position_at_end(end)
     total = totals[0]
     for other in totals[1:]:
@@ -97,13 +98,13 @@ def _text(lanes: Lanes, turns: int, kind: Kind) -> str:
     return str(module)
 
 
-def _text_of_tiles(machine: Machine, turns: int) -> str:
+def _text_of_tiles(machine: Machine, iterations: int) -> str:
     """The loop of a product in tiles without its loads, as LLVM's text: a function that ignores its argument."""
     module = ir.Module("peak")
     module.triple = llvm.get_default_triple()
     function = Function(module, "netc_peak", 1, is_internal=False)
     tiles = AmxTiles.configured(function, emulation_for(module, machine))
-    with function.loop(0, turns):
+    with function.loop(0, iterations):
         for sums, a, b in _BLOCK:
             tiles.multiply_add(sums, a, b)
     tiles.release()

@@ -1,22 +1,20 @@
-"""Vectors of neighbouring elements of a row, and the built-ins of kernel text that load and store them.
+"""Vectors of neighbouring elements of a row, as built-ins of kernel text.
 
-A text names no number of lanes, so that it serves every machine: `load_f32v_0` loads a whole vector, and
-`load_f32r19_0` the elements that are left of a row of 19 behind its whole vectors, in the narrowest vector that has
-room for them. Its other lanes are zero, and are neither read nor written. `LANES_f32` is the number of lanes, and what
-depends on it alone is decided before the text is translated. Words of math/ take these vectors too.
+The part of a row is a suffix of the element type. Stores have the same names as loads:
 
-Sums in lanes (sums_in_lanes.py) have as many lanes on every machine: `load_f32s_0` loads so many elements, and
-`load_f32m19_0` what is left of a row of 19 behind them, with zeros in the other lanes. So have sums in chunks
-(sums_in_chunks.py): `load_f32c32_0` loads 32 elements, of any type, `store_f32c32_0` stores them, and
-`range_i32c32(i)` is i, i + 1, ..., i + 31. `true_boolc64(tests)` is the number of true ones of 64 tests.
-Extremes in chunks (extremes_in_chunks.py) and of short rows use these too; `lower_f32c32` and `upper_f32c32` are a
-vector's halves.
+    load_f32v_0      a whole vector of the machine
+    load_f32r19_0    the elements of a row of 19 behind its whole vectors, in the narrowest vector with room for them
+    load_f32w_0      load_f32w_0(address, i, count): the first `count` elements, in a whole vector
+    load_f32s_0      LANES elements, as many on every machine (sums_in_lanes.py)
+    load_f32m19_0    the elements of a row of 19 behind those, in a vector of LANES
+    load_f32c32_0    32 elements, of any type (sums_in_chunks.py, extremes_in_chunks.py, extremes_of_short_rows.py)
 
-The last vector of a row whose length a call says has words that take what is left of it:
-`load_f32w_0(address, i, count)`, `store_f32w_0`, and `splat_f32w(x)`, a vector of one number.
+Lanes without an element are zero, and are neither read nor written in memory. Other built-ins make vectors
+(`splat_f32w(x)`, `zeros_f32s()`, `range_i32c32(i)` with i, i + 1, ..., i + 31), halve them (`lower_f32c32`,
+`upper_f32c32`) or reduce them (`true_boolc64(tests)`, the number of true tests). Functions of math/ take all of these
+vectors.
 """
 
-import ast
 import re
 from collections.abc import Callable, Iterator
 from functools import cache, partial
@@ -33,7 +31,6 @@ from netc.compiler.targets.machine import Machine
 
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _I1, _I32, _I64, _BYTE = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.IntType(8)
-_LANES = "LANES_"
 _ROWS = re.compile(r"\b((load|store)_(f32|f64)([vrsm])(\d*)_(\d+))\b")
 _NARROW = re.compile(r"\b(load|store|splat)_(f32|f64)w(?:_(\d+))?\b")
 _CHUNKS = re.compile(
@@ -65,35 +62,6 @@ def builtins(text: str, machine: Machine) -> Iterator[tuple[str, Builtin]]:
     for dtype, lanes in LANES.items():
         yield f"zeros_{dtype}s", _zeros(Vector(dtype, lanes))
         yield f"added_{dtype}s", _added(Vector(dtype, lanes))
-
-
-def specialised(text: str, machine: Machine) -> ast.Module:
-    """Returns a kernel's text for a machine: with its numbers of lanes, and without branches that it never takes."""
-    module = ast.parse(text)
-    if _LANES in text:
-        _Specialised(machine).visit(module)
-    return module
-
-
-class _Specialised(ast.NodeTransformer):
-    """Replaces numbers of lanes, and an `if` whose test depends on them alone by what it does."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.lanes = {f"{_LANES}{dtype}": machine.lanes(dtype) for dtype in _ELEMENTS}
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return ast.Constant(self.lanes[node.id]) if node.id in self.lanes else node
-
-    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-        names = {part.id for part in ast.walk(node.test) if isinstance(part, ast.Name)}
-        if not names or not names <= self.lanes.keys():
-            return self.generic_visit(node)
-        taken = node.body if eval(ast.unparse(node.test), dict(self.lanes)) else []
-        return [statement for part in taken for statement in _statements(self.visit(part))]
-
-
-def _statements(visited: ast.AST | list[ast.stmt]) -> list[Any]:
-    return visited if isinstance(visited, list) else [visited]
 
 
 def _vector_of(dtype: str, count: int) -> Vector:

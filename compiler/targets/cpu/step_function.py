@@ -76,7 +76,7 @@ class StepFunction:
         builder.store(builder.add(builder.load(at), spent), at)
 
     def flush_subnormals(self) -> Any:
-        """Flushes subnormal numbers to zero from here on, on x86. Returns a function that emits the way back."""
+        """Flushes subnormal numbers to zero from here on, on x86. Returns a function that emits the switch back."""
         if not self.is_x86:
             return lambda: None
         builder, pointer = self.builder, _BYTE.as_pointer()

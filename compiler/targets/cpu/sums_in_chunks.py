@@ -26,7 +26,7 @@ from netc.compiler.targets.cpu.vector_lines import kinds_in_vectors
 
 _CHUNK_BYTES = 32
 _RUNNING = 4  # running sums, a chunk each
-_COUNTED = (64, 8)  # elements whose tests are counted at once: a mask of so many bits, then of what remains
+_COUNTED = (64, 8)  # elements whose tests are counted at once: in a mask of 64 bits, then in masks of 8
 
 
 def has_sums_in_chunks(nest: Nest) -> bool:

@@ -26,18 +26,16 @@ from netc.compiler.targets.cpu.vector_rows import keeps_totals, may_fit_vectors
 from netc.compiler.targets.machine import LINE
 from netc.dsl.structs import replace
 
-_Parts = Literal["all", "short", "long"]  # of the stretches that are prefetched
+_Parts = Literal["all", "short", "long"]  # stretches to prefetch: all, short ones, or a part of each long one
 _AT_ONCE = 2048  # bytes that are prefetched at once: more lines would delay the loads behind them
-_STEPS = 8  # rows that the body of totals in registers adds, each in one vector; half as many in two
+_STEPS = 8  # vectors that a body adds to totals in registers: rows of one vector, or half as many of two
 
 
 def fold_in_memory(writer: NestWriter) -> list[str]:
-    """The innermost axis is kept: a row of the result is the sum of rows, so the innermost loop stays contiguous.
+    """The loops of a nest whose innermost axis is kept, so that the innermost loop stays contiguous.
 
-    The body computes several points at once (jam.py). Its totals begin with the elements at their targets, unless
-    it takes all folded axes completely. Vectors of totals stay in registers along the last folded axis, if what they
-    sum stays in the first cache. A row of unknown length has its totals in one or two vectors if the call says that it
-    fits.
+    If the length of a row is an argument, the kernel tests it: totals of short rows are one or two vectors in
+    registers.
     """
     if not writer.has_hints or not may_fit_vectors(writer.nest):
         return _fold_rows(writer)
@@ -50,7 +48,7 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
 
 
 def _fold_in_vectors(writer: NestWriter, vectors: int) -> list[str]:
-    """The totals of a row are so many vectors, which are stored in the end. The last one may have lanes to spare."""
+    """The loops if the totals of a row are one or two vectors in registers. The last one may have unused lanes."""
     (last,), dtype = writer.kept, writer.folds[0].target.dtype
     steps = _STEPS // vectors
     jam = Jam({}, writer.folded[-1], min(steps, writer.nest.extents[writer.folded[-1]] or steps))
@@ -75,65 +73,91 @@ def _fold_in_vectors(writer: NestWriter, vectors: int) -> list[str]:
 
 
 def _fold_rows(writer: NestWriter) -> list[str]:
-    """The totals of a row lie in memory, or in registers along the last folded axis."""
+    """The loops that add rows to the totals of a row, several rows in each body (jam.py)."""
     assert not writer.stored, "outputs that are not folded are stored where the innermost axis is folded"
-    last, others = writer.kept[-1], writer.kept[:-1]
-    jam = jam_of(writer.nest, others, writer.folded)
-    looped = [axis for axis in others if axis not in jam.complete]
+    jam = jam_of(writer.nest, writer.kept[:-1], writer.folded)
     if all(axis in jam.complete for axis in writer.folded):
-        number = len(looped) if jam.along is None else looped.index(jam.along)
-        inner = looped[number + 1 :]
+        return _complete_sums(writer, jam)
+    return _partial_sums(writer, jam)
 
-        def steps_of(steps: int) -> list[str]:
-            ahead = list[str]()
-            if jam.along is not None and not inner and steps > 1:
-                still = {last, *jam.complete}
-                ahead = [_fetch(writer, stretch, still) for stretch in written(writer.nest, jam.along, steps)]
-            return [*ahead, *writer.loops(inner, writer.row(lambda: writer.body(jam, steps, True)))]
 
-        rows = writer.in_steps(jam, steps_of)
-        return writer.loops(looped[:number], rows)
+def _looped(writer: NestWriter, jam: Jam) -> list[int]:
+    """The kept axes outside of a row that have a loop: a body has all points of the others."""
+    return [axis for axis in writer.kept[:-1] if axis not in jam.complete]
+
+
+def _complete_sums(writer: NestWriter, jam: Jam) -> list[str]:
+    """The loops if a body has all points of a sum: totals begin and end in registers."""
+    looped = _looped(writer, jam)
+    number = len(looped) if jam.along is None else looped.index(jam.along)
+    inner = looped[number + 1 :]
+
+    def rows(steps: int) -> list[str]:
+        ahead = list[str]()
+        if jam.along is not None and not inner and steps > 1:
+            still = {writer.kept[-1], *jam.complete}
+            ahead = [_fetch(writer, stretch, still) for stretch in written(writer.nest, jam.along, steps)]
+        return [*ahead, *writer.loops(inner, writer.row(lambda: writer.body(jam, steps, True)))]
+
+    return writer.loops(looped[:number], writer.in_steps(jam, rows))
+
+
+def _partial_sums(writer: NestWriter, jam: Jam) -> list[str]:
+    """The loops if a body has only some points of a sum: totals are initialised first, and then added to.
+
+    The loops from the outside: kept axes along which all operands move; then, after the initial values are stored, the
+    folded axes but the last, the other kept axes, the last folded axis, and the row. If totals stay in registers, the
+    last folded axis is inside of the row.
+    """
+    last, looped, along, outer = writer.kept[-1], _looped(writer, jam), writer.folded[-1], writer.folded[:-1]
     around = [axis for axis in looped if _moves_everything(writer, axis)]
     inside = [axis for axis in looped if axis not in around]
-    clear = writer.loops(
-        [*inside, *jam.complete, last], [writer.store(fold, writer.initial(fold)) for fold in writer.folds]
-    )
-    along, outer = writer.folded[-1], writer.folded[:-1]
+    initial = [writer.store(fold, writer.initial(fold)) for fold in writer.folds]
+    clear = writer.loops([*inside, *jam.complete, last], initial)
     keeps = writer.in_vectors and keeps_totals(writer.nest)
     has_steps = not inside and not keeps and jam.steps != writer.nest.extents[along]
+    before = [*around, *outer][-1:]  # the axis of the loop around these rows, if there is one
 
     def row(steps: int) -> list[str]:
         ahead = _fetches(writer, jam, along, [along, last], steps) if has_steps else []
         return [*ahead, *writer.row(lambda: writer.body(jam, steps, False))]
 
-    before = [*around, *outer][-1:]
-
-    def line() -> list[str]:
-        begin, _, end = writer.parts_of_body(jam, 1, False)
-
-        def points(steps: int) -> list[str]:
-            ahead = list[str]()
-            if before and not inside and steps == jam.steps:
-                ahead = _fetches(writer, jam, before[0], [before[0], along, last], parts="long")
-            return [*ahead, *writer.parts_of_body(jam, steps, False)[1]]
-
-        return [*begin, *writer.in_steps(jam, points), *end]
-
-    rows = writer.loops(inside, writer.row(line) if keeps else writer.in_steps(jam, row))
+    if keeps:
+        rows = writer.row(lambda: _totals_in_registers(writer, jam, before if not inside else []))
+    else:
+        rows = writer.in_steps(jam, row)
+    rows = writer.loops(inside, rows)
     if before and not has_steps:
         parts: _Parts = "short" if keeps and not inside else "all"
         rows = [*_fetches(writer, jam, before[0], [before[0], *inside, along, last], parts=parts), *rows]
     return writer.loops(around, [*clear, *writer.loops(outer, rows)])
 
 
+def _totals_in_registers(writer: NestWriter, jam: Jam, before: Sequence[int]) -> list[str]:
+    """The loop along the last folded axis for one vector of a row, whose totals are loaded before and stored behind.
+
+    Its iterations prefetch parts of long stretches for the next iteration of the loop along the axis `before`, if any.
+    """
+    along, last = writer.folded[-1], writer.kept[-1]
+    begin, _, end = writer.parts_of_body(jam, 1, False)
+
+    def points(steps: int) -> list[str]:
+        ahead = list[str]()
+        if before and steps == jam.steps:
+            ahead = _fetches(writer, jam, before[0], [before[0], along, last], parts="long")
+        return [*ahead, *writer.parts_of_body(jam, steps, False)[1]]
+
+    return [*begin, *writer.in_steps(jam, points), *end]
+
+
 def _fetches(
     writer: NestWriter, jam: Jam, axis: int, inside: Sequence[int], steps: int = 1, parts: _Parts = "all"
 ) -> list[str]:
-    """Prefetches what later iterations of a loop along an axis will read (prefetch.py), if an iteration takes `steps`
-    points of the axis, and the other axes `inside` completely.
+    """The prefetches of what later iterations of a loop along an axis will read (prefetch.py).
 
-    That is all, or short stretches, or parts of long ones: the iterations inside of that loop, over the vectors of a
-    row and along the last folded axis, each prefetch one.
+    An iteration covers `steps` points of the axis, and the other axes `inside` completely. `parts` selects stretches:
+    all, the short ones, or a part of each long one. In the last case each iteration inside of that loop, over the
+    vectors of a row and along the last folded axis, prefetches another part.
     """
     extents = {**jam.complete, **{i: steps if i == axis else writer.nest.extents[i] for i in inside}}
     sizes = {i: extent for i, extent in extents.items() if extent is not None}
@@ -150,20 +174,20 @@ def _fetches(
 
 
 def _fetch_part(writer: NestWriter, jam: Jam, stretch: Stretch, still: Collection[int]) -> str:
-    """The prefetch of a part of a stretch: as many lines as all iterations over it need to prefetch all of it."""
+    """The prefetch of a part of a stretch: so many lines that all iterations together prefetch all of it."""
     dtype, along, last = stretch.access.dtype, writer.folded[-1], writer.kept[-1]
     length, row = writer.nest.extents[along], writer.nest.extents[last]
     assert length is not None, "totals are kept along an axis of known length"
     assert row is not None, "rows of known length have vectors"
-    turns, line = length // jam.steps, LINE // DTYPES[dtype].bytes
+    iterations, line = length // jam.steps, LINE // DTYPES[dtype].bytes
     vectors = f"(({row} + LANES_{dtype} - 1) // LANES_{dtype})"
-    count = f"({stretch.count - 1} // ({vectors} * {turns * line}) + 1) * {line}"
-    part = f"(i{last} // LANES_{dtype} * {turns} + i{along} // {jam.steps})"
+    count = f"({stretch.count - 1} // ({vectors} * {iterations * line}) + 1) * {line}"
+    part = f"(i{last} // LANES_{dtype} * {iterations} + i{along} // {jam.steps})"
     return f"fetch_{dtype}(p{stretch.access.pointer}, {_start(writer, stretch, still)} + {part} * {count}, {count})"
 
 
 def _fetch(writer: NestWriter, stretch: Stretch, still: Collection[int]) -> str:
-    """The prefetch of elements, without the axes `still`, which the stretch takes completely."""
+    """The prefetch of a stretch, which covers the axes `still` completely: its offset does not depend on them."""
     access = stretch.access
     return f"fetch_{access.dtype}(p{access.pointer}, {_start(writer, stretch, still)}, {stretch.count})"
 
@@ -176,6 +200,6 @@ def _start(writer: NestWriter, stretch: Stretch, still: Collection[int]) -> str:
 
 
 def _moves_everything(writer: NestWriter, axis: int) -> bool:
-    """Whether no element is read again for another index along an axis."""
+    """Whether all operands move along an axis, so that no element is read again for another index."""
     loads = [line.value for line in writer.nest.lines if isinstance(line.value, Access)]
     return writer.nest.extents[axis] is None or all(access.strides[axis] for access in loads)

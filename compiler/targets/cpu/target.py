@@ -140,7 +140,7 @@ class MachineCode:
         return self.members > 1 and not workspace.must_share and self.ticks.shape[1] == 1
 
     def _run(self, call: Call, workspace: Workspace, ranks: Ranks | None, members: int) -> _Ready:
-        """Runs the steps of a call, which these ranks share, by so many idle workers at most."""
+        """Runs the steps of a call, which these ranks share, by at most `members` idle workers."""
         with workspace.team(members) as team, workspace.arena(team.count) as arena:
             kept = f"ready {team.count}" if ranks is None else f"ready of ranks {team.count}"
             ready: _Ready | None = call.kept.get(kept)
@@ -162,7 +162,7 @@ class MachineCode:
     def bounds(
         self, members: int, run: Callable[[Callable[[int], object], int], object], again: bool = False
     ) -> Bounds:
-        """Returns the bounds of so many cores: see Timed."""
+        """Returns the bounds of `members` cores: see Timed."""
         from netc.compiler.targets.cpu.bounds_measured import bounds_of
 
         return bounds_of(self.machine, members, run, again)

@@ -16,6 +16,7 @@ from netc.compiler.targets.cpu.linked import LIBM
 from netc.compiler.targets.cpu.math import calls
 from netc.compiler.targets.cpu.math.functions import builtins_for
 from netc.compiler.targets.cpu.operators import functions
+from netc.compiler.targets.cpu.specialise_text import specialised
 from netc.compiler.targets.cpu.translate import translate
 from netc.compiler.targets.cpu.values import Builtin
 from netc.compiler.targets.machine import Machine
@@ -49,7 +50,7 @@ def optimised(text: str, symbol: str, machine: Machine, target: Any) -> tuple[An
     may be vectorised (sums.py) and where a product and a sum are one instruction (math/terms.py).
     """
     numbers = {**_NUMBERS, "NOTHING": _nothing(machine)}
-    module = translate(row_vectors.specialised(text, machine), symbol, builtins(text, machine), numbers)
+    module = translate(specialised(text, machine), symbol, builtins(text, machine), numbers)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
     compiled = llvm.parse_assembly(calls.without_declarations(str(module)))
     compiled.verify()

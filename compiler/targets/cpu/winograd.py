@@ -24,7 +24,7 @@ from netc.compiler.program.winograd import SIDE, STEP, WINDOW, Part
 from netc.compiler.targets.cpu import winograd_transforms as transforms
 from netc.compiler.targets.cpu.function import Function, at_most
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
-from netc.compiler.targets.cpu.winograd_blocks import Body, WinogradWriter
+from netc.compiler.targets.cpu.winograd_blocks import TileBody, WinogradWriter
 from netc.compiler.targets.cpu.winograd_transforms import Square
 from netc.compiler.targets.machine import VECTORS, Machine
 
@@ -130,17 +130,17 @@ class _Winograd(WinogradWriter):
         return function
 
 
-def _transform_tile(body: Body) -> None:
+def _transform_tile(body: TileBody) -> None:
     """Transforms a tile of the image."""
     _transform(body, "image", "channels", SIDE, transforms.of_tile)
 
 
-def _transform_slopes(body: Body) -> None:
+def _transform_slopes(body: TileBody) -> None:
     """Transforms the slopes (the gradient of the results) of a tile."""
     _transform(body, "slopes", "outputs", STEP, transforms.of_slopes)
 
 
-def _transform(body: Body, image: str, axis: str, side: int, transform: Callable[..., Any]) -> None:
+def _transform(body: TileBody, image: str, axis: str, side: int, transform: Callable[..., Any]) -> None:
     """Transforms the square of a tile and stores the result, for all vectors of an axis, "channels" or "outputs"."""
     with body.each_vector(axis) as first:
         square = body.square(image, first, side).load(body.vectors)
@@ -148,7 +148,7 @@ def _transform(body: Body, image: str, axis: str, side: int, transform: Callable
         transforms.store(body.vectors, result, body.square(axis, first, SIDE))
 
 
-def _transform_back(body: Body) -> None:
+def _transform_back(body: TileBody) -> None:
     """Transforms products back to the results of a tile, and adds the start if there is one."""
     with body.each_vector("outputs") as first:
         square = body.square("outputs", first, SIDE).load(body.vectors)

@@ -35,7 +35,7 @@ _VARIABLES = (
 _LAYOUT = tuple(f"layout_{part}" for part in program.ScratchLayout._fields)
 
 
-class Line(Struct, frozen=True):
+class TileRow(Struct, frozen=True):
     """Tiles that follow one another: the address of the first, and the distances between tiles, and between rows and
     columns of their elements, in bytes."""
 
@@ -49,14 +49,16 @@ class Line(Struct, frozen=True):
         return Square(self.at + number * self.apart + moved, self.row, self.column, side)
 
 
-class Body:
+class TileBody:
     """The body of a loop over tiles of a row in a function under construction, which has the kernel's record.
 
     `lines` has the tiles in images, by name, and in the kernel's memory, by axis; `number` is that of the tile. What
     the loop needs of the record is read before it, because LLVM cannot know that stores do not change the record.
     """
 
-    def __init__(self, function: Function, counts: Mapping[str, Word], lanes: Lanes, lines: Mapping[str, Line]) -> None:
+    def __init__(
+        self, function: Function, counts: Mapping[str, Word], lanes: Lanes, lines: Mapping[str, TileRow]
+    ) -> None:
         self.function, self.counts, self.lanes, self.lines = function, counts, lanes, lines
         self.vectors, self.builder = Vectors(function, lanes), function.builder
         self.number = function.number(0)
@@ -117,7 +119,7 @@ class WinogradWriter:
             words["count"] = at_most(total - first.index, words["block"])
             yield words["count"]
 
-    def over_tiles(self, name: str, images: Sequence[str], axis: str, write: Callable[[Body], None]) -> Function:
+    def over_tiles(self, name: str, images: Sequence[str], axis: str, write: Callable[[TileBody], None]) -> Function:
         """Returns a function `name(record)`, a loop over the tiles of a block around what `write` emits.
 
         Its body reads or writes tiles of `images`, and rows of "channels" or "outputs" (`axis`) in the kernel's memory.
@@ -135,12 +137,12 @@ class WinogradWriter:
             column = first + begin.index - row * across
             sample = row // down
             begin.step = at_most(across - column, count - begin.index)
-            lines = {axis: Line(start + begin.index * apart, apart, position * SIDE, position)}
+            lines = {axis: TileRow(start + begin.index * apart, apart, position * SIDE, position)}
             for image, (of_sample, of_row, of_column) in sides.items():
                 step = of_column * STEP
                 at = ats[image] + sample * of_sample + (row - sample * down) * of_row * STEP + column * step
-                lines[image] = Line(at, step, of_row, of_column)
-            body = Body(function, counts, self.lanes, lines)
+                lines[image] = TileRow(at, step, of_row, of_column)
+            body = TileBody(function, counts, self.lanes, lines)
             with function.loop(0, begin.step) as k:
                 body.number = k.index
                 write(body)

@@ -15,11 +15,11 @@ from netc.compiler.program.winograd import SIDE
 from netc.compiler.targets.cpu.function import Word, pinned
 from netc.compiler.targets.cpu.vectors import Vectors
 
-Line = Sequence[Any]
-LineTransform = Callable[[Any, Line], Line]  # of a builder and the vectors of a line
+VectorLine = Sequence[Any]
+VectorTransform = Callable[[Any, VectorLine], VectorLine]  # of a builder and the vectors of a line
 
 
-def of_tile(builder: Any, d: Line) -> Line:
+def of_tile(builder: Any, d: VectorLine) -> VectorLine:
     """B' d"""
     return (
         builder.fsub(d[0], d[2]),
@@ -29,24 +29,24 @@ def of_tile(builder: Any, d: Line) -> Line:
     )
 
 
-def of_products(builder: Any, m: Line) -> Line:
+def of_products(builder: Any, m: VectorLine) -> VectorLine:
     """A' m"""
     return builder.fadd(builder.fadd(m[0], m[1]), m[2]), builder.fadd(builder.fsub(m[1], m[2]), m[3])
 
 
-def of_slopes(builder: Any, y: Line) -> Line:
+def of_slopes(builder: Any, y: VectorLine) -> VectorLine:
     """A y"""
     return y[0], builder.fadd(y[0], y[1]), builder.fsub(y[0], y[1]), y[1]
 
 
-def of_weights(builder: Any, g: Line) -> Line:
+def of_weights(builder: Any, g: VectorLine) -> VectorLine:
     """G g"""
     half, ends = _half(g[0]), builder.fadd(g[0], g[2])
     sum_, difference = builder.fadd(ends, g[1]), builder.fsub(ends, g[1])
     return g[0], builder.fmul(sum_, half), builder.fmul(difference, half), g[2]
 
 
-def of_sums(builder: Any, m: Line) -> Line:
+def of_sums(builder: Any, m: VectorLine) -> VectorLine:
     """G' m"""
     half = _half(m[0])
     sum_, difference = builder.fadd(m[1], m[2]), builder.fsub(m[1], m[2])
@@ -74,18 +74,18 @@ class Square:
         return [[vectors.load(address) for address in row] for row in self.addresses]
 
 
-def transformed(builder: Any, square: Sequence[Line], transform: LineTransform) -> list[Line]:
+def transformed(builder: Any, square: Sequence[VectorLine], transform: VectorTransform) -> list[VectorLine]:
     """Returns the transform of a square along both of its sides."""
     columns = [transform(builder, column) for column in zip(*square, strict=True)]
     return [transform(builder, row) for row in zip(*columns, strict=True)]
 
 
-def added(builder: Any, square: Sequence[Line], other: Sequence[Line]) -> list[Line]:
+def added(builder: Any, square: Sequence[VectorLine], other: Sequence[VectorLine]) -> list[VectorLine]:
     """Returns the sums of the vectors of two squares."""
     return [[builder.fadd(*pair) for pair in zip(*rows, strict=True)] for rows in zip(square, other, strict=True)]
 
 
-def store(vectors: Vectors, square: Sequence[Line], to: Square, columns: Word | None = None) -> None:
+def store(vectors: Vectors, square: Sequence[VectorLine], to: Square, columns: Word | None = None) -> None:
     """Stores the vectors of a square. With `columns`, the number that remains, lanes past the last one are not
     stored."""
     builder, count = vectors.function.builder, vectors.lanes.count

@@ -101,7 +101,7 @@ def _float(function: Any, dtype: type[np.floating[Any]]) -> Any:
 
 
 def _keys(name: str, kind: Any, integer: Any, largest: int) -> tuple[Any, Any]:
-    """Integers in the order of floats, NaN last (max) or first (min), and the way back."""
+    """Integers in the order of floats, NaN last (max) or first (min), and the inverse."""
     shift, rest = integer(largest.bit_length()), integer(largest)
     nan_key = integer(largest if name == "max" else -largest - 1)
 

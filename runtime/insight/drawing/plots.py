@@ -159,7 +159,7 @@ def style_sheet() -> str:
 
 
 def moved(markup: str, x: float, y: float) -> str:
-    """Markup at another place."""
+    """Markup at another position."""
     return f'<g transform="translate({x:g} {y:g})">{markup}</g>'
 
 

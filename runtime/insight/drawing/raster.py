@@ -17,7 +17,7 @@ from netc.runtime.insight.drawing.shapes import Curve, Lane, Point, Rectangle, W
 
 _SCALE = 2.0  # pixels of a point
 _MOST_SIDE, _MOST_PIXELS = 30_000, 50_000_000  # of a picture; a larger one has fewer pixels for a point
-_FINE = 2  # shapes are drawn so many times as large, and then reduced, so that their edges are smooth
+_FINE = 2  # shapes are drawn twice as large, and then reduced, so that their edges are smooth
 _STEPS = 24  # lines that a curve consists of
 _FONTS = (("DejaVuSans.ttf", "DejaVuSans-Bold.ttf"), ("Verdana.ttf", "Verdana Bold.ttf"))  # regular and bold
 _ANCHORS = {"start": "lm", "middle": "mm", "end": "rm"}

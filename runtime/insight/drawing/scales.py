@@ -1,6 +1,6 @@
 """The axes of plots that are written by hand: where a number or a category lies, and which ticks there are.
 
-A place is between 0, the beginning of an axis, and 1, its end.
+A position is between 0, the beginning of an axis, and 1, its end.
 """
 
 import math
@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
 
-Tick = tuple[float, str]  # its place and its text
+Tick = tuple[float, str]  # its position and its text
 
 _MARGIN = 0.04  # of an axis beyond the least and the largest number
 _RATIO = 20.0  # numbers above 0 that differ by a larger factor have a logarithmic axis

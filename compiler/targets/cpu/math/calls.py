@@ -18,7 +18,8 @@ from netc.compiler.targets.cpu.math.terms import Scope, Term, absolute, select
 
 
 class Function(Struct, frozen=True):
-    """How an angle is reduced, unless it is large, and what is computed from n and the two parts of r."""
+    """A function of an angle: its reduction, unless the angle is large, and the result from n and the two parts of
+    r."""
 
     reduced: Callable[[Term], tuple[Term, Term, Term]]
     result: Callable[[Term, Term, Term], Term]

@@ -1,0 +1,45 @@
+"""Specialises the text of a kernel for a machine, before it is translated.
+
+A text serves every machine: it names the number of lanes of a vector, `LANES_f32`, and may have branches for each:
+
+    if 9 >= LANES_f32:                                   # never taken where a vector has 16 lanes
+        for i1 in range(0, 9 // LANES_f32 * LANES_f32, LANES_f32):
+            ...
+"""
+
+import ast
+from typing import Any
+
+from netc.compiler.program.nests import LANES
+from netc.compiler.targets.machine import Machine
+
+_LANES = "LANES_"  # the numbers of lanes begin with it
+
+
+def specialised(text: str, machine: Machine) -> ast.Module:
+    """Returns a kernel's text for a machine: with its numbers of lanes, and without branches that it never takes."""
+    module = ast.parse(text)
+    if _LANES in text:
+        _Specialised(machine).visit(module)
+    return module
+
+
+class _Specialised(ast.NodeTransformer):
+    """Replaces numbers of lanes, and an `if` whose test depends on them alone by what it does."""
+
+    def __init__(self, machine: Machine) -> None:
+        self.lanes = {f"{_LANES}{dtype}": machine.lanes(dtype) for dtype in LANES}
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        return ast.Constant(self.lanes[node.id]) if node.id in self.lanes else node
+
+    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
+        names = {part.id for part in ast.walk(node.test) if isinstance(part, ast.Name)}
+        if not names or not names <= self.lanes.keys():
+            return self.generic_visit(node)
+        taken = node.body if eval(ast.unparse(node.test), dict(self.lanes)) else []
+        return [statement for part in taken for statement in _statements(self.visit(part))]
+
+
+def _statements(visited: ast.AST | list[ast.stmt]) -> list[Any]:
+    return visited if isinstance(visited, list) else [visited]
