@@ -2,8 +2,8 @@
 
 This process has imported what commands import when they need it, and has done what every process does once: parse the
 library, compile the words of kernels, find fonts. None of it depends on the environment of a command. The process reads
-one command per line, as JSON: arguments, folder, environment, and the files for the output. It writes the exit status
-of each.
+one command per line, as JSON: arguments, folder, environment, the files for the output, and modules to import before it
+forks. It writes the exit status of each.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ import sys
 from importlib import import_module
 
 import polars  # noqa: F401  as commands that read data do
+import short_bounds
 
 import netc
 from netc.commands.main import console
@@ -24,21 +25,25 @@ from netc.compiler.elaborate.library import library_spans
 from netc.compiler.targets.cpu.compile import compile_kernel
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import host
+from netc.reference import entries
 
+# packages that netc's modules import when a command needs them
+LATER = ("networkx", "onnxruntime", "optuna", "cmaes", "typer._adapters")
 STARTS_MPI = ("netc.runtime.distributed.mpi", "netc.runtime.distributed.mpi_exchange")
 
 
 def preload() -> None:
-    """Imports netc's modules, which commands import when they need them, and fills what they keep in memory.
+    """Imports what commands import when they need it, and fills what netc's modules keep in memory.
 
     Modules that need a package of an extra (`onnx`, `pytest`) are left out where that package is not installed, and
     those that start MPI always: what forks from this process would share its connections.
     """
-    for module in pkgutil.walk_packages(netc.__path__, "netc."):
-        if "__main__" in module.name or module.name in STARTS_MPI:  # the first would run a command
+    modules = [module.name for module in pkgutil.walk_packages(netc.__path__, "netc.")]
+    for name in (*modules, *LATER):
+        if "__main__" in name or name in STARTS_MPI:  # the first would run a command
             continue
         try:
-            import_module(module.name)
+            import_module(name)
         except ModuleNotFoundError as error:
             if error.name is None or error.name.split(".")[0] == "netc":
                 raise
@@ -46,6 +51,7 @@ def preload() -> None:
     with contextlib.redirect_stdout(io.StringIO()):
         app_of()(["check", "--help"], standalone_mode=False)  # Typer imports what it needs; no plug-in is looked for
     library_spans()
+    entries()  # of the reference: parses all of the library
     compile_words()
 
 
@@ -77,13 +83,18 @@ def serve() -> None:
     """Serves until the input ends. A forked child leaves through `console`."""
     sys.path.pop(0)  # the folder of the tests, which commands do not have on their path
     preload()
+    short_bounds.measure_once()
+    os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # as netc does before it imports MLflow, which a test may ask for
     gc.collect()
     gc.freeze()  # or a collection in a child would write to all memory that it shares with this process, and so copy it
     requests, answers = os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w", encoding="utf-8")
     for line in requests:
+        request = json.loads(line)
+        for name in request["imports"]:
+            import_module(name)
         child = os.fork()
         if child == 0:
-            become(json.loads(line))
+            become(request)
             console()
         _, status = os.waitpid(child, 0)
         answers.write(f"{os.waitstatus_to_exitcode(status)}\n")

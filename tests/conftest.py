@@ -69,6 +69,9 @@ def is_long(request: pytest.FixtureRequest) -> bool:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    import short_bounds
+
+    short_bounds.measure_once()
     config.addinivalue_line("markers", "every(n): without --long, run each n-th case of this test alone")
 
 

@@ -85,6 +85,9 @@ def _command_server() -> subprocess.Popen:
     return server
 
 
+IMPORTED_BY_COMMANDS: list[str] = []  # modules that commands need seconds to import, and find imported instead
+
+
 def command(*arguments: object, cwd: Path, path: Path | None = None) -> subprocess.CompletedProcess:
     """Runs a command to its end, in a process with this one's environment.
 
@@ -100,6 +103,7 @@ def command(*arguments: object, cwd: Path, path: Path | None = None) -> subproce
         if path is not None:
             environment["PYTHONPATH"] = os.pathsep.join([str(path), environment.get("PYTHONPATH", "")])
         request = {"arguments": words, "cwd": str(cwd), "environment": environment, **paths}
+        request["imports"] = IMPORTED_BY_COMMANDS
         assert server.stdin is not None
         assert server.stdout is not None
         server.stdin.write(json.dumps(request) + "\n")

@@ -10,7 +10,7 @@ import numpy as np
 import polars
 import pytest
 from PIL import Image
-from ranks import launched_program, on_mpi
+from ranks import cache_of_kernels, launched_program, on_mpi
 from safetensors.numpy import load_file
 from support import command
 
@@ -143,8 +143,8 @@ def test_a_run_from_pictures_has_the_bytes_of_one_process(ranks: int, folder: Pa
     if not (folder / "one").exists():
         done = command("train", "images.net", "--out", "one", "--threads", 1, cwd=folder)
         assert done.returncode == 0, done.stderr
-    run, cache = f"of-{ranks}", str(tmp_path / "cache")
-    done = on_mpi(ranks, "train", "images.net", "--out", run, "--threads", 1, cwd=folder, NETC_CACHE=cache)
+    run, cache = f"of-{ranks}", cache_of_kernels(tmp_path / "cache")
+    done = on_mpi(ranks, "train", "images.net", "--out", run, "--threads", 1, cwd=folder, NETC_CACHE=str(cache))
     assert done.returncode == 0, done.stderr
     first, second = (load_file(folder / name / "checkpoint.safetensors") for name in ("one", run))
     assert {name: array.tobytes() for name, array in first.items()} == {

@@ -1,13 +1,21 @@
 """Compiles a kernel for any target that this machine can run, calls it with integers, and checks its assembly."""
 
 import re
+from functools import cached_property
 
 import llvmlite.binding as llvm
 import ml_dtypes
 import numpy as np
 
 from netc.compiler.targets.cpu import cache
-from netc.compiler.targets.cpu.compile import kernel_module, native_call, parts_of, symbol_of, target_machine
+from netc.compiler.targets.cpu.compile import (
+    kernel_module,
+    native_call,
+    parts_of,
+    start_llvm,
+    symbol_of,
+    target_machine,
+)
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import runnable
@@ -18,19 +26,38 @@ ELEMENTS = {**FLOATS, "bf16": ml_dtypes.bfloat16}  # of operands
 
 
 class Kernel:
-    """A kernel compiled for a machine: it is called with integers, and has LLVM's text and its assembly."""
+    """A kernel for a machine, from the cache or compiled now: it is called with integers."""
 
     def __init__(self, source: KernelSource, machine: Machine) -> None:
-        module, lanes = kernel_module(source, machine)
+        self._source, self._machine = source, machine
+        start_llvm()
         target, parts = target_machine(machine), parts_of(source, machine)
-        self.text = str(module)  # of LLVM
-        self.assembly, code = target.emit_assembly(module), target.emit_object(module)
-        cache.write(parts, "it is new", code, lanes)  # for the models below
+        code = cache.read(parts)
+        if code is None:
+            text, lanes = self._optimised
+            code = target.emit_object(llvm.parse_assembly(text))
+            cache.write(parts, "it is new", code, lanes)
         self._engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), target)
         self._engine.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
         address = self._engine.get_function_address(symbol_of(parts))
         self.call = native_call(source, address)
+
+    @cached_property
+    def _optimised(self) -> tuple[str, int]:
+        """LLVM's text, before the code generator changes it, and the lanes of the widest vectors."""
+        module, lanes = kernel_module(self._source, self._machine)
+        return str(module), lanes
+
+    @property
+    def text(self) -> str:
+        """LLVM's text."""
+        return self._optimised[0]
+
+    @cached_property
+    def assembly(self) -> str:
+        """The assembly of the text."""
+        return target_machine(self._machine).emit_assembly(llvm.parse_assembly(self.text))
 
 
 def check_instructions(target: str, assembly: str) -> None:

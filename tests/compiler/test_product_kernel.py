@@ -85,8 +85,9 @@ class Memory(Struct):
         return self.data[self.indices]
 
     def fill(self, draw: Callable[[int], Array]) -> "Memory":
-        used = np.unique(self.indices)
-        self.data[used] = draw(len(used))
+        is_used = np.zeros(len(self.data), bool)
+        is_used[self.indices] = True
+        self.data[is_used] = draw(np.count_nonzero(is_used))
         return self
 
 

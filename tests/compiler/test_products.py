@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
-from both import compiled
+from both import BATCH, compiled
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import apply
+from netc.compiler.lowering.lower import lower
+from netc.compiler.program.kernels import Contraction
 from netc.compiler.targets.machine import host
 from netc.compiler.targets.named import machine_for, runnable
 
@@ -71,3 +73,26 @@ def test_einsum_with_axes_in_any_order(subscripts: str) -> None:
     leaves = [graph.leaf(Role.INPUT, name, Type("f64", array.shape)) for name, array in arrays.items()]
     graph.results[parse_result("y")] = apply("einsum", *leaves, subscripts=subscripts)
     np.testing.assert_allclose(compiled(graph, arrays)["y"], np.einsum(subscripts, *arrays.values()), atol=1e-12)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 7, 33])
+@pytest.mark.parametrize("subscripts", ["ik,Bkj->Bij", "ki,Bkj->Bij", "ik,Bjk->Bij", "Bkj,ik->Bij", "k,Bkj->Bj"])
+def test_weights_times_each_sample(subscripts: str, columns: int) -> None:
+    """Products whose left operand all samples share, such as a layer along the steps of a mixer."""
+    sizes = {"B": BATCH, "i": 9, "k": 13, "j": columns}
+    inputs, _, _ = subscripts.partition("->")
+    graph, rng = Graph(), np.random.default_rng(0)
+    graph.precision = "f64"
+    arrays = {
+        f"x{i}": rng.standard_normal([sizes[letter] for letter in letters])
+        for i, letters in enumerate(inputs.split(","))
+    }
+    leaves = [
+        graph.leaf(Role.INPUT, name, Type("f64", ("batch", *array.shape[1:]) if array.ndim == 3 else array.shape))
+        for name, array in arrays.items()
+    ]
+    graph.results[parse_result("y")] = apply("einsum", *leaves, subscripts=subscripts)
+    np.testing.assert_allclose(compiled(graph, arrays)["y"], np.einsum(subscripts, *arrays.values()), atol=1e-12)
+    if "i" in subscripts:
+        tasks = lower(graph, BATCH, host()).tasks
+        assert any(isinstance(task.kernel, Contraction) for task in tasks) == (columns > 2)

@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+import support
 from support import command, has_epochs, killed_once, write_project
 
 import netc
@@ -16,10 +17,12 @@ from netc.runtime.trackers.epochs import scalars
 from netc.runtime.trackers.tracker import tracked
 
 Series = dict[str, list[tuple[int, float]]]  # by metric: the number of each epoch and its value
+TRACKERS = ["mlflow.tracking", "mlflow.store.tracking.sqlalchemy_store", "tensorboardX"]
 
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(support, "IMPORTED_BY_COMMANDS", TRACKERS)
     write_project(tmp_path)
     monkeypatch.chdir(tmp_path)
     return tmp_path
