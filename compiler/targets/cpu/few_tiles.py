@@ -68,7 +68,7 @@ class FewTilesKernel(PanelKernel):
         """The loops over batches."""
         words, run, size = self.words, self.run, self.size
         is_copied, count = self.is_copied(), words["inner_count"]
-        words["turns"], words["runs"], words["depth"], words["a_row"] = turns, runs, depth, words["rows_a"]
+        words["turns_in_tile"], words["runs"], words["depth"], words["a_row"] = turns, runs, depth, words["rows_a"]
         words["reads_start"], words["start_row"] = words["has_start"], words["rows_start"]
         words["panel_row"], words["panel_run"] = is_copied.choose(self.width, words["depth_b"]), words["runs_b"]
         if self.gathered:

@@ -46,7 +46,7 @@ LATER = ("later", "later_step")
 # The fields of a call that multiplies several tiles: their number, and the distances between two tiles in bytes.
 REPEATED = ("tiles", "a_next", "panel_next", "c_next", "start_next")
 # The fields of tiles that take several turns: their number, and how far a and the panel move in one, in elements.
-TURNS = ("turns", "turns_a", "turns_b")
+TURNS = ("turns_in_tile", "turns_a", "turns_b")
 _SPARE = 4  # registers for repeated elements of a, beside sums and b, so that loads run ahead of multiply-adds
 _Sums = dict[tuple[int, int], Any]  # a vector for each row and each vector of columns
 
@@ -204,7 +204,7 @@ class _Tile:
             builder.branch(blocks["done"])
         else:
             again = builder.function.append_basic_block("again")
-            begin["turns"] = words["turns"]
+            begin["turns"] = words[TURNS[0]]
             walked, sums = {name: builder.phi(I64) for name in begin}, self.phis()
             now = {name: Word(builder, phi) for name, phi in walked.items()}
             after = self.add_turn(now, sums)
