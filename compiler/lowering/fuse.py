@@ -17,6 +17,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.lowering.sizes import computed_from_sizes, only_loops_read
 from netc.compiler.operations.elementwise import add
 from netc.compiler.passes.recompute import MOST_STEPS, large_reads, loops_behind, walks
 from netc.compiler.passes.sink import is_light, is_scalar, is_spread, steps_of
@@ -43,8 +44,9 @@ class Unit(Struct, eq=False):
 class Fusion(Struct, dict=True):
     """The units of a graph.
 
-    `inlined` values have no memory: the loops that read them compute them. `starts` maps a sum to its product; the
-    tile of the product starts from the other term.
+    `inlined` values have no memory: the loops that read them compute them. Loops compute values `from_sizes` too, even
+    those that are in memory for other readers. `starts` maps a sum to its product; the tile of the product starts from
+    the other term.
     """
 
     units: list[Unit]
@@ -52,6 +54,7 @@ class Fusion(Struct, dict=True):
     inlined: set[Value]
     starts: dict[Value, Value]
     users: dict[Value, list[Value]]
+    from_sizes: set[Value]
 
     @cached_property
     def only_reader(self) -> dict[Value, Unit | None]:
@@ -75,7 +78,7 @@ class Fusion(Struct, dict=True):
         pending, seen = first[::-1], set(first)
         while pending:
             source, pointwise = pending.pop()
-            if source.role in (Role.CONSTANT, Role.RANGE):
+            if source.role in (Role.CONSTANT, Role.RANGE) or source in self.from_sizes:
                 continue
             is_view = bool(source.operands) and isinstance(OPERATIONS[source.operation].lower, View)
             if not is_view and source not in self.inlined:
@@ -92,13 +95,13 @@ class Fusion(Struct, dict=True):
         """Yields the views that a value reads point by point; values that read the same views read the same memory."""
         for operand in self._read(value, self.inlined.__contains__):
             is_view = bool(operand.operands) and isinstance(OPERATIONS[operand.operation].lower, View)
-            if is_view and operand.type.dims == space:
+            if is_view and operand.type.dims == space and operand not in self.from_sizes:
                 yield operand
 
     def large(self, value: Value) -> Iterator[Value]:
         """Yields the batched values that are read to compute a value."""
         for source in self._read(value, lambda operand: operand in self.inlined and is_scalar(operand)):
-            if source.type.is_batched and source.role is not Role.CONSTANT:
+            if source.type.is_batched and source.role is not Role.CONSTANT and source not in self.from_sizes:
                 yield source
 
     def _read(self, value: Value, is_inside: Callable[[Value], bool]) -> Iterator[Value]:
@@ -118,18 +121,26 @@ class Fusion(Struct, dict=True):
 def fuse(graph: Graph) -> Fusion:
     """Returns the units of a simplified graph, in an order in which they can run."""
     users = graph.all_users()
-    fusion = Fusion([], {}, set(), {}, users)
+    fusion = Fusion([], {}, set(), {}, users, set())
     roots = set(graph.results.values())
     inner = [value for value in graph.values() if value.operands and value not in roots]
     fusion.starts.update({users[value][0]: value for value in inner if _begins_tile(value, users[value])})
+    from_sizes = computed_from_sizes(graph)
+    fusion.from_sizes.update(from_sizes)
+    unstored = only_loops_read(from_sizes, users, roots, fusion.starts)
     fusion.inlined.update(fusion.starts.values())
     fusion.inlined.update(
         value
         for value in inner
-        if _is_inlined(value, users[value]) and value not in fusion.starts and users[value][0] not in fusion.starts
+        if value not in fusion.from_sizes
+        and _is_inlined(value, users[value])
+        and value not in fusion.starts
+        and users[value][0] not in fusion.starts
     )
     _recompute(graph, fusion, roots)
     for value in graph.values():
+        if value in unstored:
+            continue
         lower = OPERATIONS[value.operation].lower if value.operands else None
         if lower is None or isinstance(lower, View) or value in fusion.inlined:
             if value.role is Role.EXTENT:
@@ -165,7 +176,7 @@ def _recompute(graph: Graph, fusion: Fusion, roots: set[Value]) -> None:
     several: dict[frozenset[Value], list[Value]] = {}
     for value in graph.values():
         users = fusion.users[value]
-        if not is_scalar(value):
+        if not is_scalar(value) or value in fusion.from_sizes:
             continue
         steps[value] = steps_of(value)
         steps[value] += sum(steps.get(operand, 0) for operand in set(value.operands) if operand in fusion.inlined)
@@ -348,16 +359,17 @@ def _fits(unit: Unit, over: tuple[int, ...], reads: set[Value], near: set[Value]
     """Whether a value can join the loop of a unit.
 
     The two must have something in common: a value that both read, or views of the same value. They must agree on the
-    axes that are folded, which are the last ones if the loop also stores values of its points. Together they may use
-    _MOST_BUFFERS buffers.
+    axes that are folded, which are the last ones if the loop also stores values of its points, and not all of them:
+    workers share the rows of such a loop. Together they may use _MOST_BUFFERS buffers.
     """
     has_stores = not over or any(not isinstance(OPERATIONS[value.operation].lower, Fold) for value in unit.values)
     folded = unit.folded or over
     assert unit.space is not None
     is_trailing = folded == tuple(range(len(unit.space) - len(folded), len(unit.space)))
+    is_one_sum = bool(unit.space) and len(folded) == len(unit.space)
     return (
         bool((unit.near | set(unit.values)) & (near | reads))
         and (not unit.folded or not over or unit.folded == over)
-        and (not has_stores or is_trailing)
+        and (not has_stores or (is_trailing and not is_one_sum))
         and len(unit.reads | set(unit.values) | reads) <= _MOST_BUFFERS
     )
