@@ -10,8 +10,8 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import broadcast, contiguous
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Value
-from netc.compiler.lowering.fuse import Fusion, viewed
 from netc.compiler.lowering.sizes import behind_shapes, count_of
+from netc.compiler.lowering.units import Fusion, viewed
 from netc.compiler.operations.elementwise import cast
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, compact
 from netc.compiler.program.scalars import Binary, Expression, Name, Size, expression, number

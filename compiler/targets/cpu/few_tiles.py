@@ -44,17 +44,18 @@ class FewTilesKernel(PanelKernel):
         self.write_batches()
 
     def has_few_tiles(self, turns: Word, runs: Word, depth: Word) -> Word:
-        """Whether a batch is a few tiles of one strip that narrow tiles do not multiply, b stays in the first cache
-        without copies, and nothing is prefetched. Not if many batches share a panel: the other loops copy it once."""
-        words, columns, rows_of_b = self.words, self.words["columns_count"], runs * depth
+        """Whether a batch is a few tiles of one strip, or of turns without copies, that narrow tiles do not multiply, b
+        stays in the first cache as it lies, and nothing is prefetched. Not if many batches share a panel: the other
+        loops copy it once."""
+        words, columns, rows_of_b = self.words, self.words["columns_count"], turns * runs * depth
         is_few = (words["rows_count"] <= _FEW * self.lanes.machine.tile_rows) & (columns <= _PANELS * self.width)
         is_near = (rows_of_b <= PACKED) & (rows_of_b * columns <= NEAR // self.size)
+        is_strip = turns.equals(1) if self.gathered else turns.equals(1) | ~self.is_copied()
+        fits = is_strip & is_few & is_near & later.total(words).equals(0)
         if self.gathered:  # a is found by the numbers of its rows, which are those of one batch
-            return is_few & is_near & turns.equals(1) & self.is_one_batch() & words["inner_count"].equals(1)
+            return fits & self.is_one_batch() & words["inner_count"].equals(1)
         is_shared = self.is_copied() & words["inner_b"].equals(0) & ~self.is_one_batch() & (columns <= self.width)
-        is_alone = later.total(words).equals(0)
-        is_strip = turns.equals(1) | ~self.is_copied()
-        return is_strip & is_few & is_near & is_alone & ~is_shared & ~self.is_narrow(columns)
+        return fits & ~is_shared & ~self.is_narrow(columns)
 
     def is_copied(self) -> Word:
         """Whether panels are copied: the columns of b are not neighbours."""
