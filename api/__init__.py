@@ -98,7 +98,7 @@ def load(path: str | Path, **constants: Any) -> "Model":
         "netc.load takes the path of a `.net` file",
         'netc.load("model.net"); netc.parse takes a text',
     )
-    return load_model(parse_file(Path(path)), constants_of_call(constants))
+    return load_model(parse_file(Path(path)), constants_of_call(constants), "netc.load(..., {}=...)")
 
 
 def parse(text: str, name: str = "model.net", **constants: Any) -> "Model":
@@ -109,7 +109,8 @@ def parse(text: str, name: str = "model.net", **constants: Any) -> "Model":
     from netc.runtime.loading import constants_of_call, load_model
 
     require_kind(text, str, "netc.parse takes the text of a model", "netc.load reads a file")
-    return load_model(parse(Source(name, text)), constants_of_call(constants))
+    require_kind(name, str, "`name` is the name of the text in messages", 'name="model.net"')
+    return load_model(parse(Source(name, text)), constants_of_call(constants), "netc.parse(..., {}=...)")
 
 
 def compile(

@@ -21,10 +21,13 @@ Backend = Literal["cpu", "reference", "plan"]
 def target_of(backend: Backend | Target = "cpu", machine: Machine | str | None = None) -> Target:
     """Returns the target of a backend's name for a machine, which is described as in `machine_for`; or a target itself.
 
-    Raises ValueError if no backend has the name, and for a machine beside a target, which has its own. Raises
-    TargetFault as `machine_for` does.
+    Raises ValueError if no backend has the name, and for a machine beside a target, which has its own; TypeError for
+    another kind of backend or machine. Raises TargetFault as `machine_for` does.
     """
     if not isinstance(backend, str):
+        if not isinstance(backend, Target):
+            names = ", ".join(f'"{name}"' for name in get_args(Backend))
+            raise TypeError(f"`backend` is {names} or a target, not {backend!r}")
         if machine is not None:
             raise ValueError(f"the target `{backend.name}` has a machine of its own")
         return backend

@@ -120,6 +120,8 @@ def _compiler() -> Iterator[str]:
 Values that iterate over the same index space share a loop if one reads what the other computes. Here {count} values
 become {len(tasks)} kernel calls, and {len(tasks) - len(loops)} of these are matrix products.
 `netc explain M.net --fusion` lists the loops, and says for values in different loops why they are apart.
+Numbers that follow from sizes alone, such as one through the number of samples, are computed by the loops that read
+them, from arguments of the kernel. So the loop that sums a loss computes its derivative too, and nothing has to wait.
 
 The lowered program is data that does not depend on a target: loop nests with a tree for each scalar expression, matrix
 products, and the memory that they read and write. `netc explain M.net --after lower` prints it. This is the loop of the
@@ -151,6 +153,7 @@ LISTING = """
 | `p0 = x + 2, 4 a row` | a pointer, 2 elements into the buffer `x`; it moves by 4 elements for each row |
 | `for i0 < n0 = 4 * rows` | a loop whose count is an argument of the kernel; `rows` are those of the call |
 | `for i1 < 5, folded` | a loop that sums, maxima and the like run along |
+| `s0 = batch` | a number of elements that lines compute with, an argument of the kernel too |
 | `t0 = f32 p0[i0 * 5 + i1]` | a load |
 | `t1 = exp.f32(t0) * f32(2.0)` | an expression; functions, conversions and numbers have a type |
 | `f32 p1[i0] = fold of t1 from f32(0.0) by a + b` | a store, here of a sum |

@@ -90,6 +90,7 @@ CODES = {
     "W0513": "a picture that a convolution takes for a sequence",
     "W0514": "a model of the next token that cannot generate",
     "W0515": "a ReLU before what takes logits",
+    "W0516": "a share of right predictions that is always 1",
     "W0602": "a `freeze` that leaves nothing to train",
     "W0611": "class weights that have little or no effect",
     "W0612": "a learning rate that rises until training ends",

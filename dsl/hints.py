@@ -118,6 +118,14 @@ class Hint(str):
         """The same hint, whose texts replace the whole span of the message, as for `nn.Linear`."""
         return Hint(str(self), *(Change(change.text) for change in self.changes))
 
+    def at_call(self) -> "Hint":
+        """The same hint for a message that moved from inside a block to its call.
+
+        `k = 2`, the value of a parameter that the call leaves out, becomes an argument of the call.
+        """
+        arguments = [Change(str(self), At.ARGUMENT) for change in self.changes if self.endswith(f" = {change.text}")]
+        return Hint(str(self), *(arguments or (change for change in self.changes if change.at is not At.SPAN)))
+
     def proposals(self, span: Span) -> Iterator[tuple[str, Edit]]:
         """The changes of the file for a message at `span`, each with a title."""
         for change in self.changes:

@@ -4,12 +4,15 @@ A wrong argument raises ValueError or TypeError, as in other Python packages. On
 `ArgumentFault` as well, which points at the declaration.
 """
 
+import re
 from collections.abc import Iterable
 from types import UnionType
 from typing import NoReturn
 
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.source import NOWHERE, Span
+
+_WITH_AN = re.compile("[aeio]|nd|u(?!int|ni|se)", re.IGNORECASE)  # an int, an ndarray, a uint8
 
 
 class ArgumentFault(Fault, ValueError):
@@ -22,11 +25,11 @@ def refuse(code: str, title: str, span: Span | None, label: str = "", hint: str 
 
 
 def kind_of(value: object) -> str:
-    """The kind of a value as messages call it: `a list`, `an int`, `None`."""
+    """The kind of a value as messages call it: `a list`, `an ndarray`, `None`."""
     if value is None:
         return "None"
     name = type(value).__name__
-    return f"{'an' if name[:1] in 'aeiouAEIOU' else 'a'} {name}"
+    return f"{'an' if _WITH_AN.match(name) else 'a'} {name}"
 
 
 def integer(name: str, value: object, least: int = 1) -> int:

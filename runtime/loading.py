@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.elaborate.elaborator import ClassCounter, elaborate
+from netc.compiler.elaborate.replaced import SET
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault
@@ -14,15 +15,15 @@ from netc.runtime.arguments import kind_of
 from netc.runtime.plugins import load_installed
 
 
-def load_model(file: syntax.File, constants: dict[str, Any]) -> Model:
-    """The model of a file. `constants` replace its `let` values.
+def load_model(file: syntax.File, constants: dict[str, Any], spelling: str = SET) -> Model:
+    """The model of a file. `constants` replace its `let` values; `spelling` is how the caller writes one.
 
     Raises Fault; where shapes do not fit because a declared type differs from the data, it says that.
     """
     load_installed()
     count = _class_counter(file)
     try:
-        return elaborate(file, constants, count)
+        return elaborate(file, constants, count, spelling)
     except Fault as error:
         from netc.runtime.data.declared_types import caused_by_data
 

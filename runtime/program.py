@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from netc.compiler.backends import Backend, target_of
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.types import describe_sample
 from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Ranks, Target
@@ -175,6 +176,9 @@ class Program:
         wrt = names_of("wrt", wrt)
         if unknown := [name for name in wrt if name not in self.model.inputs]:
             raise ValueError(f"the model has no input `{unknown[0]}`: it has {', '.join(self.model.inputs)}")
+        if classes := [name for name in wrt if not self.model.inputs[name].is_float]:
+            type_ = describe_sample(self.model.inputs[classes[0]])
+            raise ValueError(f"there is no gradient with respect to `{classes[0]}`: it is {type_}, and no float")
         return self._training.gradients(self._passed(fields), wrt)
 
     def fit(self, fields: Fields) -> None:

@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING
 from netc.commands.terminal import say, say_lines, table
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from netc.compiler.ir.graph import Graph
     from netc.compiler.ir.value import Value
+    from netc.compiler.lowering.units import Fusion
     from netc.compiler.program.tasks import Task
 
 
@@ -69,7 +72,8 @@ def show_fusion(graph: "Graph", line: int | None) -> None:
 
     For each value in memory it prints which other loops read it, and why they are not the same loop.
     """
-    from netc.compiler.lowering.fuse import fuse, readers, why_apart
+    from netc.compiler.lowering.apart import readers, why_apart
+    from netc.compiler.lowering.fuse import fuse
 
     fusion = fuse(graph)
     inlined_in = {value: fusion.users[value][0] for value in fusion.inlined if len(fusion.users[value]) == 1}
@@ -77,6 +81,7 @@ def show_fusion(graph: "Graph", line: int | None) -> None:
         stored = set(unit.values)
         again = {value for value in inlined_in if _home(value, inlined_in) in stored}
         again |= {value for value in fusion.inlined - set(inlined_in) if not stored.isdisjoint(fusion.users[value])}
+        again |= set(_from_sizes(fusion, {*stored, *again}))
         values = sorted({*unit.values, *again}, key=lambda value: value.number)
         if line is not None and not any(value.span.line == line for value in values):
             continue
@@ -96,6 +101,20 @@ def show_fusion(graph: "Graph", line: int | None) -> None:
         for why, others in reasons.items():
             say(f"     apart from {', '.join(dict.fromkeys(others))}: {why}")
         say()
+
+
+def _from_sizes(fusion: "Fusion", values: "Iterable[Value]") -> "Iterator[Value]":
+    """Yields the numbers from sizes that a loop computes for some of its values, without their views."""
+    from netc.compiler.ir.roles import Role
+
+    pending, seen = list(values), set["Value"]()
+    while pending:
+        for operand in pending.pop().operands:
+            if operand in fusion.from_sizes and operand not in seen:
+                seen.add(operand)
+                pending.append(operand)
+                if operand.role is not Role.SHAPE:
+                    yield operand
 
 
 def _home(value: "Value", inlined_in: "dict[Value, Value]") -> "Value":

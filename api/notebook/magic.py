@@ -40,7 +40,7 @@ class NetMagics(Magics):  # type: ignore[misc]  # IPython has no types here
         A mistake raises Fault, of which IPython shows only the message.
         """
         name, constants = _arguments(line)
-        model = load_model(parse(Source(f"{name}.net", cell)), constants)
+        model = load_model(parse(Source(f"{name}.net", cell)), constants, "%%net {}=...")
         self.shell.push({name: model})
         for warning in model.warnings:
             print(warning.render())

@@ -274,7 +274,8 @@ def _diagnostic_from(diagnostic: Diagnostic, call: Span) -> Diagnostic:
     if primary.span.source.is_library and not call.source.is_library:
         inside = [label for label in (primary, *others) if label.span.source.is_library]
         outside = [label for label in others if not label.span.source.is_library]
-        return replace(diagnostic, primary=Label(call, primary.text), others=(*inside[:1], *outside))
+        hint = diagnostic.hint.at_call() if isinstance(diagnostic.hint, Hint) else diagnostic.hint
+        return replace(diagnostic, primary=Label(call, primary.text), others=(*inside[:1], *outside), hint=hint)
     if primary.span.source is call.source and call.start <= primary.span.start < call.end:
         return diagnostic
     if call.source.is_library or any(label.text == "applied here" for label in others):

@@ -38,15 +38,18 @@ def constants_of(context: Context) -> dict[str, object]:
     return {name: item for name, item in context.globals.names.items() if isinstance(item, int | float | str | tuple)}
 
 
-def usable_overrides(context: Context, file: syntax.File, overrides: Mapping[str, Any]) -> dict[str, Any]:
+def usable_overrides(
+    context: Context, file: syntax.File, overrides: Mapping[str, Any], spelling: str
+) -> dict[str, Any]:
     """The overrides whose numbers fit into 64 bits; notes E0107 for the others, and E0201 for one without a `let`."""
     names = names_of_values(file)
     for unknown in sorted(set(overrides) - names):
         lets, arguments = sorted(names_of_lets(file)), arguments_of(optimizer := optimizer_of(file))
+        written = spelling.format(unknown)
         context.diagnostics.add(
             "E0201",
-            f"`--set {unknown}`: the file has no `let {unknown}`, and `train` has no such setting",
-            _named(f"--set {unknown}"),
+            f"`{written}`: the file has no `let {unknown}`, and `train` has no such setting",
+            _named(written),
             f"the file's `let`s: {', '.join(lets)}" if lets else "the file has no `let`",
             others=[
                 Label(_named("train"), f"its settings: {', '.join(TRAIN_SETTINGS)}"),
@@ -56,7 +59,8 @@ def usable_overrides(context: Context, file: syntax.File, overrides: Mapping[str
         )
     usable = {name: value for name, value in overrides.items() if not isinstance(value, int | float) or fits(value)}
     for name in sorted(overrides.keys() - usable.keys()):
-        context.diagnostics.add("E0107", f"`--set {name}`: 64 bits do not hold this number", Span(file.source, 0, 0))
+        title = f"`{spelling.format(name)}`: 64 bits do not hold this number"
+        context.diagnostics.add("E0107", title, Span(file.source, 0, 0))
     return usable
 
 

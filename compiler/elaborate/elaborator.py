@@ -20,7 +20,7 @@ from netc.compiler.elaborate.expressions import constant
 from netc.compiler.elaborate.indexing import index
 from netc.compiler.elaborate.library import library_scope
 from netc.compiler.elaborate.misnamed import check_names
-from netc.compiler.elaborate.replaced import with_constants
+from netc.compiler.elaborate.replaced import SET, with_constants
 from netc.compiler.elaborate.scan import scan
 from netc.compiler.elaborate.schedule import schedule_graph
 from netc.compiler.elaborate.settings import train_settings
@@ -36,20 +36,28 @@ ClassCounter = Callable[[str, Mapping[str, Any], Span], int]
 
 
 def elaborate(
-    file: syntax.File, overrides: dict[str, Any] | None = None, class_count: ClassCounter | None = None
+    file: syntax.File,
+    overrides: dict[str, Any] | None = None,
+    class_count: ClassCounter | None = None,
+    spelling: str = SET,
 ) -> Model:
     """The checked model of a file. `overrides` replace `let` values. Raises a Fault with all independent faults.
+
+    `spelling` is how the caller writes a constant, for messages, with `{}` for its name.
 
     `class_count(field, lets, span)` reads from the data how many classes a field has, for the `class(auto)` at
     `span`.
     """
-    context, train = examine(file, overrides, class_count)
+    context, train = examine(file, overrides, class_count, spelling)
     context.diagnostics.raise_errors()
     return replace(model_of(file, context, train), overrides=dict(overrides or {}))
 
 
 def examine(
-    file: syntax.File, overrides: dict[str, Any] | None = None, class_count: ClassCounter | None = None
+    file: syntax.File,
+    overrides: dict[str, Any] | None = None,
+    class_count: ClassCounter | None = None,
+    spelling: str = SET,
 ) -> tuple[Context, TrainSettings]:
     """The context after a file was elaborated, faults included, and its `train` settings: for tools that also read
     wrong files.
@@ -57,17 +65,17 @@ def examine(
     Raises Fault E0206 if the model is too large to be elaborated.
     """
     try:
-        return _examined(file, overrides, class_count)
+        return _examined(file, overrides, class_count, spelling)
     except Exhausted as error:
         raise Fault([error.diagnostic]) from None
 
 
 def _examined(
-    file: syntax.File, overrides: dict[str, Any] | None, class_count: ClassCounter | None
+    file: syntax.File, overrides: dict[str, Any] | None, class_count: ClassCounter | None, spelling: str
 ) -> tuple[Context, TrainSettings]:
     context = Context.of(Rules(apply_item, index, scan, FORMS), Scope(library_scope()))
-    file, overrides = with_constants(file, overrides or {})
-    overrides = usable_overrides(context, file, overrides)
+    file, overrides = with_constants(file, overrides or {}, spelling)
+    overrides = usable_overrides(context, file, overrides, spelling)
     define(context, file, context.globals, [file.source.path], overrides)
     for kind in (syntax.Data, syntax.Model, syntax.Train, syntax.Study):
         _refuse_second(context, [item for item in file.items if isinstance(item, kind)])

@@ -15,6 +15,7 @@ from netc.dsl.parser import parse
 from netc.dsl.source import Source, Span
 from netc.dsl.structs import replace
 
+SET = "--set {}"  # how a caller writes a constant, for messages: here in a command
 TRAIN_SETTINGS = (*SETTINGS, *MOVING)
 _DEFAULT_OPTIMIZER = "adam"
 
@@ -46,17 +47,19 @@ def name_of_call(node: syntax.Expression) -> str:
     return function.text if isinstance(function, syntax.Name) else ""
 
 
-def with_constants(file: syntax.File, values: Mapping[str, Any]) -> tuple[syntax.File, dict[str, Any]]:
+def with_constants(
+    file: syntax.File, values: Mapping[str, Any], spelling: str = SET
+) -> tuple[syntax.File, dict[str, Any]]:
     """The file with the settings of `train` among some values, and the other values, which replace those of `let`s.
 
     A text stands for what would be written in the file: `adam(lr = 0.1)`. Raises a Fault if it is no expression.
     """
     lets = names_of_lets(file)
     of_train = {name: value for name, value in values.items() if name in TRAIN_SETTINGS and name not in lets}
-    file = with_values(file, {name: _expression(name, value) for name, value in of_train.items() if _fits(value)})
+    file = with_values(file, _expressions(of_train, spelling))
     arguments = arguments_of(optimizer_of(file))
     of_optimizer = {name: value for name, value in values.items() if name in arguments and name not in lets}
-    file = with_values(file, {name: _expression(name, value) for name, value in of_optimizer.items() if _fits(value)})
+    file = with_values(file, _expressions(of_optimizer, spelling))
     used = {name for name, value in {**of_train, **of_optimizer}.items() if _fits(value)}
     return file, {name: value for name, value in values.items() if name not in used}
 
@@ -128,11 +131,16 @@ def _fits(value: Any) -> bool:
     return not isinstance(value, int | float) or fits(value)
 
 
-def _expression(name: str, value: Any) -> syntax.Expression:
+def _expressions(values: Mapping[str, Any], spelling: str) -> dict[str, syntax.Expression]:
+    """The constants that fit into 64 bits, as expressions. Raises a Fault for a text that is none."""
+    return {name: _expression(spelling.format(name), name, value) for name, value in values.items() if _fits(value)}
+
+
+def _expression(written: str, name: str, value: Any) -> syntax.Expression:
     """A constant as an expression. Raises a Fault for a text that is none."""
     text = str(value).lower() if isinstance(value, bool) else value if isinstance(value, str) else repr(value)
-    source = Source(f"--set {name}", f"train {{\n  {name} = {text}\n}}")
+    source = Source(written, f"train {{\n  {name} = {text}\n}}")
     items = parse(source).items
     if len(items) != 1 or not isinstance(items[0], syntax.Train) or len(items[0].settings) != 1:
-        fault("E0101", f"`--set {name}` takes one expression", Span(source, 0, 0))
+        fault("E0101", f"`{written}` takes one expression", Span(source, 0, 0))
     return items[0].settings[0].value

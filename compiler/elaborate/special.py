@@ -24,7 +24,7 @@ from netc.compiler.operations import bounded, sequence
 from netc.compiler.operations.shape import Count
 from netc.compiler.operations.window import image_axes, image_size
 from netc.dsl import syntax
-from netc.dsl.diagnostics import Label, fault
+from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.hints import Change, Hint
 from netc.dsl.source import Span
 
@@ -69,7 +69,9 @@ def _split(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
         constant(context, bound["parts"].value, scope), bound["parts"].span, "the number of parts"
     )
     axis = named_axes(context, bound["over"].value, scope)[0] if "over" in bound else -1
-    return context.guard(span, lambda: joining.split(x, parts, samples.axis_number(x, axis, context.axis_names)))
+    return context.guard(
+        span, lambda: joining.split(x, parts, samples.axis_number(x, axis, context.axis_names, scope.lengths()))
+    )
 
 
 def _stack(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
@@ -155,6 +157,10 @@ def _choices(context: Context, arguments: Arguments, span: Span, scope: Scope) -
             "no prediction could be wrong",
             hint=hint,
         )
+    if number == count > 1:
+        title = f"k is {number} of {count} classes, so no prediction can be wrong"
+        label, hint = Label(context.user_span(chosen.span)), Hint(f"k = {count - 1}, or fewer")
+        context.diagnostics.note(Fault([Diagnostic("W0516", title, label, hint=hint)]))
     return number
 
 

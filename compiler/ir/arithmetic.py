@@ -43,7 +43,7 @@ FUNCTIONS: dict[str, tuple[Arithmetic, Arithmetic]] = {
     "erf": (Arithmetic(52), Arithmetic(102)),
     "normal_cdf": (Arithmetic(78, 2), Arithmetic(120, 2)),
     "gelu": (Arithmetic(84, 2), Arithmetic(126, 2)),
-    "pow": (Arithmetic(104), Arithmetic(120, 1)),
+    "pow": (Arithmetic(103), Arithmetic(121, 1)),
     "sin": (Arithmetic(30), Arithmetic(40)),
     "cos": (Arithmetic(30), Arithmetic(40)),
     "tan": (Arithmetic(53, 1), Arithmetic(63, 1)),

@@ -74,7 +74,12 @@ class Indices(Struct, frozen=True):
         if len(self.out) != len(kinds) or set(self.left + self.right) - set(self.out) - set(self.depth):
             return False
         columns = self.columns
-        return bool(columns and self.depth) and self.out[-1] == columns[-1] and self.width > FEW_COLUMNS
+        return bool(columns and self.depth) and self.out[-1] == columns[-1] and self._has_several_columns()
+
+    def _has_several_columns(self) -> bool:
+        """Whether there are several columns, or the columns of each sample are."""
+        last = self.sizes[self.columns[-1]]
+        return self.width > FEW_COLUMNS or (self.width == 0 and isinstance(last, int) and last > FEW_COLUMNS)
 
     def strides_of(self, views: Views) -> tuple[Strides, Strides, Strides, Strides]:
         """Returns the strides of a, b, the result and the starting value, which are 0 if there is none."""

@@ -10,10 +10,11 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import broadcast, contiguous
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import OPERATIONS, Value
-from netc.compiler.lowering.fuse import Fusion
+from netc.compiler.lowering.sizes import behind_shapes, count_of
+from netc.compiler.lowering.units import Fusion, viewed
 from netc.compiler.operations.elementwise import cast
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, compact
-from netc.compiler.program.scalars import Binary, Expression, Name, expression, number
+from netc.compiler.program.scalars import Binary, Expression, Name, Size, expression, number
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task, Tasks, buffer_numbers
 from netc.dsl.structs import replace
@@ -45,13 +46,6 @@ class _Gathered:
         self.awaited = ""
 
 
-def _behind_views(value: Value) -> Value:
-    """Returns the value that is broadcast or reshaped, such as a constant."""
-    while value.role is Role.SHAPE and value.operands:
-        value = value.operands[0]
-    return value
-
-
 class Loop:
     """The body of one loop while it is built: its lines, and the buffers behind its pointers.
 
@@ -73,6 +67,7 @@ class Loop:
         self.members: dict[Value, str] = {}
         self.inlined: dict[Value, str] = {}
         self.computed: list[Value] = []
+        self.sizes: dict[Count, int] = {}  # that lines compute with, and their numbers
         self.is_whole = False  # it cannot be cut into rows
 
     def add(self, content: Access | Expression) -> str:
@@ -106,11 +101,16 @@ class Loop:
 
     def operand(self, value: Value) -> str:
         """Returns the name of an operand's element, which is computed here, a literal or loaded."""
-        constant = _behind_views(value)
+        constant = behind_shapes(value)
         if constant.role is Role.CONSTANT:
             return self.add(number(constant.attributes_as(Constant).value, value.type.dtype))
         if value in self.members:
             return self.members[value]
+        if value in self.lowering.fusion.from_sizes:
+            value = viewed(value)
+            if value.role is Role.EXTENT:
+                return self.add(Size(self.sizes.setdefault(count_of(value), len(self.sizes)), value.type.dtype))
+            return self.inlined.get(value) or self.compute(value)
         if value in self.lowering.fusion.inlined:
             return self.inlined.get(value) or self.compute(value)
         if (
@@ -139,9 +139,10 @@ class Loop:
         while True:
             last = pending[-1]
             for name, operand in last.operands:
-                if self._is_to_compute(operand):
+                source = viewed(operand) if operand in self.lowering.fusion.from_sizes else operand
+                if self._is_to_compute(source):
                     last.awaited = name
-                    pending.append(_Gathered(operand))
+                    pending.append(_Gathered(source))
                     break
                 last.names[name] = self.operand(operand)
             else:
@@ -152,11 +153,12 @@ class Loop:
                 self.inlined[last.value] = pending[-1].names[pending[-1].awaited] = line
 
     def _is_to_compute(self, value: Value) -> bool:
+        fusion = self.lowering.fusion
         return (
-            value in self.lowering.fusion.inlined
+            (value in fusion.inlined or (value in fusion.from_sizes and value.role is not Role.EXTENT))
             and value not in self.inlined
             and value not in self.members
-            and _behind_views(value).role is not Role.CONSTANT
+            and behind_shapes(value).role is not Role.CONSTANT
         )
 
     def _line(self, value: Value, names: dict[str, str]) -> str:
@@ -219,6 +221,7 @@ class Loop:
             combine=None if combine is None else expression(combine, {}, outputs[0][1].type.dtype, {}),
             argmax=argmax,
             is_running=is_running,
+            sizes=len(self.sizes),
         )
         nest, extents = compact(nest)
         counts = tuple(
@@ -228,7 +231,7 @@ class Loop:
             Task(
                 nest,
                 tuple(self.pointers),
-                counts,
+                (*counts, *self.sizes),
                 frozenset(view.buffer for _, _, view in outputs if view.buffer is not None),
                 SHARDS if self.in_shards else None if self.lead is None else self.space[self.lead],
                 tuple(dict.fromkeys([*self.computed, *(value for _, value, _ in outputs)])),

@@ -1,8 +1,14 @@
 """Reorders operations, which are then cheaper: an increasing function goes after a maximum, a factor out of a sum, and
 a sum into a product."""
 
-from netc.compiler.ir.attributes import Over
+import math
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from netc.compiler.ir.attributes import Constant, Over
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.derivative import variables
@@ -37,19 +43,18 @@ def reorder(graph: Graph) -> Graph:
 def factor(graph: Graph) -> Graph:
     """sum(x * c) -> sum(x) * c and sum(-x) -> -sum(x), if c does not vary along the axes of the sum.
 
-    The gradients of a mean and of a bias can then share a sum. The sum of a product over an index of both operands,
-    such as einsum("bi,bj->bij") over b, is the product without that index, if nothing else reads the wider one.
+    The gradients of a mean and of a bias can then share a sum. A power of two stays inside if a product reads x * c:
+    both sums have the same bits, and x need not be in memory as well. The sum of a product over an index of both
+    operands, such as einsum("bi,bj->bij") over b, is the product without that index, if nothing else reads the wider
+    one.
     """
     users, roots = graph.all_users(), set(graph.results.values())
 
     def summed(copy: Graph, x: Value, over: tuple[int, ...]) -> Value:
         if x.definition is neg:
             return -summed(copy, x.operands[0], over)
-        if x.definition is multiply:
-            for summand, other in (x.operands, x.operands[::-1]):
-                kept = _without(other, x, over)
-                if kept is not None and summand.type.dims == x.type.dims:
-                    return summed(copy, summand, over) * apply("reshape", other, dims=kept)
+        if (parts := _parts(x, over)) is not None:
+            return summed(copy, parts.summand, over) * apply("reshape", parts.factor, dims=parts.kept)
         return apply("sum", x, over=over)
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
@@ -59,6 +64,8 @@ def factor(graph: Graph) -> Graph:
             if product.definition is einsum and users[product] == [value] and product not in roots:
                 shorter = _summed_product(operands[0], over)
                 return copy.add_copy(value, operands) if shorter is None else shorter
+            if _doubles_what_products_read(product, over, users):
+                return copy.add_copy(value, operands)
             return summed(copy, operands[0], over)
         return copy.add_copy(value, operands)
 
@@ -73,6 +80,37 @@ def _summed_product(product: Value, over: tuple[int, ...]) -> Value | None:
         return None
     out = "".join(letter for letter in subscripts.out if letter not in summed)
     return apply("einsum", *product.operands, subscripts=f"{subscripts.inputs}->{out}")
+
+
+class _Parts(Struct, frozen=True):
+    """A product of a summand and a factor that does not vary along the axes of a sum; `kept` are the factor's other
+    dimensions."""
+
+    summand: Value
+    factor: Value
+    kept: tuple[Dim, ...]
+
+
+def _parts(x: Value, over: tuple[int, ...]) -> _Parts | None:
+    """Returns the parts of a value whose sum is to be taken; None if it has no factor that the sum can leave out."""
+    if x.definition is multiply:
+        for summand, other in (x.operands, x.operands[::-1]):
+            kept = _without(other, x, over)
+            if kept is not None and summand.type.dims == x.type.dims:
+                return _Parts(summand, other, kept)
+    return None
+
+
+def _doubles_what_products_read(x: Value, over: tuple[int, ...], users: Mapping[Value, list[Value]]) -> bool:
+    """Whether a value is another one times 2, 4, 8, ..., from which no further factor goes out of the sum, and a
+    product reads it."""
+    parts = _parts(x, over)
+    if parts is None or parts.factor.role is not Role.CONSTANT:
+        return False
+    mantissa, exponent = math.frexp(float(parts.factor.attributes_as(Constant).value))
+    has_more = parts.summand.definition is neg or _parts(parts.summand, over) is not None
+    is_read = any(user.role is Role.CONTRACTION for user in users[x])
+    return mantissa == 0.5 and exponent > 0 and not has_more and is_read
 
 
 def _without(factor: Value, x: Value, over: tuple[int, ...]) -> tuple[Dim, ...] | None:

@@ -11,6 +11,8 @@ from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.planning.phases import TaskGroup, rowwise
 from netc.compiler.program.kernels import Contraction
+from netc.compiler.program.product import Product
+from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import Buffer
 
 
@@ -37,8 +39,12 @@ def row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
             fewest = min(fewest, max(second // row // grain, 1) * grain)
             fitting = max(fitting, min(fewest + 1, extent))
         choices: list[int] = [extent, *range(fewest, fitting, 2 * grain)]
-        reuses = list(_reuses(group, moving))
-        best = min(choices, key=lambda rows: (_read_again(reuses, rows, extent, second), -rows))
+        reuses, copied = list(_reuses(group, moving)), _copied_by_each_block(group, sizes)
+
+        def moved(rows: int) -> int:
+            return _read_again(reuses, rows, extent, second) + (-(-extent // rows) - 1) * copied
+
+        best = min(choices, key=lambda rows: (moved(rows), -rows))
         # in a dimension that a scan walks, several workers take the rows of a step at once
         return best if group.axis == BATCH else max(best, size_of(BATCH, sizes))
     passed_on = {buffer for task in group.tasks for buffer in task.writes & moving if buffer.kind == "temporary"}
@@ -116,6 +122,18 @@ def _read_again(reuses: Sequence[_Reuse], rows: int, extent: int, second: int) -
             times = blocks if reuse.is_in_block else blocks - 1
             total += times * reuse.buffer.fixed + 2 * extent * reuse.buffer.per_row
     return total
+
+
+def _copied_by_each_block(group: TaskGroup, sizes: Sizes) -> int:
+    """Returns the bytes that products of a group read and write to copy weights whose columns are not neighbours, which
+    they do for each row block."""
+    copied = 0
+    for task in group.tasks:
+        if isinstance(task.kernel, Contraction):
+            product = Product.of(task.pointers, task.counts, Count)
+            if product.columns.b != Count(1) and not product.b.buffer.type.is_batched:
+                copied += 2 * product.b.buffer.type.nbytes(sizes)
+    return copied
 
 
 def _read_by_each_block(group: TaskGroup, sizes: Sizes) -> int:

@@ -2,6 +2,7 @@
 
 for i0 < n0 = rows                 a loop; its count is an argument of the kernel, for which the task gives `rows`
 for i1 < 5, folded                 a loop over an axis that folds reduce
+s0 = batch                         a number of elements that lines compute with, an argument too
 t0 = f32 p0[i0 * 5 + i1]           a load: its type, its pointer and its offset (`range[...]`: the offset itself)
 t1 = tanh.f32(t0) * f32(2.0)       an expression: functions, conversions and numbers have a type
 f32 p1[i0] = fold of t1 from f32(0.0) by a + b
@@ -71,6 +72,7 @@ def _nest(nest: Nest, counts: Sequence[Count]) -> Iterator[str]:
     for axis, extent in enumerate(nest.extents):
         count = str(extent) if extent is not None else f"n{axis} = {count_text(next(arguments))}"
         yield f"for i{axis} < {count}{', folded' if nest.folded[axis] else ''}"
+    yield from (f"s{size} = {count_text(next(arguments))}" for size in range(nest.sizes))
     if nest.sums != "in order":
         yield f"sums {nest.sums}"
     for line in nest.lines:

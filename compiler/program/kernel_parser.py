@@ -21,10 +21,12 @@ from netc.compiler.program.kernels import (
 )
 from netc.compiler.program.names import NAME, unquoted
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, Sums
-from netc.compiler.program.scalars import Conversion, Expression, FunctionCall, Number, TreeReader, refused
+from netc.compiler.program.scalars import Conversion, Expression, FunctionCall, Number, Size, TreeReader, refused
 from netc.compiler.program.schedule import Count
 
 _LOOP = re.compile(r"for i(?P<axis>\d+) < (?:n(?P=axis) = (?P<count>.+?)|(?P<extent>\d+))(?P<folded>, folded)?")
+_SIZE = re.compile(r"s\d+ = (?P<count>.+)")
+_ARGUMENT = re.compile(r"s(?P<index>\d+)")
 _SUMS = re.compile(r"sums (?P<sums>in blocks|in one block|in lanes)")
 _ACCESS = re.compile(r"(?P<dtype>\w+) (?:p(?P<pointer>\d+)|range)\[(?P<offset>[^\]]*)\]")
 _LINE = re.compile(r"(?P<name>\w+) = (?P<value>.+)")
@@ -120,6 +122,8 @@ class _ExpressionReader(TreeReader):
             case ast.Call(func=ast.Name(id=dtype), args=[operand]) if dtype in DTYPES:
                 if _is_number(operand):
                     return Number(ast.unparse(operand), dtype)
+                if isinstance(operand, ast.Name) and (size := _ARGUMENT.fullmatch(operand.id)):
+                    return Size(int(size["index"]), dtype)
                 return Conversion(dtype, self.tree(operand))
             case ast.Call(func=ast.Attribute(value=ast.Name(id=function), attr=dtype), args=operands) if (
                 dtype in DTYPES
@@ -146,6 +150,7 @@ class _NestReader:
         self.lines, self.outputs = list[Line](), list[Output]()
         self.combine: Expression | None = None
         self.argmax = self.is_running = False
+        self.sizes = 0
 
     def read(self, line: str) -> None:
         """Reads one line. Raises ValueError if it cannot be read."""
@@ -154,6 +159,9 @@ class _NestReader:
             self.folded.append(match["folded"] is not None)
             if match["count"]:
                 self.counts.append(parse_count(match["count"]))
+        elif match := _SIZE.fullmatch(line):
+            self.counts.append(parse_count(match["count"]))
+            self.sizes += 1
         elif match := _SUMS.fullmatch(line):
             self.sums = next(sums for sums in get_args(Sums) if sums == match["sums"])
         elif match := _OUTPUT.fullmatch(line):
@@ -196,6 +204,7 @@ class _NestReader:
             self.combine,
             self.argmax,
             self.is_running,
+            self.sizes,
         )
 
 

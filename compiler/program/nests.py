@@ -74,6 +74,7 @@ class Nest(Struct, frozen=True, cache_hash=True):
     `folded` says which axes the folds reduce. `buffers` numbers the buffer that each pointer points into: pointers
     into different buffers do not overlap. `sums` says in which order sums of floats over the folded axes are taken.
     With `is_running`, a fold along the only folded axis stores the result so far at each point of it.
+    `sizes` further arguments follow the counts: numbers of elements that lines compute with (`Size`).
     With `combine`, an expression of a and b, the only output is combined with the element at its target (a: that
     element, b: the line). With `argmax`, the only output is the index along the folded axis where the line is largest.
     """
@@ -87,6 +88,7 @@ class Nest(Struct, frozen=True, cache_hash=True):
     combine: Expression | None = None
     argmax: bool = False
     is_running: bool = False
+    sizes: int = 0
 
     @property
     def folds_rows(self) -> bool:

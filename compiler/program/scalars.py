@@ -28,6 +28,19 @@ class Number(Struct, frozen=True):
     dtype: str
 
 
+class Size(Struct, frozen=True):
+    """A number of elements that the kernel takes as an argument, converted to an element type. `index` counts these
+    arguments of the kernel."""
+
+    index: int
+    dtype: str
+
+    @property
+    def argument(self) -> str:
+        """The name of the argument."""
+        return f"s{self.index}"
+
+
 class Unary(Struct, frozen=True):
     """An operator before one operand: `-`, `+`, `~` or `not`."""
 
@@ -89,7 +102,7 @@ _FUNCTIONS = (
 FUNCTION_NAMES = frozenset(f"{name}_{dtype}" for name in _FUNCTIONS for dtype in ("f32", "f64")) | {"scramble_i32"}
 
 
-Expression = Name | Number | Unary | Binary | Logic | Comparison | Choice | FunctionCall | Conversion
+Expression = Name | Number | Size | Unary | Binary | Logic | Comparison | Choice | FunctionCall | Conversion
 
 
 def names_of(tree: Expression) -> set[str]:
@@ -97,7 +110,7 @@ def names_of(tree: Expression) -> set[str]:
     match tree:
         case Name(name):
             return {name}
-        case Number():
+        case Number() | Size():
             return set()
         case Unary(_, operand) | Conversion(_, operand):
             return names_of(operand)
@@ -113,7 +126,7 @@ def names_of(tree: Expression) -> set[str]:
 def call_count(tree: Expression) -> int:
     """Returns the number of functions that an expression calls."""
     match tree:
-        case Name() | Number():
+        case Name() | Number() | Size():
             return 0
         case Unary(_, operand) | Conversion(_, operand):
             return call_count(operand)
@@ -266,12 +279,14 @@ class _Writer:
     def __init__(self, spelling: Spelling, names: Mapping[str, str]) -> None:
         self.spelling, self.names = spelling, names
 
-    def node(self, tree: Expression) -> ast.expr:
+    def node(self, tree: Expression) -> ast.expr:  # noqa: C901  a case for each kind of expression
         match tree:
             case Name(name):
                 return ast.Name(self.names.get(name, name))
             case Number():
                 return ast.Name(self.spelling.number(tree))
+            case Size(_, dtype):
+                return self.node(Conversion(dtype, Name(tree.argument)))
             case Unary(operator, operand):
                 return ast.UnaryOp(_UNARY[operator](), self.node(operand))
             case Binary(operator, left, right):

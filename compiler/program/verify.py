@@ -67,7 +67,7 @@ def _verify_writes(task: Task, stored: set[Buffer]) -> None:
 
 
 def _verify_nest(nest: Nest, task: Task) -> None:
-    _verify_arguments(task, len(nest.buffers), nest.extents.count(None))
+    _verify_arguments(task, len(nest.buffers), nest.extents.count(None) + nest.sizes)
     assert nest.buffers == buffer_numbers(task.pointers), "buffers of other pointers"
     assert len(nest.folded) == len(nest.extents), "an axis of which nobody says whether it is folded"
     lines = set[str]()

@@ -54,10 +54,12 @@ def machine_for(asked: Machine | str | None = None) -> Machine:
     host.
 
     Raises TargetFault (a Fault and a ValueError) if a text is wrong or names an instruction set that this machine
-    lacks.
+    lacks, and TypeError for another kind of description.
     """
     if isinstance(asked, Machine):
         return asked
+    if not isinstance(asked, str | None):
+        raise TypeError(f'`machine` is the text of a target, such as "avx2", or a Machine, not {asked!r}')
     source = Source(VARIABLE, os.environ.get(VARIABLE, "")) if asked is None else Source("machine", asked)
     return _described(source) if source.text else host()
 

@@ -283,6 +283,7 @@ class Storable(Executable, Protocol):
         """Its code, or None where it cannot be saved."""
 
 
+@runtime_checkable
 class Target(Protocol):
     """A way to run programs. `name` is for messages; plans are made for `machine`."""
 

@@ -3,7 +3,7 @@
 The cells become what a reader would have read from a file, so that both give the same bits.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -58,7 +58,9 @@ def _table(data: Any, request: Request) -> Table:
     if isinstance(data, Mapping):
         if (single := next((name for name, cells in data.items() if not _is_column(cells)), None)) is not None:
             title = f"`{single}` is {kind_of(data[single])}, and a column has a cell for each row"
-            refuse("E0804", title, request.span, hint="run.predict([row]) takes rows, each a dict of its cells")
+            row = "run.predict([row]) takes rows, each a dict of its cells"
+            hint = "a list, because a set has no order" if isinstance(data[single], Set) else row
+            refuse("E0804", title, request.span, hint=hint)
         return _of_columns({str(name): cells for name, cells in data.items()}, request)
     if isinstance(data, list | tuple) and data and all(isinstance(row, Mapping) for row in data):
         names = dict.fromkeys(str(name) for row in data for name in row)
@@ -79,8 +81,9 @@ def _table(data: Any, request: Request) -> Table:
 
 
 def _is_column(cells: Any) -> bool:
-    """Whether a value has cells, as a list has them: neither a text, nor a number, nor None."""
-    return not isinstance(cells, str | bytes) and hasattr(cells, "__len__") and getattr(cells, "ndim", 1) > 0
+    """Whether a value has cells, as a list has them: neither a text, nor a number, nor None, nor a set."""
+    has_cells = hasattr(cells, "__len__") and getattr(cells, "ndim", 1) > 0
+    return has_cells and not isinstance(cells, str | bytes | Mapping | Set)
 
 
 def _of_columns(columns: Mapping[str, Any], request: Request) -> Table:

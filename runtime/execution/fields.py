@@ -8,7 +8,6 @@ from msgspec import Struct
 
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.types import DTYPES, Type, describe_sample
-from netc.dsl.diagnostics import nearest_name
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 
 if TYPE_CHECKING:
@@ -94,7 +93,7 @@ def sample_count(fields: Fields, types: Mapping[str, Type], batch: int, most: in
     counts = set()
     for name, type_ in types.items():
         if name not in fields:
-            raise ValueError(f"the field `{name}` is missing: {_described(type_)}{_named_alike(name, fields, types)}")
+            raise ValueError(f"the field `{name}` is missing: {_described(type_)}")
         field = fields[name]
         shape = (len(field), *field.rows.shape[1:]) if isinstance(field, Ragged) else np.shape(field)
         if shape[1:] != type_.shape(1)[1:] or not shape:
@@ -114,13 +113,6 @@ def sample_count(fields: Fields, types: Mapping[str, Type], batch: int, most: in
 
 def _described(type_: Type) -> str:
     return f"{describe_sample(type_)} for each sample" if type_.is_batched else describe_sample(type_)
-
-
-def _named_alike(name: str, fields: Fields, types: Mapping[str, Type]) -> str:
-    """The end of a message that names the field with a similar name, or the only other one; "" if there is none."""
-    others = [str(other) for other in fields if other not in types]
-    match = nearest_name(name, others)
-    return f" (there is `{match or others[0]}`)" if match or len(others) == 1 else ""
 
 
 def kept_as_bytes(fields: Fields) -> frozenset[str]:

@@ -3,13 +3,14 @@
 What a data file gives is checked where it is read, and does not come here.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, NoReturn
 
 import numpy as np
 
 from netc.compiler.ir.types import DTYPES, Type, describe_sample
 from netc.compiler.model import Model
+from netc.dsl.diagnostics import nearest, nearest_name
 from netc.dsl.source import Span
 from netc.runtime.arguments import kind_of, refuse
 from netc.runtime.data.stored import Array, Bytes, Ragged
@@ -19,20 +20,31 @@ _KINDS = {"U": "texts", "S": "texts", "c": "complex numbers", "M": "dates", "m":
 
 
 def passed(types: FieldTypes, fields: object) -> dict[str, Any]:
-    """The fields as arrays and sequences, by name. A name that the model does not have is kept as it is.
+    """The fields as arrays and sequences, by name.
 
-    Raises TypeError for what is no mapping, and ArgumentFault, a ValueError, for a field whose values or shape do not
-    fit its declared type: E0803, E0804 or E0805.
+    Raises TypeError for what is no mapping of names, and ArgumentFault, a ValueError, for a name that the model does
+    not have (E0201) and for a field whose values or shape do not fit its declared type: E0803, E0804 or E0805.
     """
     if not (hasattr(fields, "keys") and hasattr(fields, "__getitem__")):  # a DataFrame has columns by name
         example = next(iter(types.model.inputs), "x")
         raise TypeError(f'fields are arrays by name, such as {{"{example}": ...}}, not {kind_of(fields)}')
-    return {
-        name: _Passed(name, types.types[name], _span(types.model, name)).checked(field)
-        if name in types.types
-        else field
-        for name, field in ((name, fields[name]) for name in fields.keys())  # noqa: SIM118
-    }
+    names = list(fields.keys())
+    for name in names:
+        _require_name(types, name)
+    return {name: _Passed(name, types.types[name], _span(types.model, name)).checked(fields[name]) for name in names}
+
+
+def _require_name(types: FieldTypes, name: object) -> None:
+    """Raises TypeError for what is no text, and ArgumentFault for a name that the model does not have."""
+    if not isinstance(name, str):
+        raise TypeError(f"fields are arrays by name, and {name!r} is {kind_of(name)}")
+    if name in types.types:
+        return
+    model = types.model
+    fields = [*model.inputs, *model.targets]
+    match = nearest_name(name, types.types)
+    span = _span(model, match or fields[0]) if fields else None
+    refuse("E0201", f"the model has no field `{name}`", span, f"it has {', '.join(fields)}", nearest(name, types.types))
 
 
 def _span(model: Model, name: str) -> Span:
@@ -60,7 +72,7 @@ class _Passed:
         if isinstance(field, Ragged):
             return field
         each = "a list with an array for each sample"
-        if not hasattr(field, "__len__") or isinstance(field, str | Mapping):
+        if not hasattr(field, "__len__") or isinstance(field, str | Mapping | Set):
             self._refuse("E0804", f"`{self.name}` is {kind_of(field)}", each)
         if not len(field):
             self._refuse("E0804", f"`{self.name}` has no samples", each)

@@ -24,6 +24,7 @@ from netc.runtime.runs.checkpoint import (
     Progress,
     load_checkpoint,
     path_span,
+    read_checkpoint,
 )
 from netc.runtime.runs.metrics import read_metrics
 from netc.runtime.runs.run import Run, keeps_best
@@ -122,15 +123,15 @@ def model_as_written(folder: Path, info: RunInfo | MemberInfo, text: str) -> Mod
 def _program_to_use(folder: Path, model: Model, seed: int, threads: int | None) -> tuple[Program, Progress]:
     """A program with the best parameters of a run, and where its training stands.
 
-    The states of the optimizer are read from the same file when they are first needed.
+    The states of the optimizer are read from the same file when they are first needed. If a process has trained the run
+    further meanwhile, only steps of the optimizer are refused.
     """
     options = Options(model.train.batch, seed)
     compiled = CompiledModel.of(model, options, Workers(options.target.machine.cores if threads is None else threads))
-    progress = load_checkpoint(folder / CHECKPOINT, compiled.state.arrays)
-    path, stands = folder / CHECKPOINT, progress
-    if keeps_best(model, folder):
-        path = folder / BEST
-        stands = load_checkpoint(path, compiled.state.arrays)
+    path = folder / (BEST if keeps_best(model, folder) else CHECKPOINT)
+    progress = stands = load_checkpoint(path, compiled.state.arrays)
+    if path.name == BEST:  # read before the checkpoint, which counts the best epoch
+        _, progress, _ = read_checkpoint(folder / CHECKPOINT)
 
     def fill(arrays: Mapping[str, Array]) -> None:
         if model.member is not None:  # an ensemble has gradients, and no state of an optimizer

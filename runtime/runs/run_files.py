@@ -14,19 +14,34 @@ INFO, MODEL, STATES, METRICS = "run.json", "model.net", "data.json", "metrics.js
 
 
 def read_info(folder: Path) -> tuple[RunInfo, str, States]:
-    """run.json, the model's text, and the fitted steps. Faults E1001 if the folder is no run, or was changed."""
+    """run.json, the model's text, and the fitted steps. Faults E1001 if the folder is no run, or was changed.
+
+    A process that trains in the folder may replace its files meanwhile, one after the other: then they are read again.
+    """
     try:
-        try:
-            info = decoded(content_of(folder / INFO))
-        except ValueError as error:
-            raise ValueError(f"{INFO}: {error}") from error
-        contents = {name: content_of(folder / name) for name in (MODEL, STATES)}
-        for name, content in contents.items():
-            if digest(content) not in info.hashes.get(name, ()):
-                raise ValueError(f"{name} is not as training left it")
-        return info, contents[MODEL].decode(), decoded_states(contents[STATES])
+        written = content_of(folder / INFO)
+        while True:
+            try:
+                return _decoded(folder, written)
+            except ValueError:
+                before, written = written, content_of(folder / INFO)
+                if written == before:
+                    raise
     except (OSError, ValueError) as error:
         refuse(folder, error)
+
+
+def _decoded(folder: Path, written: bytes) -> tuple[RunInfo, str, States]:
+    """What `read_info` returns, by the bytes of run.json. Raises ValueError for files that do not belong together."""
+    try:
+        info = decoded(written)
+    except ValueError as error:
+        raise ValueError(f"{INFO}: {error}") from error
+    contents = {name: content_of(folder / name) for name in (MODEL, STATES)}
+    for name, content in contents.items():
+        if digest(content) not in info.hashes.get(name, ()):
+            raise ValueError(f"{name} is not as training left it")
+    return info, contents[MODEL].decode(), decoded_states(contents[STATES])
 
 
 def refuse(folder: Path, error: Exception) -> NoReturn:
@@ -38,9 +53,10 @@ def refuse(folder: Path, error: Exception) -> NoReturn:
 def refuse_folder(folder: Path, kind: str, file: str, error: Exception, hint: str | None = None) -> NoReturn:
     """Faults E1001 for a folder that is none of this kind, which has such a file. The hint is the most similar folder
     that is one, or else `hint`."""
-    text = (
-        "there is no such folder" if isinstance(error, FileNotFoundError) and not os.path.exists(folder) else str(error)
-    )
+    text = str(error)
+    if isinstance(error, FileNotFoundError):
+        missing = os.path.basename(error.filename or file)
+        text = f"it has no file {missing}" if os.path.exists(folder) else "there is no such folder"
     if os.path.isfile(folder):
         text = f"this is a file, and a {kind} is a folder"
         hint = f"`netc train {folder}` trains it and prints the {kind}'s folder" if folder.suffix == ".net" else hint

@@ -12,6 +12,7 @@ from netc.compiler.model import Model, Truncate
 from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.compiler.passes.storage import as_bytes
 from netc.compiler.passes.update import STEP
+from netc.dsl.diagnostics import Fault
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, Fill, Options, Scheduled
 from netc.runtime.execution.fields import Fields, RawFields, kept_as_bytes, sample_count
@@ -40,6 +41,7 @@ class Training:
         self.compiled, self._graph, self._rematerialises = compiled, graph, rematerialises
         searches = graph is not None and OPTIMIZERS[compiled.model.train.optimizer.name].searches
         self._searched = SearchedSteps(compiled) if searches else None
+        self._refusal: Fault | None = None  # why no step may be taken, if the optimizer's states are not there
         average = compiled.model.train.average
         self.averages = None if average is None or graph is None else Averages(compiled, average)
 
@@ -62,13 +64,23 @@ class Training:
     def extending(cls, compiled: CompiledModel, fill: Fill) -> "Training":
         """The training of a model that has memory only for its own arrays; `fill` gives the others their values.
 
-        Must be called under `building`.
+        If `fill` raises a Fault, gradients can be computed, and a step of the optimizer raises it. Must be called under
+        `building`.
         """
+        refusals: list[Fault] = []
+
+        def fill_or_refuse(arrays: Mapping[str, Array]) -> None:
+            try:
+                fill(arrays)
+            except Fault as error:
+                refusals.append(error)
+
         graph, rematerialises = _training_graph(compiled.model, compiled.options, compiled.workers)
         if graph is not None:
-            compiled.extend(graph, fill)
+            compiled.extend(graph, fill_or_refuse)
         training = cls(compiled, graph, rematerialises)
-        fill(training.kept)
+        fill_or_refuse(training.kept)
+        training._refusal = next(iter(refusals), None)
         return training
 
     @property
@@ -137,6 +149,8 @@ class Training:
 
     def steps(self, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None = None) -> Losses:
         """See Program.steps."""
+        if self._refusal is not None:
+            raise self._refusal
         self.step_for(fields)  # while it is built, other threads may read
         with self.compiled.guard.writing:
             losses = self._steps(fields, order, epoch, scheduled)

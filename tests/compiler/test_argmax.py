@@ -39,7 +39,9 @@ def test_argmax(dtype: str, length: int) -> None:
         np.testing.assert_array_equal(results[f"value.at{axis}"], rows.argmax(axis))
 
 
-@pytest.mark.parametrize("length", [1, 5, 8, 9, 15, 16, 31, 63, 64, 65, 95, 97, 128, 150, 256, 333])
+@pytest.mark.parametrize(
+    "length", [1, 5, 8, 9, 15, 16, 17, 31, 33, 48, 49, 63, 64, 65, 66, 72, 73, 81, 95, 97, 128, 150, 333]
+)
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 def test_rows_of_neighbours(dtype: str, length: int, is_long: bool) -> None:
     """Rows that vectors search: special numbers at the beginning, across the ends of vectors, and at the end.

@@ -159,6 +159,12 @@ f32 p2[t0 * 1] = combined with t1 by a + b""",
 for i1 < 5, folded
 t0 = f32 p0[i0 * 5 + i1]
 i32 p1[i0] = index of the largest t0""",
+    """for i0 < n0 = rows
+s0 = 40 * batch
+s1 = time
+t0 = f32 p0[i0]
+t1 = t0 / f32(s0) + f32(s1)
+f32 p1[i0] = t1""",
     "stores i32 n0 = 2 * time",
 )
 

@@ -184,7 +184,7 @@ def test_what_ranks_gather_is_printed_with_the_plan() -> None:
     assert "\n".join(plan_lines(program, undivided)) == before.replace(", on every rank", "")
     assert "one worker, on every rank" in text
     assert re.search(
-        r"ranks gather from the end of phase 0 to phase \d\n  rows of the batch of 4 bytes at shared", text
+        r"ranks gather from the end of phase 0 to phase \d\n(  .*\n)*  rows of the batch of 4 bytes at shared", text
     )
     assert re.search(r"of the next step\n(  .*\n)*  50 rows in multiples of \d+ of 28 bytes at persistent", text)
     assert re.search(r"after the last step\n  .* at persistent", text), "moments stay with those that need them"

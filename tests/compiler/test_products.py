@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
-from both import compiled
+from both import BATCH, compiled
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import apply
+from netc.compiler.lowering.lower import lower
+from netc.compiler.program.kernels import Contraction
 from netc.compiler.targets.machine import host
 from netc.compiler.targets.named import machine_for, runnable
 
@@ -71,3 +73,49 @@ def test_einsum_with_axes_in_any_order(subscripts: str) -> None:
     leaves = [graph.leaf(Role.INPUT, name, Type("f64", array.shape)) for name, array in arrays.items()]
     graph.results[parse_result("y")] = apply("einsum", *leaves, subscripts=subscripts)
     np.testing.assert_allclose(compiled(graph, arrays)["y"], np.einsum(subscripts, *arrays.values()), atol=1e-12)
+
+
+@pytest.mark.parametrize("columns", [1, 2, 3, 7, 33])
+@pytest.mark.parametrize("subscripts", ["ik,Bkj->Bij", "ki,Bkj->Bij", "ik,Bjk->Bij", "Bkj,ik->Bij", "k,Bkj->Bj"])
+def test_weights_times_each_sample(subscripts: str, columns: int) -> None:
+    """Products whose left operand all samples share, such as a layer along the steps of a mixer."""
+    sizes = {"B": BATCH, "i": 9, "k": 13, "j": columns}
+    inputs, _, _ = subscripts.partition("->")
+    graph, rng = Graph(), np.random.default_rng(0)
+    graph.precision = "f64"
+    arrays = {
+        f"x{i}": rng.standard_normal([sizes[letter] for letter in letters])
+        for i, letters in enumerate(inputs.split(","))
+    }
+    leaves = [
+        graph.leaf(Role.INPUT, name, Type("f64", ("batch", *array.shape[1:]) if array.ndim == 3 else array.shape))
+        for name, array in arrays.items()
+    ]
+    graph.results[parse_result("y")] = apply("einsum", *leaves, subscripts=subscripts)
+    np.testing.assert_allclose(compiled(graph, arrays)["y"], np.einsum(subscripts, *arrays.values()), atol=1e-12)
+    if "i" in subscripts:
+        tasks = lower(graph, BATCH, host()).tasks
+        assert any(isinstance(task.kernel, Contraction) for task in tasks) == (columns > 2)
+
+
+@pytest.mark.parametrize(("start", "is_start"), [((7,), True), ((9, 7), True), ((9, 1), False), ((), False)])
+def test_products_start_from_a_term_that_varies_along_their_columns(start: tuple[int, ...], is_start: bool) -> None:
+    """A tile does not start from one number for each row, such as the bias of a layer along the steps: a product of its
+    own is added to that, rather than all of it being a plain loop."""
+    graph, rng = Graph(), np.random.default_rng(0)
+    graph.precision = "f64"
+    arrays = {
+        "w": rng.standard_normal((9, 13)),
+        "x": rng.standard_normal((BATCH, 13, 7)),
+        "b": rng.standard_normal(start),
+    }
+    w, x, b = (
+        graph.leaf(Role.INPUT, name, Type("f64", ("batch", *array.shape[1:]) if name == "x" else array.shape))
+        for name, array in arrays.items()
+    )
+    product = apply("einsum", w, x, subscripts="ik,Bkj->Bij")
+    graph.results[parse_result("y")] = product + b
+    np.testing.assert_allclose(compiled(graph, arrays)["y"], arrays["w"] @ arrays["x"] + arrays["b"], atol=1e-12)
+    lowered = lower(graph, BATCH, host())
+    (task,) = (task for task in lowered.tasks if isinstance(task.kernel, Contraction))
+    assert (len(task.values) == 2) == is_start

@@ -12,9 +12,12 @@ from netc.compiler import pipeline
 from netc.compiler.backends import target_of
 from netc.compiler.targets.target import Ranks
 from netc.dsl.diagnostics import Fault
+from netc.dsl.files import content_of
 from netc.runtime.execution.compiled_model import Options
 from netc.runtime.program import Program
+from netc.runtime.runs import run_files
 from netc.runtime.runs.opening import open_run
+from netc.runtime.runs.writing import rewrite_model
 from netc.runtime.trainer import train
 
 NET = """model {
@@ -98,6 +101,41 @@ def test_states_of_another_checkpoint_are_refused(folder: Path, data: dict[str, 
     other.dataset = netc.train(netc.parse(NET), data, folder.parent / "same").dataset
     train(other, 3, lambda report: None, lambda row: None)
     opened.predict_prepared({"x": data["x"]})
-    with pytest.raises(Fault) as refused:
-        opened.program.step({name: array[:8] for name, array in data.items()})
-    assert refused.value.diagnostics[0].code == "E1001"
+    for _ in range(2):
+        with pytest.raises(Fault) as refused:
+            opened.program.step({name: array[:8] for name, array in data.items()})
+        assert refused.value.diagnostics[0].code == "E1001"
+
+
+def test_a_run_that_is_trained_further_meanwhile_is_read_as_it_was_opened(folder: Path, data: dict[str, Any]) -> None:
+    """Gradients and views of the parameters, which a report needs, are those of the epoch that was read."""
+    batch = {name: array[:8] for name, array in data.items()}
+    expected = netc.open(folder).program.gradients(batch)
+    opened, other = netc.open(folder), open_run(folder, to_train=True)
+    other.dataset = netc.train(netc.parse(NET), data, folder.parent / "same").dataset
+    train(other, 3, lambda report: None, lambda row: None)
+    loss, gradients = opened.program.gradients(batch)
+    assert loss == expected[0]
+    assert all(np.array_equal(gradients[name], expected[1][name]) for name in gradients)
+    assert not np.array_equal(opened.program.parameters["h.dense.W"], other.program.parameters["h.dense.W"])
+    assert len(opened.metrics) == 2
+
+
+def test_files_that_are_replaced_while_a_run_is_read_are_read_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process changes the model's text between the two reads, as `netc train --resume RUN M.net` does."""
+    run, text = open_run(folder), NET.replace("epochs = 2", "epochs = 5")
+
+    def reading(path: Path) -> bytes:
+        content = content_of(path)
+        if path.name == "run.json":
+            monkeypatch.setattr(run_files, "content_of", content_of)
+            rewrite_model(run, netc.parse(text), {})
+        return content
+
+    monkeypatch.setattr(run_files, "content_of", reading)
+    assert open_run(folder).model.source.text == text
+    (folder / "model.net").write_text(NET.replace("tanh", "relu"), encoding="utf-8")
+    with pytest.raises(Fault, match=r"model\.net is not as training left it"):
+        open_run(folder)

@@ -74,7 +74,11 @@ def test_wrong_inputs_and_outputs_are_messages() -> None:
     with pytest.raises(ValueError, match=r"`code` has the shape \[2, 4\], the model takes \[samples, 3\]"):
         program.predict({"code": np.zeros((2, 4), np.float32)})
     with pytest.raises(ValueError, match="the field `x` is missing"):
+        program.predict({}, outputs=["mean_of_code"])
+    with pytest.raises(ValueError, match="the model has no field `other`"):
         program.predict({"other": code}, outputs=["mean_of_code"])
+    with pytest.raises(ValueError, match=r"(?s)the model has no field `codes`.*did you mean `code`"):
+        program.predict({"codes": code}, outputs=["mean_of_code"])
 
 
 @pytest.mark.parametrize("backend", ["cpu", "reference"])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import netc
-from netc.runtime.arguments import ArgumentFault
+from netc.runtime.arguments import ArgumentFault, kind_of
 
 NUMBERS = """model {
   input x: float[2]
@@ -64,6 +64,7 @@ def test_an_array_that_does_not_fit_is_refused_at_its_declaration(x: Any, messag
     [
         (3, "E0804]: `x` is an int"),
         ([], "E0804]: `x` has no samples"),
+        ({(1, 2)}, "E0804]: `x` is a set"),
         ([1, 2], "E0804]: sample 0 of `x` is a number, and no sequence"),
         ([[1], []], "E0804]: sample 1 of `x` has no steps"),
         ([[1], None], "E0803]: `x` of sample 1 is None"),
@@ -106,10 +107,25 @@ MODEL = netc.parse(NUMBERS)
         (lambda: netc.train(MODEL, {"x": X, "y": Y}, epochs=1.5), TypeError, "`epochs` is a whole number"),  # type: ignore[arg-type]
         (lambda: netc.train(MODEL, {"x": X, "y": Y}, on_epoch=3), TypeError, "`on_epoch` is a function"),  # type: ignore[arg-type]
         (lambda: netc.train(MODEL, {"x": X, "y": Y}, log=["wandb"]), ValueError, "there is no tracker `wandb`"),
-        (lambda: netc.train(MODEL, X), TypeError, 'fields are arrays by name, such as {"x": ...}, not a ndarray'),  # type: ignore[arg-type]
+        (lambda: netc.train(MODEL, X), TypeError, 'fields are arrays by name, such as {"x": ...}, not an ndarray'),  # type: ignore[arg-type]
         (lambda: program(NUMBERS).predict(None), TypeError, "fields are arrays by name"),  # type: ignore[arg-type]
         (lambda: program(NUMBERS).predict({}), ValueError, "the field `x` is missing: float[2] for each sample"),
-        (lambda: program(NUMBERS).predict({"X": X}), ValueError, "(there is `X`)"),
+        (lambda: program(NUMBERS).predict({"X": X}), ArgumentFault, "E0201]: the model has no field `X`"),
+        (lambda: program(NUMBERS).predict({"X": X}), ArgumentFault, "it has x, y\n  = hint: did you mean `x`?"),
+        (lambda: program(NUMBERS).predict({"x": X, "q": 1}), ArgumentFault, "the model has no field `q`"),
+        (lambda: program(NUMBERS).step({"x": X, "y": Y, "q": Y}), ArgumentFault, "the model has no field `q`"),
+        (lambda: program(NUMBERS).evaluate({"x": X, "y": Y, 3: Y}), TypeError, "by name, and 3 is an int"),  # type: ignore[dict-item]
+        (lambda: netc.train(MODEL, {"x": X, "y": Y, "q": Y}), ArgumentFault, "the model has no field `q`"),
+        (lambda: netc.train(MODEL, {1: X}), TypeError, "fields are arrays by name, and 1 is an int"),  # type: ignore[dict-item]
+        (
+            lambda: netc.compile(MODEL, backend=5),
+            TypeError,
+            '"plan" or a target, not 5',
+        ),  # type: ignore[arg-type]
+        (lambda: netc.compile(MODEL, machine=5), TypeError, '`machine` is the text of a target, such as "avx2"'),  # type: ignore[arg-type]
+        (lambda: netc.parse(NUMBERS, foo=3), netc.Fault, "`netc.parse(..., foo=...)`: the file has no `let foo`"),
+        (lambda: netc.parse(NUMBERS, lr="x y"), netc.Fault, "netc.parse(..., lr=...)"),
+        (lambda: netc.parse(NUMBERS, name=5), TypeError, "`name` is the name of the text in messages, not an int"),  # type: ignore[arg-type]
         (lambda: program(NUMBERS).predict({"x": X[:0]}), ValueError, "the fields have no samples"),
         (lambda: program(NUMBERS).predict({"x": X}, beam=0), ValueError, "`beam` is a whole number"),
         (lambda: program(NUMBERS).predict({"x": X}, outputs="zz"), ValueError, "no value `zz`"),
@@ -131,6 +147,21 @@ def test_what_means_the_same_is_taken(tmp_path: Path) -> None:
     run = netc.train(MODEL, {"x": X, "y": Y}, out=tmp_path / "run", log="csv", threads=1)
     with pytest.raises(ArgumentFault, match=r"`x` is a float, and a column has a cell for each row"):
         run.predict({"x": 1.0})
+    with pytest.raises(ArgumentFault, match=r"(?s)`x` is a set, .*hint: a list, because a set has no order"):
+        run.predict({"x": {1.0, 2.0}})
+
+
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(None, "None"), (5, "an int"), (X, "an ndarray"), (np.uint8(3), "a uint8"), ("", "a str"), (set(), "a set")],
+)
+def test_the_kind_of_a_value_has_its_article(value: object, kind: str) -> None:
+    assert kind_of(value) == kind
+
+
+def test_a_gradient_with_respect_to_classes_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"no gradient with respect to `x`: it is class\(5\)"):
+        program(SEQUENCES).gradients({"x": [[1], [2]], "y": [0, 1]}, wrt="x")
 
 
 def test_arrays_to_train_on_are_refused_at_their_declarations(tmp_path: Path) -> None:

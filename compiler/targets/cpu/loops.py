@@ -61,6 +61,7 @@ def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
 def _text(writer: NestWriter) -> str:
     body, nest, shape = _body(writer), writer.nest, writer.shape
     counts = [f"n{axis}" for axis, extent in enumerate(nest.extents) if extent is None]
+    counts += [f"s{size}" for size in range(nest.sizes)]
     arguments = [*(f"p{i}" for i in range(len(nest.buffers))), *counts, *(shape.numbers if shape is not None else ())]
     return f"def kernel({', '.join(arguments)}):\n" + "\n".join("    " + line for line in body) + "\n"
 

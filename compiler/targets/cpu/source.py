@@ -136,4 +136,4 @@ def generic_of(kernel: Kernel) -> GenericKernel:
 
 def _arguments(nest: Nest) -> int:
     """The number of addresses and counts that the kernel of a nest takes."""
-    return len(nest.buffers) + nest.extents.count(None)
+    return len(nest.buffers) + nest.extents.count(None) + nest.sizes

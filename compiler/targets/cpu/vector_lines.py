@@ -17,6 +17,7 @@ from netc.compiler.program.scalars import (
     Logic,
     Name,
     Number,
+    Size,
     Unary,
 )
 
@@ -50,7 +51,7 @@ def _kind(tree: Expression, kinds: dict[str, str]) -> str:
     match tree:
         case Name(name):
             return kinds[name]
-        case Number(_, dtype):
+        case Number(_, dtype) | Size(_, dtype):
             return dtype
         case Unary("-", operand):
             return _same([operand], kinds, ("f32", "f64"))

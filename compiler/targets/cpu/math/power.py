@@ -10,6 +10,7 @@ from netc.compiler.targets.cpu.math.terms import (
     absolute,
     fma,
     polynomial,
+    polynomial_in_halves,
     power_of_two,
     rounded,
     scaled,
@@ -44,7 +45,7 @@ def _of_f32(x: Term, y: Term) -> Term:
     wide, exponent = x.to("f64"), y.to("f64")
     e, _, m = split(wide)
     f = m - 1
-    logarithm = _with_ends(wide, f * polynomial(f, _LOG2) + e)
+    logarithm = _with_ends(wide, f * polynomial_in_halves(f, _LOG2) + e)
     power = select(wide.equals(1) | exponent.equals(0), 0.0, exponent * logarithm)
     power = select(power > _MOST, _MOST, power)
     power = select(power < -_MOST, -_MOST, power)
@@ -84,7 +85,7 @@ def _logarithm(x: Term) -> tuple[Term, Term]:
     s_low = (((f - back) - error) - s * lost) * inverse
     z, z_low = product(s, s)
     z_low = z_low + s * s_low * 2
-    w = z * polynomial(z, _RATIO)
+    w = z * polynomial_in_halves(z, _RATIO)
     factor, factor_low = add_smaller(w.like(_TWO_THIRDS[0]), w)
     factor_low = factor_low + _TWO_THIRDS[1]
     cube, cube_low = product(s, z)
@@ -100,13 +101,19 @@ def _logarithm(x: Term) -> tuple[Term, Term]:
 
 def _signed(x: Term, y: Term, result: Term) -> Term:
     """x ** y from |x| ** y: its sign, and NaN where it has no value."""
-    least = 2.0**x.format.fraction  # from here on numbers have no fraction, and up to twice that the last bit is 1
+    last, largest = 31 if x.dtype == "f32" else 63, 2.0 ** (x.format.fraction + 1)
     size = absolute(y)
-    size = select(size > 2 * least, 2 * least, size)  # larger numbers are even, as this one is; NaN is no integer
-    has_fraction = size < least
-    counted = select(has_fraction, size + least, size)
-    is_whole = select(has_fraction, counted - least, size).equals(size)
-    sign = counted.bits() << (31 if x.dtype == "f32" else 63)
-    sign = select(is_whole, sign, 0) & x.bits()
+    size = select(size > largest, largest, size)  # larger numbers are even, as this one is; NaN is no integer
+    if x.dtype == "f32":
+        number = size.to("i32")
+        is_whole = number.to("f32").equals(size)
+    else:  # no conversion of vectors before AVX-512
+        least = largest / 2  # from here on numbers have no fraction, and their last bit counts ones
+        has_fraction = size < least
+        counted = select(has_fraction, size + least, size)
+        number, is_whole = counted.bits(), select(has_fraction, counted - least, size).equals(size)
+    sign = select(is_whole, number << last, 0) & x.bits()
     result = (result.bits() ^ sign).as_float(x.dtype)
-    return select((x < 0) & (x > -math.inf) & ~is_whole, math.nan, result)
+    smallest, infinity = x.like(-0.0).bits() + 1, x.like(-math.inf).bits()
+    is_negative = (x.bits() - smallest).is_below(infinity - smallest)  # and finite: LLVM compares floats for it twice
+    return select(is_negative & ~is_whole, math.nan, result)

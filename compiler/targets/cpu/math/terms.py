@@ -191,13 +191,16 @@ class Term:
         return Term(self.scope, dtype, emit(self.value, self.scope.type_of(dtype)))
 
     def to(self, dtype: str) -> "Term":
-        """Converts to a wider or narrower float or integer, or an integer to a float. Integers have a sign."""
+        """Converts to a wider or narrower float or integer, an integer to a float, or a float to an integer, towards
+        zero, which must be able to hold it. Integers have a sign."""
         wider = TYPES[dtype].width > TYPES[self.dtype].width if dtype[0] == "i" and self.dtype[0] == "i" else False
         match self.dtype[0], dtype[0]:
             case "f", "f":
                 return self if self.dtype == dtype else self._cast("fpext" if dtype == "f64" else "fptrunc", dtype)
             case "i", "f":
                 return self._cast("sitofp", dtype)
+            case "f", "i":
+                return self._cast("fptosi", dtype)
             case "i", "i":
                 return self._cast("sext" if wider else "trunc", dtype)
             case "b", "i":
@@ -248,6 +251,13 @@ def polynomial(x: Term, coefficients: Sequence[float]) -> Term:
     for coefficient in reversed(coefficients[:-1]):
         total = fma(total, x, coefficient)
     return total
+
+
+def polynomial_in_halves(x: Term, coefficients: Sequence[float]) -> Term:
+    """The same as the sum of its even and of its odd powers: half as many instructions wait for one another, for one
+    multiplication more."""
+    square = x * x
+    return fma(polynomial(square, coefficients[1::2]), x, polynomial(square, coefficients[::2]))
 
 
 def rounded(x: Term, factor: float = 1.0) -> tuple[Term, Term]:
