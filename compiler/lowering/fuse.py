@@ -120,11 +120,16 @@ def _moves_less(fusion: Fusion, value: Value, sources: frozenset[Value]) -> bool
 
 
 def _begins_tile(value: Value, users: list[Value]) -> bool:
-    """Whether a value is a product whose only user is a sum of the same shape."""
+    """Whether a value is a product whose only user is a sum of the same shape with a term that varies along the
+    columns: a tile starts from vectors of the other term, and does not spread one number of each row over them.
+    """
     if value.role is not Role.CONTRACTION or len(users) != 1 or users[0].definition is not add:
         return False
     (user,) = users
-    return user.type == value.type and user.operands[0] is not user.operands[1]
+    if user.type != value.type or user.operands[0] is user.operands[1]:
+        return False
+    (start,) = (operand for operand in user.operands if operand is not value)
+    return not value.type.dims or start.type.dims[-1:] == value.type.dims[-1:]
 
 
 def _add_unit(fusion: Fusion, value: Value) -> None:
