@@ -83,7 +83,8 @@ class _Tile:
         self.fetches = is_tall and set(AHEAD) <= names
         # gathered rows take all registers for their addresses
         self.fetches_later = is_tall and set(LATER) <= names and gathered != "rows"
-        self.repeats, self.takes_turns = set(REPEATED) <= names, TURNS[0] in names
+        self.repeats = set(REPEATED) <= names
+        self.takes_turns = TURNS[0] in names and not gathered  # gathered rows are those of one turn
         kind = OPERANDS[gathered]
         optional = (
             *AHEAD * self.fetches,
