@@ -142,8 +142,8 @@ def test_a_model_that_reads_earlier_tokens_alone_predicts_the_next_one(tmp_path:
 @pytest.mark.parametrize("reads", SHIFTED)
 def test_no_part_of_a_step_is_computed_twice(reads: str) -> None:
     """The output is computed before the token is drawn, and what the token decides after it."""
-    text = f"model {{\n  input name: class(9)[t <= 8]\n  z = {SHIFTED[reads]} -> dense(9)\n  output likely = softmax(z)\n}}"
-    graph = steppable_graph(netc.parse(text))
+    lines = ("input name: class(9)[t <= 8]", f"z = {SHIFTED[reads]} -> dense(9)", "output likely = softmax(z)")
+    graph = steppable_graph(netc.parse("model {\n" + "\n".join(lines) + "\n}"))
     name, output = token_names(graph)
     step = stepping(graph.only(output), "t", 8)
     early, late = step.divided(name, output)
