@@ -12,7 +12,8 @@ from netc.dsl import words as language
 from netc.dsl.brackets import CLOSE, OPEN, is_balanced, open_block, open_brackets, unmatched
 from netc.dsl.comments import sign_before
 from netc.dsl.diagnostics import Diagnostic, Label
-from netc.dsl.foreign_words import METHODS, SIGNS, WORDS
+from netc.dsl.foreign_lines import hint_for_foreign_line
+from netc.dsl.foreign_words import WORDS
 from netc.dsl.hints import At, Change, Hint
 from netc.dsl.keywords import DEFINITIONS, KEYWORDS, SECTIONS, STATEMENTS
 from netc.dsl.scanning import blanked
@@ -33,7 +34,7 @@ def explain(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Di
     """Returns the message for a syntax error. If it has no other hint, one for a sign or word of another language."""
     diagnostic = _explained(source, error)
     span = diagnostic.primary.span
-    hint = diagnostic.hint or _of_another_language(source, span)
+    hint = diagnostic.hint or hint_for_foreign_line(source, span)
     if hint is None or hint.endswith("_ is a name"):
         hint = hint_for_slip(source.line(span.line), span.column - 1, _section_of(source, span)) or hint
     if hint is None and diagnostic.code == "E0101":
@@ -46,74 +47,6 @@ def _section_of(source: Source, span: Span) -> str | None:
     braces = [at for bracket, at in open_brackets(source.text[: span.start]) if bracket == "{"]
     word = re.search(r"(\w+)[^\w]*$", source.text[: braces[0]].rstrip()) if braces else None
     return word[1] if word is not None else None
-
-
-def _of_another_language(source: Source, span: Span) -> str | None:
-    """The hint for a sign of another language at `span`, a word at the start of its line, or a comment before it."""
-    line, at = blanked(source.line(span.line)), span.column - 1
-    if line[at : at + 1] == ";":
-        return _for_semicolon(line, at)
-    if re.search(r"\bcolumns\s*\([^()]*$", line[:at]) and line[at : at + 1] in (".", ":"):
-        return foreign_words.PATTERN
-    for sign in sorted(SIGNS, key=len, reverse=True):
-        if sign in line[max(at - len(sign) + 1, 0) : at + len(sign)]:
-            return SIGNS[sign]
-    first = re.match(r"\s*(\w+)", line)
-    if first and first[1] in WORDS and not (first[1] == "import" and '"' in line):
-        return WORDS[first[1]]
-    if hint := _of_method(line, at) or _of_setting(line, at) or _of_type(line, at) or _of_python(line, at):
-        return hint
-    return foreign_words.COMMENT if sign_before(line[:at]) else None
-
-
-def _of_method(line: str, at: int) -> str | None:
-    """The hint for a statement such as `model.add(...)` or `self.fc = ...`, whose `.` is at `at`."""
-    statement = re.match(r"\s*(\w+)\s*\.\s*(\w+)", line)
-    if statement is None or line[at : at + 1] != ".":
-        return None
-    owner, method = (word.lower().replace("_", "") for word in statement.groups())
-    return METHODS.get(owner) or METHODS.get(method)
-
-
-def _of_setting(line: str, at: int) -> str | None:
-    """The hint for `epochs: 3`, and for `adam(lr: 0.01)`."""
-    setting = re.match(r"\s*(\w+)\s*:\s*([^#]*?)\s*(#|$)", line)
-    if line[at : at + 1] != ":":
-        return None
-    if setting is not None and setting[2] and line[:at].strip() == setting[1]:
-        return f"{setting[1]} = {setting[2]}"
-    argument = re.search(r"[(,]\s*(\w+)\s*$", line[:at])
-    value = re.match(r":\s*([^\s,()]+)", line[at:])
-    return f"{argument[1]} = {value[1]}" if argument is not None and value is not None else None
-
-
-def _of_type(line: str, at: int) -> str | None:
-    """The hint for `input x: float(4)` and `input x: (4,)`."""
-    declared = re.match(r"\s*(input|target|param|state)\s+\w+\s*:\s*(\w*)\s*\(([^()]*?),?\s*\)", line)
-    if declared is None or line[at : at + 1] != "(" or declared[2] in ("class", "classes"):
-        return None
-    return f"the dimensions of a type stand in brackets: `{declared[2] or 'float'}[{declared[3]}]`"
-
-
-def _of_python(line: str, at: int) -> str | None:
-    """The hint for `model:`, a comma at the end of a setting, `for i in range(2)`, and an output without a name."""
-    if block := re.match(r"\s*(data|model|train|study)\s*:\s*(#|$)", line):
-        return f"{block[1]} {{ ... }}"
-    is_between = line[at : at + 1] == "," and re.fullmatch(r"\s*(\w+\s*=.*)?", line[at + 1 :].split("#")[0])
-    if is_between and re.match(r"\s*((data|train|study)\s*\{\s*)?\w+\s*=", line):
-        return "each setting has a line of its own, without a comma"
-    if loop := re.match(r"\s*(for\s+\w+\s+in)\s+range\(\s*(?:(\w+)\s*,\s*)?(\w+)\s*\)", line):
-        return f"{loop[1]} {loop[2] or 0}..{loop[3]} {{"
-    if result := re.match(r"\s*(output|watch)\s+([^=#]*?)\s*(#|$)", line):
-        return f"{result[1]} name = {result[2]}"
-    return None
-
-
-def _for_semicolon(line: str, at: int) -> str:
-    """The hint for a semicolon, which ends a statement or begins a comment in other languages."""
-    if not line[:at].strip():
-        return foreign_words.COMMENT
-    return f"{SIGNS[';']}, and {foreign_words.COMMENT}" if line[at + 1 :].strip() else SIGNS[";"]
 
 
 def _explained(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Diagnostic:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     from netc.compiler.ir.graph import Graph
     from netc.compiler.ir.value import Value
-    from netc.compiler.lowering.fuse import Fusion
+    from netc.compiler.lowering.units import Fusion
     from netc.compiler.program.tasks import Task
 
 
@@ -72,7 +72,8 @@ def show_fusion(graph: "Graph", line: int | None) -> None:
 
     For each value in memory it prints which other loops read it, and why they are not the same loop.
     """
-    from netc.compiler.lowering.fuse import fuse, readers, why_apart
+    from netc.compiler.lowering.apart import readers, why_apart
+    from netc.compiler.lowering.fuse import fuse
 
     fusion = fuse(graph)
     inlined_in = {value: fusion.users[value][0] for value in fusion.inlined if len(fusion.users[value]) == 1}

@@ -18,9 +18,10 @@ from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Sizes, Type
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.lowering.copies import copy, fill, gather_rows
-from netc.compiler.lowering.fuse import Fusion, Unit, fuse, viewed
+from netc.compiler.lowering.fuse import fuse
 from netc.compiler.lowering.padding import inside_of, padded_forms, write_padding
 from netc.compiler.lowering.storage import Storage
+from netc.compiler.lowering.units import Fusion, Unit, viewed
 from netc.compiler.operations.touched import put
 from netc.compiler.program.tasks import Buffer, StridedView, Tasks, all_of
 from netc.compiler.targets.machine import Machine

@@ -4,9 +4,9 @@ from netc.compiler.ir.forms import Fold
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.lowering.buffers import Lowering
-from netc.compiler.lowering.fuse import Unit
 from netc.compiler.lowering.loop import Loop
 from netc.compiler.lowering.shards import fold_shards, is_sharded, shards_of
+from netc.compiler.lowering.units import Unit
 from netc.compiler.operations.elementwise import copied
 from netc.compiler.program.tasks import StridedView, all_of
 

@@ -3,119 +3,28 @@
 An element-wise value is computed inside the loop of its only user. A value with several users, or a fold, joins an
 earlier loop over the same points if its operands have been computed by then and the two loops read something in
 common; else it starts a loop of its own. The sum of a product and another term (a bias, a residual) is one unit,
-because the register tile can start from that term. elementwise.py lowers the loops.
+because the register tile can start from that term. elementwise.py lowers the loops. For example, this is how a layer
+and the softmax after it are divided:
+
+    a = x @ w + b               unit 0: one tile, which starts from b; x @ w is never in memory
+    m = max(a)                  unit 1: a loop over [batch, 3]; the maximum has to be whole before it is read
+    e = exp(a - m)              unit 2: a loop over [batch, 3]; a - m is inlined into exp
+    s = sum(e)                      the same loop, because it reads e at the same points
+    p = e / s                   unit 3: the sum has to be whole before it is read
 """
-
-from collections.abc import Callable, Iterator
-from functools import cached_property
-
-from msgspec import Struct, field
 
 from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.forms import Fold, Scalar, View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.lowering.sizes import computed_from_sizes, only_loops_read
+from netc.compiler.lowering.units import MOST_BUFFERS, Fusion, Unit, viewed, walked_by
 from netc.compiler.operations.elementwise import add
 from netc.compiler.passes.recompute import MOST_STEPS, large_reads, loops_behind, walks
 from netc.compiler.passes.sink import is_light, is_scalar, is_spread, steps_of
 
 _MOST_BETWEEN = 8  # units from one loop to another that it moves into
-_MOST_BUFFERS = 16  # in one loop: each has an alias scope, and registers are few
-
-
-class Unit(Struct, eq=False):
-    """Values that are computed together, at `position` in the program.
-
-    `space` is the dimensions of the points that its loop walks, and `folded` the axes that its folds reduce. `space` is
-    None if the unit is not a loop over points.
-    """
-
-    position: int
-    values: list[Value]
-    space: tuple[Dim, ...] | None
-    folded: tuple[int, ...] = ()
-    reads: set[Value] = field(default_factory=set)  # point by point
-    near: set[Value] = field(default_factory=set)  # values that it reads, and those that they are views of
-
-
-class Fusion(Struct, dict=True):
-    """The units of a graph.
-
-    `inlined` values have no memory: the loops that read them compute them. Loops compute values `from_sizes` too, even
-    those that are in memory for other readers. `starts` maps a sum to its product; the tile of the product starts from
-    the other term.
-    """
-
-    units: list[Unit]
-    unit_of: dict[Value, Unit]
-    inlined: set[Value]
-    starts: dict[Value, Value]
-    users: dict[Value, list[Value]]
-    from_sizes: set[Value]
-
-    @cached_property
-    def only_reader(self) -> dict[Value, Unit | None]:
-        """The unit in which all users of a value are computed, also those that are inlined there; None if there are
-        several.
-
-        Users come after what they use, so one walk from the end sees each value's users first.
-        """
-        units: dict[Value, Unit | None] = {}
-        for value, users in reversed(self.users.items()):
-            readers = {
-                units[user] if user in self.inlined and is_scalar(user) else self.unit_of.get(user) for user in users
-            }
-            units[value] = readers.pop() if len(readers) == 1 else None
-        return units
-
-    def sources(self, value: Value, space: tuple[Dim, ...] | None = None) -> Iterator[tuple[Value, bool]]:
-        """Yields each value in memory that is read to compute a value, and whether it is read point by point."""
-        space = _space(value) if space is None else space
-        first = [(operand, operand.type.dims == space and value not in self.starts) for operand in value.operands]
-        pending, seen = first[::-1], set(first)
-        while pending:
-            source, pointwise = pending.pop()
-            if source.role in (Role.CONSTANT, Role.RANGE) or source in self.from_sizes:
-                continue
-            is_view = bool(source.operands) and isinstance(OPERATIONS[source.operation].lower, View)
-            if not is_view and source not in self.inlined:
-                yield source, pointwise
-                continue
-            is_product = not is_view and not isinstance(OPERATIONS[source.operation].lower, Scalar)
-            keeps = pointwise and not is_view and not is_product
-            for pair in [(operand, keeps and operand.type.dims == space) for operand in reversed(source.operands)]:
-                if pair not in seen:
-                    seen.add(pair)
-                    pending.append(pair)
-
-    def views(self, value: Value, space: tuple[Dim, ...]) -> Iterator[Value]:
-        """Yields the views that a value reads point by point; values that read the same views read the same memory."""
-        for operand in self._read(value, self.inlined.__contains__):
-            is_view = bool(operand.operands) and isinstance(OPERATIONS[operand.operation].lower, View)
-            if is_view and operand.type.dims == space and operand not in self.from_sizes:
-                yield operand
-
-    def large(self, value: Value) -> Iterator[Value]:
-        """Yields the batched values that are read to compute a value."""
-        for source in self._read(value, lambda operand: operand in self.inlined and is_scalar(operand)):
-            if source.type.is_batched and source.role is not Role.CONSTANT and source not in self.from_sizes:
-                yield source
-
-    def _read(self, value: Value, is_inside: Callable[[Value], bool]) -> Iterator[Value]:
-        """Yields each operand of a value once; an operand inside its loop is replaced by its own operands."""
-        pending, seen = list(reversed(value.operands)), set(value.operands)
-        while pending:
-            operand = pending.pop()
-            if not is_inside(operand):
-                yield operand
-                continue
-            for inner in reversed(operand.operands):
-                if inner not in seen:
-                    seen.add(inner)
-                    pending.append(inner)
 
 
 def fuse(graph: Graph) -> Fusion:
@@ -210,18 +119,17 @@ def _moves_less(fusion: Fusion, value: Value, sources: frozenset[Value]) -> bool
     return bool(loops) and read <= value.type.itemsize * (1 + len(loops))
 
 
-def _space(value: Value) -> tuple[Dim, ...]:
-    """The dimensions that a value's loop walks: those of the value, or for a fold those of its operand."""
-    is_fold = isinstance(OPERATIONS[value.operation].lower, Fold)
-    return value.operands[0].type.dims if is_fold else value.type.dims
-
-
 def _begins_tile(value: Value, users: list[Value]) -> bool:
-    """Whether a value is a product whose only user is a sum of the same shape."""
+    """Whether a value is a product whose only user is a sum of the same shape with a term that varies along the
+    columns: a tile starts from vectors of the other term, and does not spread one number of each row over them.
+    """
     if value.role is not Role.CONTRACTION or len(users) != 1 or users[0].definition is not add:
         return False
     (user,) = users
-    return user.type == value.type and user.operands[0] is not user.operands[1]
+    if user.type != value.type or user.operands[0] is user.operands[1]:
+        return False
+    (start,) = (operand for operand in user.operands if operand is not value)
+    return not value.type.dims or start.type.dims[-1:] == value.type.dims[-1:]
 
 
 def _add_unit(fusion: Fusion, value: Value) -> None:
@@ -236,7 +144,7 @@ def _join(fusion: Fusion, value: Value, lower: Scalar | Fold) -> None:
 
     The loop comes after those that compute the operands, or computes them itself if they are read point by point.
     """
-    space = _space(value)
+    space = walked_by(value)
     over = value.attributes_as(Over).over if isinstance(lower, Fold) else ()
     sources = list(fusion.sources(value, space))
     earliest = 0
@@ -300,62 +208,12 @@ def _move(fusion: Fusion, unit: Unit, later: Unit) -> None:
     unit.values, unit.space = [], None
 
 
-def readers(fusion: Fusion, value: Value) -> Iterator[Value]:
-    """Yields the values that read a value, directly or through views of it."""
-    pending = list(reversed(fusion.users[value]))
-    while pending:
-        user = pending.pop()
-        if isinstance(OPERATIONS[user.operation].lower, View):
-            pending += reversed(fusion.users[user])
-        else:
-            yield user
-
-
-def why_apart(fusion: Fusion, value: Value, user: Value) -> str:
-    """Explains in words why a value is kept in memory for a user instead of being computed in the user's loop."""
-    lower, reader = OPERATIONS[value.operation].lower, OPERATIONS[user.operation].lower
-    if user.role is Role.CONTRACTION:
-        return "the register tile reads it from memory"
-    if not isinstance(reader, Scalar | Fold):
-        return f"`{user.operation}` reads it from memory"
-    if value.role is Role.CONTRACTION or value in fusion.starts:
-        return "the register tile writes it to memory"
-    if isinstance(lower, Fold):
-        return "it has to be whole before it is read"
-    if not isinstance(lower, Scalar):
-        return f"`{value.operation}` writes it to memory"
-    space = _space(user)
-    if space != value.type.dims:
-        return f"its reader walks {_dims(space)}, it walks {_dims(value.type.dims)}"
-    over = user.attributes_as(Over).over if isinstance(reader, Fold) else ()
-    if over and over != tuple(range(len(space) - len(over), len(space))):
-        return "its reader sums over the first axes, row by row"
-    unit, user_unit = fusion.unit_of.get(value), fusion.unit_of.get(user)
-    if unit is not None and user_unit is not None:
-        if len(unit.reads | user_unit.reads | {*unit.values, *user_unit.values}) > _MOST_BUFFERS:
-            return f"one loop has {_MOST_BUFFERS} buffers at most"
-        if unit.folded and user_unit.folded and unit.folded != user_unit.folded:
-            return "the two loops sum over different axes"
-    return "what stands between them has to come first"
-
-
-def _dims(space: tuple[Dim, ...]) -> str:
-    return f"[{', '.join(map(str, space))}]"
-
-
-def viewed(value: Value) -> Value:
-    """The value that a view shows in another shape; any other value is returned as it is."""
-    while value.operands and isinstance(OPERATIONS[value.operation].lower, View):
-        value = value.operands[0]
-    return value
-
-
 def _fits(unit: Unit, over: tuple[int, ...], reads: set[Value], near: set[Value]) -> bool:
     """Whether a value can join the loop of a unit.
 
     The two must have something in common: a value that both read, or views of the same value. They must agree on the
     axes that are folded, which are the last ones if the loop also stores values of its points, and not all of them:
-    workers share the rows of such a loop. Together they may use _MOST_BUFFERS buffers.
+    workers share the rows of such a loop. Together they may use MOST_BUFFERS buffers.
     """
     has_stores = not over or any(not isinstance(OPERATIONS[value.operation].lower, Fold) for value in unit.values)
     folded = unit.folded or over
@@ -366,5 +224,5 @@ def _fits(unit: Unit, over: tuple[int, ...], reads: set[Value], near: set[Value]
         bool((unit.near | set(unit.values)) & (near | reads))
         and (not unit.folded or not over or unit.folded == over)
         and (not has_stores or (is_trailing and not is_one_sum))
-        and len(unit.reads | set(unit.values) | reads) <= _MOST_BUFFERS
+        and len(unit.reads | set(unit.values) | reads) <= MOST_BUFFERS
     )

@@ -12,8 +12,8 @@ from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import fixed_size
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.lowering.copies import fill
-from netc.compiler.lowering.fuse import Fusion
 from netc.compiler.lowering.loop import LoopContext
+from netc.compiler.lowering.units import Fusion
 from netc.compiler.operations.pooling import Interleave
 from netc.compiler.operations.shape import Pad, pad
 from netc.compiler.program.tasks import Buffer, StridedView, all_of

@@ -7,9 +7,9 @@ from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.elementwise import lower_loop
 from netc.compiler.lowering.forms import LOWERED
-from netc.compiler.lowering.fuse import Unit
 from netc.compiler.lowering.in_place import inputs_in_place
 from netc.compiler.lowering.results import result_buffer, stack_rows, write_updates
+from netc.compiler.lowering.units import Unit
 from netc.compiler.program.tasks import StridedView, Tasks
 
 

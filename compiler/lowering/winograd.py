@@ -19,17 +19,17 @@ from netc.compiler.program.winograd import POSITIONS, STEP, WINDOW
 from netc.compiler.targets.machine import GROUP, VECTORS, Machine
 
 # Cycles for a vector of a tile, measured on Zen 4, where a multiply-add of vectors takes one
-_OF_TILE, _OF_RESULTS, _OF_SLOPES = 90, 60, 70  # to transform it
+_OF_TILE, _OF_RESULTS, _OF_SLOPES = 90, 60, 70  # to transform a tile, its results, or its slopes
 _OF_SUMS = 3  # to load and store a sum of a gradient
-_MUST_SAVE = 1.1
-_FEW_TILES = 16  # of an image
+_MUST_SAVE = 1.1  # the ratio of times from which on it is used
+_FEW_TILES = 16  # the least tiles of an image
 _BLOCK = 48  # tiles: more were measured to be no faster
 
 
 class _Windows(Struct, frozen=True):
     """A product of windows of an image, one apart, with weights or slopes: its indices, and their sizes.
 
-    A window's place has the indices `lead` (the sample), `row` and `column`, an element of it `down` and `across`.
+    A window's position has the indices `lead` (the sample), `row` and `column`, an element of it `down` and `across`.
     """
 
     lead: str
@@ -73,11 +73,11 @@ def winograd_tasks(value: Value, einsum: Value, views: Views, machine: Machine, 
     if not indices.fit_tile():  # a few outputs fill no vectors
         return []
     strides = indices.strides_of(views)
-    for is_gradient, of_windows, of_places in (
+    for is_gradient, of_windows, of_positions in (
         (False, indices.depth, indices.rows),
         (True, indices.rows, indices.depth),
     ):
-        windows = _windows(indices, of_windows, of_places, strides[0])
+        windows = _windows(indices, of_windows, of_positions, strides[0])
         if windows is None or any(operand[windows.output] != 1 for operand in strides[1:3]):
             continue
         if views.start is not None and strides[3][windows.output] != 1:

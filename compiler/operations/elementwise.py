@@ -150,6 +150,7 @@ where = elementwise(
     reference=np.where,
     type=lambda c, x, y: result_type(x, y).with_dims(broadcast_dims(c.dims, x.dims, y.dims)),
     gradient=lambda g, r, c, x, y: (None, choose(c, g, 0.0), choose(c, 0.0, g)),
+    shapes=[("bool[3, 4]", "f64[3, 4]", "f64[4]")],
 )
 as_bf16 = elementwise(
     "as_bf16",

@@ -4,7 +4,7 @@ A gradient is written as if all shapes were equal; `elementwise` then sums it to
 definitions are in elementwise.py and functions.py.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypedDict, Unpack
 
 from netc.compiler.ir.attributes import attributes_class
@@ -54,7 +54,7 @@ class Options(TypedDict, total=False):
 
     `numbers` are its attributes with their defaults, `arguments` the names of its operands in the language (x, y, z).
     It cannot be called in a file unless `is_callable` (the default). Tests feed it elements of the type `dtype` (f64)
-    from `domain` (-2 to 2).
+    from `domain` (-2 to 2), in operands of the types `shapes`, each as many as there are operands.
     """
 
     numbers: Mapping[str, float] | None
@@ -62,6 +62,7 @@ class Options(TypedDict, total=False):
     is_callable: bool
     dtype: str
     domain: tuple[float, float]
+    shapes: Sequence[tuple[str, ...]]
 
 
 def defined(
@@ -99,8 +100,6 @@ def defined(
     shapes = [(f"{dtype}[3, 4]",) * operands] + (
         [(f"{dtype}[batch, 3, 1]", f"{dtype}[4]", f"{dtype}[1, 4]")[:operands]] if operands > 1 else []
     )
-    if name == "where":
-        shapes = [("bool[3, 4]", "f64[3, 4]", "f64[4]")]
     return Operation(
         name=name,
         doc=doc,
@@ -109,7 +108,7 @@ def defined(
         lower=Scalar(scalar),
         arguments=dict.fromkeys(names, "value") | {key: f"real = {value!r}" for key, value in attributes.items()},
         gradient=full_gradient if gradient else None,
-        examples=tuple((shape, dict(attributes)) for shape in shapes),
+        examples=tuple((shape, dict(attributes)) for shape in options.get("shapes", shapes)),
         domain=options.get("domain", (-2.0, 2.0)),
         is_callable=options.get("is_callable", True),
         attributes=attributes_class(tuple(attributes)),

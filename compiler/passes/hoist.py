@@ -10,7 +10,7 @@ from the rows that the scan stacks: so the gradient of a weight becomes one prod
 
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.forms import View
-from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type
@@ -90,14 +90,7 @@ class _Split:
 
     def of_carries(self) -> set[Value]:
         """Returns the values that the next carries are computed from."""
-        needed = set(self.body.results_of(ResultKind.NEXT).values())
-        waiting = list(needed)
-        while waiting:
-            for operand in waiting.pop().operands:
-                if operand not in needed:
-                    needed.add(operand)
-                    waiting.append(operand)
-        return needed
+        return needed_by(self.body.results_of(ResultKind.NEXT).values())
 
     def of_yields(self) -> set[Value]:
         """Returns the yielded products of values that are yielded too, or that are the same at every step."""

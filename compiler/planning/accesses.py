@@ -25,7 +25,7 @@ from netc.compiler.program.product import POINTERS, WALKS, Product
 Interval = tuple[int, int]
 
 
-class Touched(Struct, frozen=True):
+class PointerUse(Struct, frozen=True):
     """The numbers of the pointers that a kernel uses.
 
     It loads from `reads` and stores to `writes`. It loads from `needs` before it has stored anything there, and stores
@@ -39,40 +39,40 @@ class Touched(Struct, frozen=True):
 
 
 @lru_cache(maxsize=4096)
-def touched(kernel: Kernel, has_start: bool = True) -> Touched:
+def use_of(kernel: Kernel, has_start: bool = True) -> PointerUse:
     """Returns how a kernel uses its pointers. `has_start` matters only for contractions."""
     match kernel:
         case Contraction():
             names = ("a", "b", *("start",) * has_start, *("order",) * bool(kernel.gathered))
             reads = frozenset(map(POINTERS.index, names))
-            return Touched(reads, frozenset({POINTERS.index("c")}), reads)
+            return PointerUse(reads, frozenset({POINTERS.index("c")}), reads)
         case AttentionKernel(is_gradient=is_gradient):
             names, written = attention.pointers(is_gradient), attention.written(is_gradient)
             stored = frozenset(map(names.index, written))
             loaded = frozenset(map(names.index, kernel.pointers)) - stored
             scattered = frozenset(names.index(name) for name in written if kernel.packs(name))
-            return Touched(loaded, stored, loaded, scattered)
+            return PointerUse(loaded, stored, loaded, scattered)
         case WinogradKernel(part=part, has_start=has_start):
             names = winograd.pointers(part)
             stored = frozenset({names.index(winograd.WRITTEN[part])})
             loaded = frozenset(names.index(name) for name in winograd.used(part, has_start)) - stored
-            return Touched(loaded, stored, loaded)
+            return PointerUse(loaded, stored, loaded)
         case StoredCount():
-            return Touched(frozenset(), frozenset({0}), frozenset())
+            return PointerUse(frozenset(), frozenset({0}), frozenset())
         case FirstEqual():
-            return Touched(frozenset({1, 2}), frozenset({0, 2}), frozenset({1}))
+            return PointerUse(frozenset({1, 2}), frozenset({0, 2}), frozenset({1}))
         case CustomKernel(arrays=(result, *operands)):
             needs = {array.pointer for array in operands}
             if reads_result_first(kernel.function):
                 needs.add(result.pointer)
-            return Touched(frozenset(needs), frozenset({result.pointer}), frozenset(needs))
+            return PointerUse(frozenset(needs), frozenset({result.pointer}), frozenset(needs))
         case Nest(outputs=outputs):
             loaded = _pointers(kernel.loads())
             stored = _pointers(output.target for output in outputs)
             if kernel.combine is not None:
                 loaded |= stored
             scattered = _pointers(output.target for output in outputs if output.target.indirect is not None)
-            return Touched(loaded, stored, loaded, scattered)
+            return PointerUse(loaded, stored, loaded, scattered)
     raise AssertionError(f"no kernel: {kernel}")
 
 

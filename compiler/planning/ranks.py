@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from msgspec import Struct, field
 
 from netc.compiler.ir.types import BATCH, Sizes, size_of
-from netc.compiler.planning.accesses import Touched, reached, touched
+from netc.compiler.planning.accesses import PointerUse, reached, use_of
 from netc.compiler.planning.traffic import traffic
 from netc.compiler.program.gathers import Division, Gather, Gathers, Message, Span
 from netc.compiler.program.kernels import Contraction
@@ -181,10 +181,10 @@ def _accesses(group: Group, task: Task, call: Call, walked: frozenset[str], size
             yield _Access(pointer.buffer, (address.memory, address.offset - pointer.offset * size), rows, is_write)
 
 
-def _memory_of(task: Task) -> Touched:
+def _memory_of(task: Task) -> PointerUse:
     if isinstance(task.kernel, Contraction):
-        return touched(task.kernel, Product.of(task.pointers, task.counts, Count).has_start == Count(1))
-    return touched(task.kernel)
+        return use_of(task.kernel, Product.of(task.pointers, task.counts, Count).has_start == Count(1))
+    return use_of(task.kernel)
 
 
 def _rows_of(

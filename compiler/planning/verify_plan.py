@@ -20,7 +20,7 @@ from msgspec import Struct
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, size_of
-from netc.compiler.planning.accesses import Touched, reached, touched
+from netc.compiler.planning.accesses import PointerUse, reached, use_of
 from netc.compiler.program.kernels import Contraction, form_of
 from netc.compiler.program.plan import ALIGNMENT, SLACK, Plan
 from netc.compiler.program.product import Product
@@ -38,7 +38,7 @@ class _Call(Struct, frozen=True):
     kind: Group
     task: Task
     arguments: Sequence[Address | Count]
-    memory: Touched
+    memory: PointerUse
 
     def __str__(self) -> str:
         values = ", ".join(f"%{value.number} {value.operation}" for value in self.task.values)
@@ -89,7 +89,7 @@ def _calls(plan: Plan) -> Iterator[_Call]:
                 assert call.kernel == task.kernel, f"a call of another kernel than its task's: {task.values}"
                 is_product = isinstance(task.kernel, Contraction)
                 has_start = not is_product or Product.of(task.pointers, task.counts, Count).has_start == Count(1)
-                memory = touched(task.kernel, has_start)
+                memory = use_of(task.kernel, has_start)
                 yield _Call(p, position, number, group, task, call.arguments, memory)
                 number += 1
             position += 1

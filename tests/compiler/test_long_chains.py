@@ -7,8 +7,9 @@ import pytest
 
 import netc
 from netc.compiler import pipeline
-from netc.compiler.lowering.fuse import Fusion, fuse
+from netc.compiler.lowering.fuse import fuse
 from netc.compiler.lowering.lower import lower
+from netc.compiler.lowering.units import Fusion
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import host
 

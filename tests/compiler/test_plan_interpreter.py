@@ -13,7 +13,7 @@ import netc
 from netc.compiler import pipeline
 from netc.compiler.ir.types import Type
 from netc.compiler.lowering.lower import lower
-from netc.compiler.planning.accesses import Touched
+from netc.compiler.planning.accesses import PointerUse
 from netc.compiler.planning.plan import plan
 from netc.compiler.planning.verify_plan import verify_plan
 from netc.compiler.program.kernels import Contraction
@@ -301,7 +301,7 @@ def test_a_custom_kernel_runs_as_its_text() -> None:
         region = Region("memory", array.view(np.uint8).reshape(-1))
         region.tags[:] = n + 1
         pointers.append(Reference(region, 0, 0, array.nbytes, n + 1, Buffer(Type("f64", array.shape))))
-    kernel_of_text(text, Touched(frozenset({0, 1}), frozenset({0}), frozenset({1})))(
+    kernel_of_text(text, PointerUse(frozenset({0, 1}), frozenset({0}), frozenset({1})))(
         Access("a test", 0, "", 0), pointers, [2]
     )
     np.testing.assert_array_equal(result, [0.75, 0.0])

@@ -96,3 +96,26 @@ def test_weights_times_each_sample(subscripts: str, columns: int) -> None:
     if "i" in subscripts:
         tasks = lower(graph, BATCH, host()).tasks
         assert any(isinstance(task.kernel, Contraction) for task in tasks) == (columns > 2)
+
+
+@pytest.mark.parametrize(("start", "is_start"), [((7,), True), ((9, 7), True), ((9, 1), False), ((), False)])
+def test_products_start_from_a_term_that_varies_along_their_columns(start: tuple[int, ...], is_start: bool) -> None:
+    """A tile does not start from one number for each row, such as the bias of a layer along the steps: a product of its
+    own is added to that, rather than all of it being a plain loop."""
+    graph, rng = Graph(), np.random.default_rng(0)
+    graph.precision = "f64"
+    arrays = {
+        "w": rng.standard_normal((9, 13)),
+        "x": rng.standard_normal((BATCH, 13, 7)),
+        "b": rng.standard_normal(start),
+    }
+    w, x, b = (
+        graph.leaf(Role.INPUT, name, Type("f64", ("batch", *array.shape[1:]) if name == "x" else array.shape))
+        for name, array in arrays.items()
+    )
+    product = apply("einsum", w, x, subscripts="ik,Bkj->Bij")
+    graph.results[parse_result("y")] = product + b
+    np.testing.assert_allclose(compiled(graph, arrays)["y"], arrays["w"] @ arrays["x"] + arrays["b"], atol=1e-12)
+    lowered = lower(graph, BATCH, host())
+    (task,) = (task for task in lowered.tasks if isinstance(task.kernel, Contraction))
+    assert (len(task.values) == 2) == is_start

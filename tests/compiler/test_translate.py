@@ -115,6 +115,11 @@ for i in row(n0):
 for i in row(1, 5):
     store_f64_0(p0, i, load_f64_1(p1, i) - 1)
 """,
+    "a loop that is not unrolled": """
+for i in rolled(4):
+    for j in range(n0 // 2, n0):
+        store_f64_0(p0, j, load_f64_1(p1, i) * j)
+""",
     "an index behind its loop": """
 i = 3
 for i in range(1, n0, 3):
@@ -136,7 +141,7 @@ def _both(text: str, count: int = 12) -> tuple[np.ndarray, np.ndarray]:
     compiled, expected = np.zeros((2, count))
     _run(text, compiled.ctypes.data, x.ctypes.data, count)
     names = {"load_f64_1": lambda array, i: float(array[i]), "store_f64_0": lambda array, i, x: array.__setitem__(i, x)}
-    names["row"] = range
+    names["row"] = names["rolled"] = range
     exec(text, names)
     names["kernel"](expected, x, count)
     return compiled, expected

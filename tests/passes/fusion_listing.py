@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.value import OPERATIONS, Value
-from netc.compiler.lowering.fuse import Fusion, Unit
+from netc.compiler.lowering.units import Fusion, Unit
 
 
 def fusion_lines(fusion: Fusion) -> Iterator[str]:

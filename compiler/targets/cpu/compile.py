@@ -22,7 +22,8 @@ from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, cores
 
-_WORTH_A_PROCESS = 6  # kernels: starting a helper process takes as long as compiling a few of them
+_WORTH_A_PROCESS = 5  # loops: a helper process starts as slowly as a few of them compile
+_GENERIC = 6  # loops that compile in the time of a generic kernel, at least
 
 
 class Compiled(Struct, frozen=True):
@@ -82,7 +83,9 @@ def compile_all(kernels: Sequence[KernelSource], machine: Machine) -> Iterator[t
     """
     waiting = deque(sorted(kernels, key=lambda kernel: (kernel.form == "loop", -len(kernel.text))))
     done: deque[tuple[KernelSource, Compiled]] = deque()
-    count = min(cores() - 1, len(kernels) // _WORTH_A_PROCESS) if sys.executable else 0
+    work = [1 if kernel.form == "loop" else _GENERIC for kernel in waiting]
+    others = sum(work) - max(work, default=0)  # this process is busy with the longest one meanwhile
+    count = min(cores() - 1, others // _WORTH_A_PROCESS) if sys.executable else 0
     helpers = [threading.Thread(target=_feed, args=(waiting, done, machine)) for _ in range(count)]
     for helper in helpers:
         helper.start()

@@ -1,7 +1,12 @@
 """Chooses how many points of a nest the body of its innermost loop computes at once ("unroll and jam").
 
-Elements that several of these points read are then loaded once, and a total stays in a register while several elements
-are added to it. The order in which a sum is taken does not change. Knows only the nest, no text and no machine.
+    for i0:                                  for i0 in steps of 2:
+        for i1:                          ->      for i1:
+            total += x[i0, i1] * w[i1]               total0 += x[i0, i1] * w[i1]         # w[i1] is loaded once
+                                                     total1 += x[i0 + 1, i1] * w[i1]
+
+Elements that several points read are then loaded once, and a total stays in a register while several elements are added
+to it. The order in which a sum is taken does not change. Knows only the nest, no text and no machine.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,17 +20,17 @@ from netc.compiler.program.scalars import call_count
 from netc.compiler.targets.cpu.vector_rows import has_vector_rows, keeps_totals
 
 Point = Mapping[int, int]  # by axis: the distance from the first point of the body
-_MOST_TOTALS = 12  # that stay in registers side by side
-_MOST_IN_LANES = 4  # sums in lanes side by side
-_WAIT = 1.0  # of a body for its sum, in loads for each multiply-add
-_MOST_STEPS = 8  # points along an axis that is not taken completely
+_MOST_TOTALS = 12  # totals of a body, which stay in registers
+_MOST_IN_LANES = 4  # sums in lanes of a body
+_WAIT = 1.0  # the time that a body of one sum waits for it, in loads for each multiply-add
+_MOST_STEPS = 8  # points of a body along an axis that it does not cover completely
 _MOST_WEIGHT = 320  # of a body: the time to compile a kernel grows with it
 _CALL_WEIGHT = 24  # of a function such as exp; loads, sums and stores have a weight of 1
-_UNROLLED = 384  # LLVM unrolls a loop of a smaller weight completely, and then finds no vectors in it
-_PENALTY = 1.0  # for such a loop, in loads for each point
-_MOST_ROWS = 16  # that a body reads side by side, if they are long
-_LONG = 512  # bytes of such a row
-_GAIN = 0.001  # in loads for each point, that a longer body must be worth for each unit of its weight
+_UNROLLED = 384  # LLVM unrolls a loop of a smaller weight, and then finds no vectors in it
+_PENALTY = 1.0  # the cost of such a loop, in loads for each point
+_MOST_ROWS = 16  # long rows that a body reads side by side
+_LONG = 512  # bytes of a long row
+_GAIN = 0.001  # the cost of a unit of weight, in loads for each point: a longer body must be worth it
 
 
 class Jam(Struct, frozen=True):
@@ -78,7 +83,7 @@ def jam_in_lanes(nest: Nest, kept: Sequence[int], folded: Sequence[int]) -> Jam:
 
 
 def _cost_in_lanes(nest: Nest, jam: Jam) -> float:
-    """The loads for each multiply-add of vectors. A body of one sum waits for each before the next."""
+    """The loads for each multiply-add of vectors. In a body of one sum, each multiply-add waits for the one before."""
 
     def cost(steps: int) -> float:
         counts = _counts(jam, steps)
@@ -108,7 +113,7 @@ def _size(nest: Nest, counts: Mapping[int, int], is_folded: bool) -> int:
 
 
 def _weight(nest: Nest, jam: Jam) -> int:
-    """The weight of a body."""
+    """The weight of a body: about its number of instructions."""
     counts = _counts(jam, jam.steps)
     calls = sum(_CALL_WEIGHT * call_count(line.value) for line in nest.lines if not isinstance(line.value, Access))
     each = len(nest.lines) + len(nest.outputs) + calls
@@ -136,7 +141,7 @@ def _is_spread(nest: Nest, jam: Jam) -> bool:
 
 
 def _cost(nest: Nest, jam: Jam) -> float:
-    """The loads and stores for each point, with what LLVM makes of the loop over the innermost axis."""
+    """The loads and stores for each point, and penalties for the weight and for a loop that LLVM unrolls."""
     weight = _weight(nest, jam)
     extent = None if jam.along is None else nest.extents[jam.along]
     cost = _moves(nest, jam, jam.steps)

@@ -7,6 +7,7 @@ from typing import Any
 
 from llvmlite import ir
 
+_ROLLED = "llvm.loop.unroll.disable"
 _VECTORS = ("llvm.loop.vectorize.followup_vectorized", "llvm.loop.vectorize.followup_epilogue")
 
 
@@ -16,16 +17,23 @@ def keep_for_vectors(module: Any, back: Any) -> None:
     The loops that it becomes, over vectors and over the rest, may be unrolled.
     """
 
-    def node(*operands: Any) -> Any:
-        return module.add_metadata([_string(module, part) if isinstance(part, str) else part for part in operands])
+    done = _node(module, "llvm.loop.isvectorized", ir.Constant(ir.IntType(32), 1))
+    _hint(module, back, [_node(module, _ROLLED), *(_node(module, name, done) for name in _VECTORS)])
 
-    done = node("llvm.loop.isvectorized", ir.Constant(ir.IntType(32), 1))
-    hints = [node("llvm.loop.unroll.disable"), *(node(name, done) for name in _VECTORS)]
+
+def keep_rolled(module: Any, back: Any) -> None:
+    """Marks a loop, by the branch back to its head, so that LLVM does not unroll it, with the loops that are inside."""
+    _hint(module, back, [_node(module, _ROLLED)])
+
+
+def _hint(module: Any, back: Any, hints: list[Any]) -> None:
     number = len(module.metadata)
-    identity = node(f"netc.loop.{number}", *hints)
+    identity = _node(module, f"netc.loop.{number}", *hints)
     identity.operands = (identity, *hints)  # LLVM tells loops apart by a node that names itself
     back.set_metadata("llvm.loop", identity)
 
 
-def _string(module: Any, text: str) -> Any:
-    return ir.MetaDataString(module, text)
+def _node(module: Any, *operands: Any) -> Any:
+    return module.add_metadata(
+        [ir.MetaDataString(module, part) if isinstance(part, str) else part for part in operands]
+    )

@@ -12,6 +12,7 @@ from llvmlite import ir
 from msgspec import Struct, field
 
 from netc.compiler.ir.types import DTYPES
+from netc.compiler.targets.cpu.counted_loop import counted_loop
 from netc.compiler.targets.cpu.nest_writer import SCOPES
 from netc.compiler.targets.cpu.values import Builtin, builtin
 from netc.compiler.targets.machine import LINE
@@ -124,17 +125,9 @@ def fetch(dtype: str) -> Builtin:
     def emit(builder: Any, base: Any, offset: Any, count: Any) -> None:
         declared = builder.module.globals.get("llvm.prefetch.p0")
         prefetch = declared or ir.Function(builder.module, _PREFETCH, "llvm.prefetch.p0")
-        before, head, body, end = builder.block, *(builder.append_basic_block(f"fetch.{i}") for i in range(3))
-        builder.branch(head)
-        builder.position_at_end(head)
-        index = builder.phi(_I64)
-        index.add_incoming(_I64(0), before)
-        builder.cbranch(builder.icmp_signed("<", index, count), body, end)
-        builder.position_at_end(body)
-        pointer = _element(builder, dtype, base, builder.add(offset, index))
-        builder.call(prefetch, [builder.bitcast(pointer, _BYTE), *(ir.Constant(_I32, flag) for flag in (0, 2, 1))])
-        index.add_incoming(builder.add(index, _I64(LINE // DTYPES[dtype].bytes), flags=("nsw",)), body)
-        builder.branch(head)
-        builder.position_at_end(end)
+        step = _I64(LINE // DTYPES[dtype].bytes)
+        with counted_loop(builder, _I64(0), count, step, "fetch", flags=("nsw",)) as index:
+            pointer = _element(builder, dtype, base, builder.add(offset, index))
+            builder.call(prefetch, [builder.bitcast(pointer, _BYTE), *(ir.Constant(_I32, flag) for flag in (0, 2, 1))])
 
     return emit

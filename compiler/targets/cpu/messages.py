@@ -11,6 +11,7 @@ from typing import Any
 from llvmlite import ir
 from msgspec import Struct
 
+from netc.compiler.targets.cpu.counted_loop import counted_loop
 from netc.compiler.targets.gathering import CALL, COPY, PACKS, STARTS, UNPACKS, WAITS
 
 _I64, _I32, _I1, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(1), ir.IntType(8)
@@ -89,20 +90,10 @@ def _list(builder: Any, record: Any, word: int) -> list[Any]:
 @contextmanager
 def _records(builder: Any, count: Any, records: Any, size: int) -> Iterator[list[Any]]:
     """A loop over `count` records of `size` words. Yields the words."""
-    before, head = builder.block, builder.append_basic_block("records")
-    body, end = builder.append_basic_block("record"), builder.append_basic_block("end")
     words = builder.inttoptr(records, _I64.as_pointer())
-    builder.branch(head)
-    builder.position_at_end(head)
-    i = builder.phi(_I64)
-    i.add_incoming(_number(0), before)
-    builder.cbranch(builder.icmp_signed("<", i, count), body, end)
-    builder.position_at_end(body)
-    first = builder.mul(i, _number(size))
-    yield [builder.load(builder.gep(words, [builder.add(first, _number(word))])) for word in range(size)]
-    i.add_incoming(builder.add(i, _number(1)), builder.block)
-    builder.branch(head)
-    builder.position_at_end(end)
+    with counted_loop(builder, _number(0), count, _number(1), "records") as i:
+        first = builder.mul(i, _number(size))
+        yield [builder.load(builder.gep(words, [builder.add(first, _number(word))])) for word in range(size)]
 
 
 def _number(value: int) -> Any:

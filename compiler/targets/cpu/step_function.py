@@ -3,13 +3,13 @@
 Knows no schedule.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Any
 
 from llvmlite import ir
 
 from netc.compiler.targets.cpu.context import PROFILE
+from netc.compiler.targets.cpu.counted_loop import counted_loop
 
 _FLUSH = 0x8040  # MXCSR: subnormal results and operands are zero
 _I64, _I32, _BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(8)
@@ -46,22 +46,9 @@ class StepFunction:
     def smaller(self, x: Any, y: Any) -> Any:
         return self.builder.select(self.builder.icmp_signed("<", x, y), x, y)
 
-    @contextmanager
-    def loop(self, low: Any, high: Any, step: int) -> Iterator[Any]:
-        """for i in range(low, high, step)"""
-        builder = self.builder
-        before, head = builder.block, builder.append_basic_block("loop")
-        body, end = builder.append_basic_block("body"), builder.append_basic_block("end")
-        builder.branch(head)
-        builder.position_at_end(head)
-        i = builder.phi(_I64)
-        i.add_incoming(low, before)
-        builder.cbranch(builder.icmp_signed("<", i, high), body, end)
-        builder.position_at_end(body)
-        yield i
-        i.add_incoming(builder.add(i, self.number(step)), builder.block)
-        builder.branch(head)
-        builder.position_at_end(end)
+    def loop(self, low: Any, high: Any, step: int) -> AbstractContextManager[Any]:
+        """Writes `for i in range(low, high, step)` around what the body of the `with` statement emits. Yields i."""
+        return counted_loop(self.builder, low, high, self.number(step))
 
     def ticks(self) -> Any:
         """Reads a clock of constant rate. (On ARM, a program may not read the cycle counter.)"""

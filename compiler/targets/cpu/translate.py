@@ -2,8 +2,9 @@
 
 The text is a function `kernel` in a small part of Python: assignments, `for` over `range`, `while`, `if`, the operators
 of operators.py, and calls of built-ins. `for i in row(n)` is the same loop as over `range(n)`, with a hint that LLVM
-shall vectorise it (loop_hints.py). Each variable has a type, which follows from what is assigned to it. Numbers and
-addresses that the function takes are 64-bit integers. Knows no built-in.
+shall vectorise it, and `for i in rolled(n)` one that LLVM shall not unroll (loop_hints.py). Each variable has a type,
+which follows from what is assigned to it. Numbers and addresses that the function takes are 64-bit integers. Knows no
+built-in.
 """
 
 import ast
@@ -14,7 +15,7 @@ from llvmlite import ir
 from msgspec import Struct, field
 
 from netc.compiler.targets.cpu.function import ALIGNED_STACK, I64
-from netc.compiler.targets.cpu.loop_hints import keep_for_vectors
+from netc.compiler.targets.cpu.loop_hints import keep_for_vectors, keep_rolled
 from netc.compiler.targets.cpu.operators import binary
 from netc.compiler.targets.cpu.translate_expressions import BINARY, Expressions, refused
 from netc.compiler.targets.cpu.values import Builtin, Kind, Value, constant
@@ -147,9 +148,9 @@ class _Writer:
 
     def loop_over_range(self, node: ast.For) -> None:
         match node.iter:
-            case ast.Call(func=ast.Name(id="range" | "row" as kind), args=[_, *_] as arguments, keywords=[]) if (
-                len(arguments) <= 3
-            ):
+            case ast.Call(
+                func=ast.Name(id="range" | "row" | "rolled" as kind), args=[_, *_] as arguments, keywords=[]
+            ) if len(arguments) <= 3:
                 numbers = [self.expressions.integer(argument) for argument in arguments]
             case _:
                 raise refused(node.iter)
@@ -170,6 +171,8 @@ class _Writer:
         back = builder.branch(head.block)
         if kind == "row":
             keep_for_vectors(self.module, back)
+        elif kind == "rolled":
+            keep_rolled(self.module, back)
         head.predecessors.append(self.variables.here())
         self.close(head, loop, (head.block, head))
 

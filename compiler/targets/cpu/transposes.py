@@ -10,6 +10,9 @@ gathered. Instead, 16 x 16 elements are loaded row by row, and stored on the sta
                 for i1 in range(j1, j1 + 16):
                     t0 = load_square_f32(square0, i0 - j0, i1 - j1)     # in place of load_f32_0(p0, i0 + i1 * 72)
                     store_f32_1(p1, i0 * 48 + i1, t0)
+
+Points that fill no square have loops of their own. Those behind the last square of 16 rows are not unrolled: LLVM would
+write their inner loop, with its vectors, 16 times.
 """
 
 from collections.abc import Sequence
@@ -72,7 +75,7 @@ def squares(writer: NestWriter, loads: dict[str, Access]) -> list[str]:
     rows = [
         f"for j{last} in range(0, {ends[last]}, {SIDE}):",
         *indented(inner),
-        f"for i{axis} in range(j{axis}, j{axis} + {SIDE}):",
+        f"for i{axis} in {'rolled' if writer.has_hints else 'range'}(j{axis}, j{axis} + {SIDE}):",
         f"    for i{last} in range({ends[last]}, {writer.ranges[last]}):",
         *indented(indented(plain)),
     ]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from netc.compiler.planning.accesses import Touched, touched
+from netc.compiler.planning.accesses import PointerUse, use_of
 from netc.compiler.program.kernels import AttentionKernel, Contraction, Kernel, WinogradKernel
 from netc.compiler.program.product import DEPTHS, POINTERS, Product
 from netc.compiler.targets.cpu.source import source_of
@@ -31,7 +31,7 @@ class EmulatedKernel(Struct, frozen=True):
 
     run: Callable[..., None]
     in_order: Callable[..., None]
-    memory: Touched
+    memory: PointerUse
 
     def __call__(self, access: Access, pointers: Sequence[Reference], counts: Sequence[int]) -> None:
         memory = self.memory
@@ -47,7 +47,7 @@ def _overlap(pointer: Reference, other: Reference) -> bool:
 @lru_cache(maxsize=1024)
 def kernel_of(kernel: Kernel) -> EmulatedKernel:
     """Returns the functions of a kernel."""
-    memory = touched(kernel)
+    memory = use_of(kernel)
     if isinstance(kernel, Contraction):
         product = _product(kernel)
         return EmulatedKernel(product, product, memory)
@@ -60,7 +60,7 @@ def kernel_of(kernel: Kernel) -> EmulatedKernel:
     return kernel_of_text(source_of(kernel).text, memory)
 
 
-def kernel_of_text(text: str, memory: Touched) -> EmulatedKernel:
+def kernel_of_text(text: str, memory: PointerUse) -> EmulatedKernel:
     """Returns the functions that a kernel's text defines."""
     function = function_of(text)
     in_order = _in_order(function)

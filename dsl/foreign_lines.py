@@ -1,0 +1,80 @@
+"""Hints for lines that are written as in another language: Python, YAML, or that of a library.
+
+foreign_words.py has the tables of words and signs. Knows a line and a position in it, not the syntax error there.
+"""
+
+import re
+
+from netc.dsl import foreign_words
+from netc.dsl.comments import sign_before
+from netc.dsl.foreign_words import METHODS, SIGNS, WORDS
+from netc.dsl.scanning import blanked
+from netc.dsl.source import Source, Span
+
+
+def hint_for_foreign_line(source: Source, span: Span) -> str | None:
+    """The hint for a sign of another language at `span`, a word at the start of its line, or a comment before it."""
+    line, at = blanked(source.line(span.line)), span.column - 1
+    if line[at : at + 1] == ";":
+        return _for_semicolon(line, at)
+    if re.search(r"\bcolumns\s*\([^()]*$", line[:at]) and line[at : at + 1] in (".", ":"):
+        return foreign_words.PATTERN
+    for sign in sorted(SIGNS, key=len, reverse=True):
+        if sign in line[max(at - len(sign) + 1, 0) : at + len(sign)]:
+            return SIGNS[sign]
+    first = re.match(r"\s*(\w+)", line)
+    if first and first[1] in WORDS and not (first[1] == "import" and '"' in line):
+        return WORDS[first[1]]
+    if hint := _of_method(line, at) or _of_setting(line, at) or _of_type(line, at) or _of_python(line, at):
+        return hint
+    return foreign_words.COMMENT if sign_before(line[:at]) else None
+
+
+def _of_method(line: str, at: int) -> str | None:
+    """The hint for a statement such as `model.add(...)` or `self.fc = ...`, whose `.` is at `at`."""
+    statement = re.match(r"\s*(\w+)\s*\.\s*(\w+)", line)
+    if statement is None or line[at : at + 1] != ".":
+        return None
+    owner, method = (word.lower().replace("_", "") for word in statement.groups())
+    return METHODS.get(owner) or METHODS.get(method)
+
+
+def _of_setting(line: str, at: int) -> str | None:
+    """The hint for `epochs: 3`, and for `adam(lr: 0.01)`."""
+    setting = re.match(r"\s*(\w+)\s*:\s*([^#]*?)\s*(#|$)", line)
+    if line[at : at + 1] != ":":
+        return None
+    if setting is not None and setting[2] and line[:at].strip() == setting[1]:
+        return f"{setting[1]} = {setting[2]}"
+    argument = re.search(r"[(,]\s*(\w+)\s*$", line[:at])
+    value = re.match(r":\s*([^\s,()]+)", line[at:])
+    return f"{argument[1]} = {value[1]}" if argument is not None and value is not None else None
+
+
+def _of_type(line: str, at: int) -> str | None:
+    """The hint for `input x: float(4)` and `input x: (4,)`."""
+    declared = re.match(r"\s*(input|target|param|state)\s+\w+\s*:\s*(\w*)\s*\(([^()]*?),?\s*\)", line)
+    if declared is None or line[at : at + 1] != "(" or declared[2] in ("class", "classes"):
+        return None
+    return f"the dimensions of a type stand in brackets: `{declared[2] or 'float'}[{declared[3]}]`"
+
+
+def _of_python(line: str, at: int) -> str | None:
+    """The hint for `model:`, a comma at the end of a setting, `for i in range(2)`, and an output without a name."""
+    if block := re.match(r"\s*(data|model|train|study)\s*:\s*(#|$)", line):
+        return f"{block[1]} {{ ... }}"
+    is_between = line[at : at + 1] == "," and re.fullmatch(r"\s*(\w+\s*=.*)?", line[at + 1 :].split("#")[0])
+    if is_between and re.match(r"\s*((data|train|study)\s*\{\s*)?\w+\s*=", line):
+        return "each setting has a line of its own, without a comma"
+    if loop := re.match(r"\s*(for\s+\w+\s+in)\s+range\(\s*(?:(\w+)\s*,\s*)?(\w+)\s*\)", line):
+        return f"{loop[1]} {loop[2] or 0}..{loop[3]} {{"
+    if result := re.match(r"\s*(output|watch)\s+([^=#]*?)\s*(#|$)", line):
+        return f"{result[1]} name = {result[2]}"
+    return None
+
+
+def _for_semicolon(line: str, at: int) -> str:
+    """The hint for a semicolon, which ends a statement or begins a comment in other languages."""
+    if not line[:at].strip():
+        return foreign_words.COMMENT
+    return f"{SIGNS[';']}, and {foreign_words.COMMENT}" if line[at + 1 :].strip() else SIGNS[";"]
