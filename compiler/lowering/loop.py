@@ -1,4 +1,17 @@
-"""Builds one fused loop: values that are computed or loaded over an iteration space, written as a loop nest."""
+"""Builds one fused loop: values that are computed or loaded over an iteration space, written as a loop nest.
+
+This is the loop of x - m, its exponential and the sum of that over [batch, 3]. Each line names an element. `operand`
+adds the lines that load one, `member` those that compute one, and `emit` the writes and the task:
+
+    for i0 < n0 = rows                  the lead: workers share the rows out
+      for i1 < 3, folded
+        t0 = f32 p0[i0 * 3 + i1]        x
+        t1 = f32 p1[i0]                 m
+        t2 = t0 - t1                    inlined: never in memory
+        t3 = exp.f32(t2)
+        f32 p2[i0 * 3 + i1] = t3        an output that is stored
+        f32 p3[i0] = fold of t3 from f32(0.0) by a + b
+"""
 
 import math
 from collections.abc import Sequence
