@@ -175,6 +175,9 @@ _BLOCKS = {  # by name, or with the first parameter if several blocks have the n
     "conformal, p: float[..., n]": ("p: float[{n}], target y: class({n})", "conformal(p, y, 0.9)"),
     "conformal_adaptive": ("p: float[{n}], target y: class({n})", "conformal_adaptive(p, y, 0.9)"),
     "pinball, z: float[..., k]": ("z: float[2], y: float", "pinball(z, y, [0.1, 0.9])"),
+    "groupnorm, x: float[c]": ("x: float[{n}]", "groupnorm(x, 2)"),
+    "groupnorm, x: float[t, c]": ("x: float[{t}, {n}]", "groupnorm(x, 2)"),
+    "groupnorm, x: float[h, w, c]": ("x: float[{h}, {w}, {n}]", "groupnorm(x, 2)"),
     "embed": ("x: class({k})[{t}]", "embed(x, {m})"),
     "bidirectional": ("x: float[{t}, {n}]", "bidirectional(x, lstm({units}))"),
 }

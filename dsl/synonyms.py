@@ -91,6 +91,7 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "zeropadding1d zeropadding2d": "pad(x, 1)",
             "batchnormalization batchnorm1d batchnorm2d": "batchnorm",
             "layernormalization": "layernorm",
+            "groupnormalization groupnorm2d": "groupnorm(8)",
             "dropout1d dropout2d spatialdropout1d spatialdropout2d alphadropout": "dropout(0.2)",
             "embedding embeddings": "embed(32)",
             "simplernn": "rnn(64)",

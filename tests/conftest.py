@@ -73,10 +73,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
     short_bounds.measure_once()
     config.addinivalue_line("markers", "every(n): without --long, run each n-th case of this test alone")
+    config.addinivalue_line("markers", "long: without --long, leave this case out")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Without `--long`, leaves out cases of tests that are marked `every`."""
+    """Without `--long`, leaves out cases that are marked `long`, and some of those of tests that are marked `every`."""
     if config.getoption("--long"):
         return
     seen: collections.Counter[str] = collections.Counter()
@@ -84,7 +85,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         marker = item.get_closest_marker("every")
         name = item.nodeid.partition("[")[0]
-        (chosen if marker is None or seen[name] % marker.args[0] == 0 else left_out).append(item)
+        is_chosen = item.get_closest_marker("long") is None and (marker is None or seen[name] % marker.args[0] == 0)
+        (chosen if is_chosen else left_out).append(item)
         seen[name] += 1
     items[:] = chosen
     config.hook.pytest_deselected(items=left_out)

@@ -1,5 +1,6 @@
 """Functions for tests: a program from a text, finite differences, and commands in processes."""
 
+import ast
 import atexit
 import hashlib
 import json
@@ -30,6 +31,12 @@ from netc.runtime.studies.check import check_study
 from netc.runtime.training.checks import check_schedules, check_training
 
 ROOT = Path(__file__).parent.parent
+
+
+@cache
+def syntax(path: Path) -> ast.Module:
+    """The syntax tree of a Python file, which tests of the source share."""
+    return ast.parse(path.read_text(encoding="utf-8"))
 
 
 def run(text: str, backend: Backend = "cpu", threads: int = 1) -> netc.Program:

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from collections.abc import Iterable
 from pathlib import Path
 
 import outputs
@@ -14,10 +15,33 @@ FENCE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 
 
 PAGES = outputs.pages_with_outputs()
+# Pages that run without `--long`: short ones, in which every command and every kind of fence occurs.
+SHORT = [
+    *("check", "diagnose", "eval", "explain", "export", "new", "ops", "predict", "profile", "report", "runs"),
+    *("ensemble", "studies", "study", "train"),
+]
+CHOSEN = [*(f"commands/{name}" for name in SHORT), "course/07-descent", "course/09-back-propagation", "index"]
 
 
-@pytest.mark.every(6)
-@pytest.mark.parametrize("page", PAGES)
+def test_every_command_and_kind_of_fence_is_tested_without_long() -> None:
+    def kinds(names: Iterable[str]) -> set[object]:
+        fences = [
+            fence for name in names for fence in outputs.fences_of(PAGES[name].read_text("utf-8")) if not fence.is_long
+        ]
+        options = [re.sub(r"\d+", "", fence.options or "").split() for fence in fences]
+        commands = {line.split()[1] for fence in fences for line in fence.commands}
+        return {
+            *commands,
+            *((fence.warns, fence.fails) for fence in fences),
+            *(word for words in options for word in words),
+        }
+
+    assert kinds(CHOSEN) == kinds(PAGES)
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.long] * (page not in CHOSEN)) for page in PAGES]
+)
 def test_commands_print_what_the_page_shows(page: str, tmp_path: Path, is_long: bool) -> None:
     """In order and in one folder, as a reader would run them. Warnings are allowed where they are the subject."""
     outputs.copy_examples(tmp_path)

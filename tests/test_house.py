@@ -6,7 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
-from support import ROOT
+from support import ROOT, syntax
 
 FLOORS = ("dsl", "compiler", "runtime", "api")
 MAY_HAVE_DATACLASSES = {ROOT / "dsl/structs.py", ROOT / "api/estimators/estimators.py"}
@@ -27,7 +27,7 @@ def floor_of(module: str) -> int | None:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_go_down(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = syntax(path)
     floor = FLOORS.index(path.relative_to(ROOT).parts[0])
     assert ast.get_docstring(tree), "does not say what it is for"
     for node in ast.walk(tree):
@@ -52,7 +52,7 @@ def packages_of_runtime() -> dict[str, set[str]]:
     for path in folder.rglob("*.py"):
         package = path.relative_to(folder).with_suffix("").parts[0]
         imported = packages.setdefault(package, set())
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(syntax(path)):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("netc.runtime"):
                 names = [node.module or ""] if node.module != "netc.runtime" else []
                 names += [f"{node.module}.{alias.name}" for alias in node.names if node.module == "netc.runtime"]
@@ -76,7 +76,7 @@ VAGUE = {"found", "held", "known", "made", "own", "place", "places", "room", "ro
 
 def names_of(path: Path) -> Iterator[tuple[int, str]]:
     """The names that a file gives to variables, functions and classes, with their lines."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(syntax(path)):
         match node:
             case ast.Name(id=name, ctx=ast.Store()) | ast.arg(arg=name):
                 yield node.lineno, name
@@ -135,7 +135,7 @@ def package_of(parts: tuple[str, ...]) -> str:
 
 
 def imports_of(path: Path, at_module_level: bool = False) -> set[str]:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = syntax(path)
     names = set[str]()
     for node in tree.body if at_module_level else ast.walk(tree):
         if isinstance(node, ast.Import):
@@ -194,13 +194,12 @@ def test_only_one_file_chooses_a_target_by_its_name() -> None:
     """Elsewhere nobody compares a backend with a name."""
     for floor in ("compiler", "runtime"):
         for path in (ROOT / floor).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in ast.walk(syntax(path)):
                 sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
-                is_name = any(
-                    isinstance(side, ast.Attribute | ast.Name) and "backend" in ast.unparse(side) for side in sides
-                )
-                is_text = any(isinstance(side, ast.Constant) and isinstance(side.value, str) for side in sides)
-                assert not (is_name and is_text), f"{path}: line {node.lineno} compares a backend with a name"
+                if any(isinstance(side, ast.Constant) and isinstance(side.value, str) for side in sides):
+                    names = [ast.unparse(side) for side in sides if isinstance(side, ast.Attribute | ast.Name)]
+                    compares = any("backend" in name for name in names)
+                    assert not compares, f"{path}: line {node.lineno} compares a backend with a name"
 
 
 def test_training_imports_nothing_of_mpi() -> None:

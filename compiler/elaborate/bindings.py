@@ -142,6 +142,17 @@ class Scope(Struct):
             scope = scope.around
         return None
 
+    def lengths(self) -> dict[str, str]:
+        """The varying dimensions by the names that they have here: of a block's parameters, those that it declares."""
+        lengths: dict[str, str] = {}
+        scope: Scope | None = self
+        while scope is not None:
+            for name, item in scope.names.items():
+                if isinstance(item, Length):
+                    lengths.setdefault(name, item.dim)
+            scope = scope.around
+        return lengths
+
     def reported(self) -> set[str] | None:
         """The unknown names of the model that this scope belongs to."""
         scope: Scope | None = self

@@ -7,7 +7,7 @@ from msgspec import Struct, field
 
 from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.arguments import named_axes
-from netc.compiler.elaborate.bindings import BlockFunction, LayerInstance, Length, Scope
+from netc.compiler.elaborate.bindings import BlockFunction, LayerInstance, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.ir.value import Operation, Value
@@ -63,9 +63,8 @@ class OperationCall(Struct):
 
     def axis_number(self, axis: int | str) -> int:
         """An axis of a sample of the first operand, as an axis of its value. Raises Mismatch if there is none."""
-        length = self.scope.find(axis) if isinstance(axis, str) else None
-        dim = length.dim if isinstance(length, Length) else None
-        return samples.axis_number(self.first, axis, self.context.axis_names, dim)
+        lengths = self.scope.lengths() if isinstance(axis, str) else {}
+        return samples.axis_number(self.first, axis, self.context.axis_names, lengths)
 
 
 class Parameter(Struct, frozen=True):

@@ -128,10 +128,10 @@ def axis_names(value: Value, declared: AxisNames) -> tuple[str | None, ...]:
     return tuple(names)
 
 
-def axis_number(value: Value, axis: int | str, declared: AxisNames, dim: str | None = None) -> int:
+def axis_number(value: Value, axis: int | str, declared: AxisNames, lengths: Mapping[str, str]) -> int:
     """An axis of a sample, by number or name, as an axis of the graph's value.
 
-    `dim` is the varying dimension that the name stands for in a block, which its caller may call otherwise. Raises
+    `lengths` are the varying dimensions by their names in a block, whose caller may call them otherwise. Raises
     Mismatch unless there is exactly one such axis.
     """
     lead = value.type.lead
@@ -142,11 +142,12 @@ def axis_number(value: Value, axis: int | str, declared: AxisNames, dim: str | N
                 raise Mismatch("this value does not depend on data: it has no batch", code="E0403")
             return 0
         names = axis_names(value, declared)
-        if axis not in names and dim is not None:
-            names = tuple(axis if name == dim else name for name in names)
+        if axis not in names and axis in lengths:
+            names = tuple(axis if name == lengths[axis] else name for name in names)
         if names.count(axis) != 1:
             by_number = "an axis may be given by its number, counted from 0"
-            hint = nearest(axis, [name for name in names if name is not None]) or by_number
+            in_block = {dim: name for name, dim in lengths.items()}
+            hint = nearest(axis, [in_block.get(name, name) for name in names if name is not None]) or by_number
             raise Mismatch(
                 f"no axis of this value is called `{axis}`" if axis not in names else f"two axes are called `{axis}`",
                 hint if axis not in names else by_number,

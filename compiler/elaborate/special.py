@@ -69,7 +69,9 @@ def _split(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
         constant(context, bound["parts"].value, scope), bound["parts"].span, "the number of parts"
     )
     axis = named_axes(context, bound["over"].value, scope)[0] if "over" in bound else -1
-    return context.guard(span, lambda: joining.split(x, parts, samples.axis_number(x, axis, context.axis_names)))
+    return context.guard(
+        span, lambda: joining.split(x, parts, samples.axis_number(x, axis, context.axis_names, scope.lengths()))
+    )
 
 
 def _stack(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:

@@ -9,7 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from support import ROOT, at_most, command
+from support import ROOT, at_most, command, syntax
 
 import netc
 from netc.runtime.runs.checkpoint import write_whole
@@ -197,7 +197,7 @@ _FILES = [path for floor in ("dsl", "compiler", "runtime", "api") for path in (R
 def calls(path: Path) -> list[str]:
     """The functions that a file calls: `open`, `.write_text`, ..., each with its module if the call names one."""
     calls = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in ast.walk(syntax(path)):
         if isinstance(node, ast.Call):
             name = ast.unparse(node.func)
             calls += [name, name.rpartition(".")[2]]

@@ -1,4 +1,4 @@
-"""The losses and metrics of the library, compared with PyTorch or with their definition in NumPy."""
+"""The losses, metrics and normalisations of the library, compared with PyTorch or with their definition in NumPy."""
 
 import numpy as np
 import pytest
@@ -67,3 +67,27 @@ def test_metrics_are_computed_over_the_whole_split() -> None:
     assert figure("perplexity(a, y)") == pytest.approx(float(F.cross_entropy(T["a"], T["y"]).exp()))
     assert figure("rmse(a, b)") == pytest.approx(float(F.mse_loss(T["a"], T["b"]).sqrt()))
     assert figure("mae(a, b)") == pytest.approx(float(F.l1_loss(T["a"], T["b"])))
+
+
+@pytest.mark.parametrize(("dims", "groups"), [("6", 2), ("5, 6", 3), ("4, 3, 6", 1), ("4, 3, 6", 6)])
+def test_groupnorm_is_that_of_pytorch(dims: str, groups: int) -> None:
+    """The result, and the gradients of input, scale and shift. PyTorch has the channels behind the batch."""
+    lines = (f"input x: float[{dims}]", f"y = x -> groupnorm({groups})", "output y = y", "loss mean(y * y * y)")
+    text = "model {\n" + "\n".join(lines) + "\n}\ntrain { precision = f64 }"
+    program = netc.compile(netc.parse(text), backend="reference", batch=4)
+    random = np.random.default_rng(3)
+    for name in ("y.groupnorm.scale", "y.groupnorm.shift"):
+        program.parameters[name][...] = random.standard_normal(6)
+    x = random.standard_normal((4, *map(int, dims.split(", "))))
+    ours, gradients = program.predict({"x": x})["y"], program.gradients({"x": x}, wrt=("x",))[1]
+    theirs = torch.tensor(np.moveaxis(x, -1, 1), requires_grad=True)
+    layer = torch.nn.GroupNorm(groups, 6, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight[...] = torch.tensor(program.parameters["y.groupnorm.scale"])
+        layer.bias[...] = torch.tensor(program.parameters["y.groupnorm.shift"])
+    result = layer(theirs)
+    (result**3).mean().backward()
+    np.testing.assert_allclose(ours, np.moveaxis(result.detach().numpy(), 1, -1), rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(gradients["x"], np.moveaxis(theirs.grad.numpy(), 1, -1), rtol=1e-8, atol=1e-12)
+    np.testing.assert_allclose(gradients["y.groupnorm.scale"], layer.weight.grad.numpy(), rtol=1e-8)
+    np.testing.assert_allclose(gradients["y.groupnorm.shift"], layer.bias.grad.numpy(), rtol=1e-8)

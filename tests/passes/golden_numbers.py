@@ -12,7 +12,7 @@ from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.rows import Rows
 from netc.compiler.ir.supplied import parse_supplied
-from netc.compiler.ir.types import BATCH, DTYPES, Type
+from netc.compiler.ir.types import BATCH, DTYPES, UNDECLARED, Type
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations.elementwise import stop_gradient
 from netc.compiler.operations.scan import scans
@@ -51,11 +51,14 @@ class Numbers:
         self.add(graph)
 
     def add(self, graph: Graph) -> None:
-        """Adds numbers for leaves of another graph that have none yet."""
+        """Adds numbers for leaves of another graph that have none yet.
+
+        A table of a length that nobody has declared has none: no graph that is computed reads it (`at_length`).
+        """
         for value in graph.values():
             name = value.name
-            if name and name not in self.leaves:
-                table = parse_table(name)
+            table = parse_table(name) if name else None
+            if name and name not in self.leaves and (table is None or table.size != UNDECLARED):
                 self.leaves[name] = self.random(value.type, name) if table is None else self.table(table)
 
     def table(self, table: IndexTable) -> Array:

@@ -63,6 +63,7 @@ def shared_layer(g: Growth) -> bool:
 
 
 def layernorm(g: Growth) -> bool:
+    """A layer norm, or a group norm of rows, sequences and images. A group has more than two channels."""
     x = g.pick_float(
         lambda value: (
             value.type.rank > 0
@@ -73,7 +74,11 @@ def layernorm(g: Growth) -> bool:
     )
     if x is None:
         return False
-    g.assign("{0} -> layernorm", (x,), x.type, scale=3.0, is_trained=True)
+    channels = int(x.type.dims[-1])
+    groups = [count for count in range(1, channels) if not channels % count and channels // count > 2]
+    layers = ["layernorm", *(f"groupnorm({count})" for count in groups if x.type.rank < 4)]
+    layer = layers[0] if g.draw.random() < 0.5 else g.draw.choice(layers)
+    g.assign(f"{{0}} -> {layer}", (x,), x.type, scale=3.0, is_trained=True)
     return True
 
 

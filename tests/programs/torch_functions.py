@@ -267,10 +267,17 @@ OVER_FIXED: dict[str, Callable[..., Tensor]] = {
     "mae": lambda a, b: F.l1_loss(a, b, reduction="none"),
 }
 
+
+def group_norm(x: Tensor, scale: Tensor, shift: Tensor, groups: int) -> Tensor:
+    """The channels of a sample are its last axis; PyTorch has them behind the batch."""
+    return F.group_norm(x.movedim(-1, 0)[None], groups, scale, shift, 1e-5)[0].movedim(0, -1)
+
+
 # Layers by name: the function, and the number of parameters, which follow its first argument.
 LAYERS: dict[str, tuple[Callable[..., Any], int]] = {
     "dense": (lambda x, w, b, units=0: F.linear(x, w.T, b), 2),
     "layernorm": (lambda x, scale, shift: F.layer_norm(x, x.shape[-1:], scale, shift, 1e-5), 2),
+    "groupnorm": (group_norm, 2),
     "embed": (lambda x, table, n=0: F.embedding(x.long(), table), 1),
     "self_attention": (self_attention, 4),
     "rnn": (recurrent(torch.nn.RNN), 3),

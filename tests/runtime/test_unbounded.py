@@ -5,6 +5,7 @@ Models are verified in all ways that must agree (interpreted before and after ea
 emulated plan, compiled, on several threads), and one is used from end to end.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,7 @@ from netc.runtime.execution.step_cost import step_memory
 from netc.runtime.inference.stepper import Stepped, Stepper
 from netc.runtime.runs.generate import Generator, generate
 from netc.runtime.runs.run import Run
-from netc.runtime.verification import verify
+from netc.runtime.verification import CHECKS, verify
 from netc.runtime.verification.sampling import sampled
 
 LENGTHS = tuple(range(1, 41))
@@ -75,23 +76,46 @@ def operations(graph: Graph) -> list[str]:
     return [value.operation for value in graph.values()]
 
 
+def in_turns(names: Iterable[str], *precisions: str) -> list[tuple[int, str, str]]:
+    """All pairs, numbered by their names. The first pairs of every second name have all precisions."""
+    return [
+        (number, name, precisions[(number // 2 + i) % len(precisions)])
+        for number, name in enumerate(names)
+        for i in range(len(precisions))
+    ]
+
+
+def checks_of(number: int, is_long: bool) -> list[str]:
+    """Each check of `netc check --verify`: of the passes, of slopes, of plans, of machine code, and of exports.
+
+    Without `--long`, a model has every second check, and of two models that are tested one has the others.
+    """
+    return [*CHECKS] if is_long else [*CHECKS][(number // 2 + 1) // 2 % 2 :: 2]
+
+
 @pytest.mark.every(6)
-@pytest.mark.parametrize("precision", ["f32", "f64", "bf16"])
-@pytest.mark.parametrize("name", ATTENDING)
-def test_everything_agrees(name: str, precision: str) -> None:
-    """Each check of `netc check --verify`: of the passes, of slopes, of plans, of machine code, and of exports."""
+@pytest.mark.parametrize(("number", "name", "precision"), in_turns(ATTENDING, "f32", "f64", "bf16"))
+def test_everything_agrees(number: int, name: str, precision: str, is_long: bool) -> None:
     model = netc.parse(text_of(ATTENDING[name], precision))
     assert operations(gradient_graph(model)).count("attend") == 1
-    assert [str(difference) for difference in verify(sampled(model).subject)] == []
+    assert [str(difference) for difference in verify(sampled(model).subject, checks_of(number, is_long))] == []
 
 
 @pytest.mark.every(4)
-@pytest.mark.parametrize("precision", ["f32", "f64"])
-@pytest.mark.parametrize("name", STORED)
-def test_everything_agrees_where_values_are_stored_at_a_bound(name: str, precision: str) -> None:
+@pytest.mark.parametrize(("number", "name", "precision"), in_turns(STORED, "f32", "f64"))
+def test_everything_agrees_where_values_are_stored_at_a_bound(
+    number: int, name: str, precision: str, is_long: bool
+) -> None:
     model = netc.parse(text_of(STORED[name], precision))
     assert any(value.type.is_held for value in gradient_graph(model).values())
-    assert [str(difference) for difference in verify(sampled(model).subject)] == []
+    assert [str(difference) for difference in verify(sampled(model).subject, checks_of(number, is_long))] == []
+
+
+def test_every_check_and_precision_is_tested_without_long() -> None:
+    for names, precisions in ((ATTENDING, ("f32", "f64", "bf16")), (STORED, ("f32", "f64"))):
+        chosen = in_turns(names, *precisions)[:: 2 * len(precisions)]
+        assert {precision for _, _, precision in chosen} == {*precisions}
+        assert {check for number, _, _ in chosen for check in checks_of(number, is_long=False)} == {*CHECKS}
 
 
 @pytest.mark.parametrize("random", ["dropout(0.3)", "noisy"])

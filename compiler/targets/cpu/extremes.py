@@ -3,11 +3,12 @@
 `index_of_largest_f32(address, i, count)` searches `count` elements from element i of a buffer on, and returns the index
 among them of the largest: the first of equal ones, or of the first NaN if there is one. Zeros of both signs are equal.
 
-A row of a few vectors is walked twice: forwards for its largest element, and back for the first index that has it. A
-longer row is walked in rounds of one or four vectors. Each lane keeps its largest element and the round in which it
-occurred, and the first round with the largest of all is then searched. So no branch depends on where the largest
-element is. The last round overlaps the one before, which does no harm. All elements are added up on the way, in units
-of a CPU that do not compare: if there is a NaN, the sum is NaN, and the row is searched for it afterwards.
+A row of a few vectors is loaded at once, for its largest element and the first index that has it, by code of its own
+for each number of vectors. A longer row is walked in rounds of one or two vectors. Each lane keeps its largest element
+and the round in which it occurred, and the first round with the largest of all is then searched. So no branch depends
+on where the largest element is. The last round or vector overlaps the one before, which does no harm. All elements are
+added up on the way, in units of a CPU that do not compare: if there is a NaN, the sum is NaN, and the row is searched
+for it afterwards.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,7 +20,9 @@ from llvmlite import ir
 from netc.compiler.targets.cpu.sums import folded_lanes
 from netc.compiler.targets.cpu.values import Builtin, builtin, splat
 
-_ROUNDS = ((16, 4), (6, 1))  # the least vectors of a row that is walked in rounds, and the vectors of a round
+_MOST_AT_ONCE = 9  # vectors of a row without a loop
+_PAIRS = 8  # the least vectors of a row that is walked in rounds of two, not of one
+_Way = tuple[int, Callable[[], tuple[Any, Any]]]  # the least elements of a row, and how it is searched
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _BYTES = {"f32": 4, "f64": 8}
 _I64, _I32, _BIT = ir.IntType(64), ir.IntType(32), ir.IntType(1)
@@ -58,16 +61,31 @@ class _Search:
             incoming.append((position, builder.block))
             builder.cbranch(may_be_nan, doubt, end)
 
-        searches = [(self.lanes * least, partial(self.in_rounds, vectors)) for least, vectors in _ROUNDS]
-        widths = [lanes for lanes in (self.lanes, self.lanes // 2) if lanes > 1]
-        searches += [(lanes, partial(self.in_two_passes, lanes)) for lanes in widths]
-        for least, search in searches:
+        few = min(64 // self.lanes + 1, _MOST_AT_ONCE)  # the tests of all of them but the last are one integer
+        more = self.lanes * few + 1  # the least elements of a row of more vectors
+        pairs = max(self.lanes * _PAIRS, more)
+        searches: list[_Way] = [(pairs, partial(self.in_rounds, 2))]
+        searches += [(more, partial(self.in_rounds, 1))] * (more < pairs)
+        for lanes, most in ((self.lanes, few), (self.lanes // 2, 2)):
+            for vectors in range(most, 0, -1):
+                least = lanes * (vectors - 1) + 1 if vectors > 1 else lanes
+                searches += [(least, partial(self.at_once, lanes, vectors))] * (lanes > 1)
+        searches.append((0, self.one_by_one))
+
+        def choose(ways: Sequence[_Way]) -> None:
+            """One of some searches, by the count: each for rows of at least so many elements, longer ones first. The
+            shortest rows are told from all others by the first test."""
+            if len(ways) == 1:
+                leave(*ways[0][1]())
+                return
+            half = len(ways) - 1 if ways is searches else len(ways) // 2
             fits, fewer = (builder.append_basic_block(f"largest.{name}") for name in ("fits", "fewer"))
-            builder.cbranch(builder.icmp_signed(">=", self.count, _I64(least)), fits, fewer)
-            builder.position_at_end(fits)
-            leave(*search())
-            builder.position_at_end(fewer)
-        leave(*self.one_by_one())
+            builder.cbranch(builder.icmp_signed(">=", self.count, _I64(ways[half - 1][0])), fits, fewer)
+            for block, part in ((fits, ways[:half]), (fewer, ways[half:])):
+                builder.position_at_end(block)
+                choose(part)
+
+        choose(searches)
         builder.position_at_end(doubt)
         largest = self.chosen(incoming)
         incoming.append((self.first_nan(largest), builder.block))
@@ -106,41 +124,38 @@ class _Search:
         number = folded_lanes(builder, seen_in, lanes, self.smaller)
         number = builder.sext(number, _I64) if integer is _I32 else number
         begin = self.smaller(builder.mul(number, _I64(size)), last)
-        bits: Any = _I64(0)
-        for i in range(vectors):
-            is_equal = builder.fcmp_ordered("==", self.load(builder.add(begin, _I64(lanes * i)), lanes), best)
-            mask = builder.bitcast(is_equal, ir.IntType(lanes))
-            wide = mask if lanes == 64 else builder.zext(mask, _I64)
-            bits = builder.or_(bits, builder.shl(wide, _I64(lanes * i)))
+        items = [self.load(builder.add(begin, _I64(lanes * i)), lanes) for i in range(vectors)]
+        bits = self.joined([self.equal(item, best) for item in items], lanes)
         return builder.add(begin, builder.cttz(bits, _BIT(0))), self.has_nan(total, lanes)
 
-    def in_two_passes(self, lanes: int) -> tuple[Any, Any]:
-        """The same for a row of few vectors, each of `lanes` lanes: finds the largest element, then walks back from the
-        last vector for the first index that has it."""
-        builder, size = self.builder, _I64(lanes)
-        last = builder.sub(self.count, size)
-        before = builder.udiv(builder.sub(self.count, _I64(1)), size)  # vectors before the last one
-
-        def compare(index: Any, state: list[Any]) -> list[Any]:
-            item = self.load(builder.mul(index, size), lanes)
-            return [self.larger(item, state[0]), builder.fadd(state[1], item)]
-
-        item = self.load(last, lanes)
-        largest, total = self.loop(before, [item, item], compare)
+    def at_once(self, lanes: int, vectors: int) -> tuple[Any, Any]:
+        """The same for a row of so few vectors, each of `lanes` lanes: finds the largest element, then the first index
+        that has it."""
+        builder = self.builder
+        last = builder.sub(self.count, _I64(lanes))
+        begins = [*(_I64(lanes * i) for i in range(vectors - 1)), last]
+        items = [self.load(begin, lanes) for begin in begins]
+        largest, total = _in_pairs(items, self.larger), _in_pairs(items, builder.fadd)
         best = splat(builder, folded_lanes(builder, largest, lanes, lambda x, y: self.larger(y, x)), lanes)
-
-        def find(begin: Any, otherwise: Any) -> Any:
-            mask = builder.bitcast(builder.fcmp_ordered("==", self.load(begin, lanes), best), ir.IntType(lanes))
-            bits = mask if lanes == 64 else builder.zext(mask, _I64)
-            position = builder.add(begin, builder.cttz(bits, _BIT(0)))
-            return builder.select(builder.icmp_unsigned("!=", bits, _I64(0)), position, otherwise)
-
-        def step_back(_: Any, state: list[Any]) -> list[Any]:
-            begin = builder.sub(state[1], size)
-            return [find(begin, state[0]), begin]
-
-        position, _ = self.loop(before, [find(last, last), builder.mul(before, size)], step_back)
+        *masks, of_last = [self.equal(item, best) for item in items]
+        position = builder.add(last, builder.cttz(self.joined([of_last], lanes), _BIT(0)))
+        if masks:
+            bits = self.joined(masks, lanes)
+            is_before = builder.icmp_unsigned("!=", bits, _I64(0))
+            position = builder.select(is_before, builder.cttz(bits, _BIT(0)), position)
         return position, self.has_nan(total, lanes)
+
+    def equal(self, item: Any, best: Any) -> Any:
+        """The lanes of two vectors that are equal, as bits."""
+        return self.builder.bitcast(self.builder.fcmp_ordered("==", item, best), ir.IntType(item.type.count))
+
+    def joined(self, masks: Sequence[Any], lanes: int) -> Any:
+        """Tests of vectors one after another, as the bits of one integer."""
+        builder, bits = self.builder, _I64(0)
+        for i, mask in enumerate(masks):
+            wide = mask if lanes == 64 else builder.zext(mask, _I64)
+            bits = builder.or_(bits, builder.shl(wide, _I64(lanes * i)))
+        return bits
 
     def has_nan(self, total: Any, lanes: int) -> Any:
         """Whether a lane of a vector is NaN."""

@@ -49,11 +49,11 @@ class FewTilesKernel(PanelKernel):
         words, columns, rows_of_b = self.words, self.words["columns_count"], runs * depth
         is_few = (words["rows_count"] <= _FEW * self.lanes.machine.tile_rows) & (columns <= _PANELS * self.width)
         is_near = (rows_of_b <= PACKED) & (rows_of_b * columns <= NEAR // self.size)
+        fits = turns.equals(1) & is_few & is_near & later.total(words).equals(0)
         if self.gathered:  # a is found by the numbers of its rows, which are those of one batch
-            return is_few & is_near & turns.equals(1) & self.is_one_batch() & words["inner_count"].equals(1)
+            return fits & self.is_one_batch() & words["inner_count"].equals(1)
         is_shared = self.is_copied() & words["inner_b"].equals(0) & ~self.is_one_batch() & (columns <= self.width)
-        is_alone = later.total(words).equals(0)
-        return turns.equals(1) & is_few & is_near & is_alone & ~is_shared & ~self.is_narrow(columns)
+        return fits & ~is_shared & ~self.is_narrow(columns)
 
     def is_copied(self) -> Word:
         """Whether panels are copied: the columns of b are not neighbours."""
