@@ -89,7 +89,21 @@ class Saved:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, SavedFault):
                 raise
-            raise SavedFault(f"{path} is no file of `python -m benchmarks --save`: {error!r}") from error
+            raise SavedFault(f"{path} is no file of `python -m benchmarks --save`: {_reason(error)}") from error
+
+
+def _reason(error: Exception) -> str:
+    """Why a file is none that `--save` wrote, in words."""
+    match error:
+        case OSError():
+            return (error.strerror or str(error)).lower()
+        case json.JSONDecodeError():
+            return f"it is no JSON, at line {error.lineno}"
+        case UnicodeDecodeError():
+            return "it is no text"
+        case KeyError():
+            return f"it has no `{error.args[0]}`"
+    return "it has other parts"
 
 
 def _results(entries: Any) -> Iterator[tuple[tuple[str, int], Measured]]:

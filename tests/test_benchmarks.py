@@ -1,6 +1,7 @@
 """The benchmarks without their clock: the rule of `--compare`, saved files, and the models in netc and in PyTorch."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -104,13 +105,23 @@ def test_rounds_of_several_sweeps_are_added(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{}", "[1]", "null", '{"format": 2}', '{"format": 1, "date": "", "machine": {}, "versions": {}}']
+    ("text", "reason"),
+    [
+        ("", "it is no JSON, at line 1"),
+        ("{}", "it has no `format`"),
+        ("[1]", "it has other parts"),
+        ("null", "it has other parts"),
+        ('{"format": 2}', "has the format 2, and this version reads"),
+        ('{"format": 1, "date": "", "machine": {}, "versions": {}}', "it has no `results`"),
+    ],
 )
-def test_another_file_is_refused(text: str, tmp_path: Path) -> None:
+def test_another_file_is_refused(text: str, reason: str, tmp_path: Path) -> None:
     path = tmp_path / "other.json"
     path.write_text(text)
-    with pytest.raises(saved.SavedFault, match=r"other\.json"):
+    with pytest.raises(saved.SavedFault, match=rf"other\.json .*{re.escape(reason)}"):
         saved.Saved.read(path)
+    with pytest.raises(saved.SavedFault, match="no such file or directory"):
+        saved.Saved.read(tmp_path / "missing.json")
 
 
 @pytest.mark.parametrize("times", [[], [0.0], [-1.0], ["1"], [None]])

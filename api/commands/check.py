@@ -80,6 +80,7 @@ def check(
     """
     from netc.commands.outside import OutsideData
 
+    _refuse_idle(ranks, latency, bandwidth, other="--verify" if verify else "--resolved" if resolved else "")
     if ranks is None:
         refuse_ranks("check without --ranks")
     network = network_of(latency, bandwidth)
@@ -115,6 +116,15 @@ def _print_resolved(model: "Model") -> None:
     from netc.runtime.resolved import resolved_text
 
     say_lines(resolved_text(model).removesuffix("\n"))
+
+
+def _refuse_idle(ranks: int | None, latency: float | None, bandwidth: float | None, other: str) -> None:
+    """Refuses options of a prediction for ranks where there is none: `other` is what the command does instead."""
+    if ranks is not None and other:
+        raise typer.BadParameter(f"it does not apply with {other}", param_hint="--ranks")
+    for name, number in (("--latency", latency), ("--bandwidth", bandwidth)):
+        if number is not None and ranks is None:
+            raise typer.BadParameter("it only applies with --ranks", param_hint=name)
 
 
 def _verify(model: "Model", outside: "OutsideData", with_data: bool, as_json: bool) -> NoReturn:

@@ -27,8 +27,8 @@ def generate(
     threads: options.Threads = None,
     plugins: options.Plugins = None,
 ) -> None:
-    """Continue a text, one token at a time. Each costs one step of the model (two, if it reads `shift(tokens)`), and
-    attention a look at the earlier ones. The text ends where the model writes the mark of the data's step `ends`.
+    """Continue a text, one token at a time. Each costs one step of the model, and attention a look at
+    the earlier ones. The text ends where the model writes the mark of the data's step `ends`.
 
     Example: netc generate runs/moby_dick --prompt "Call me" --length 400 --temperature 0.7
     """

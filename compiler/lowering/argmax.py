@@ -5,7 +5,7 @@ from netc.compiler.ir.forms import Form
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.forms import lowers
-from netc.compiler.lowering.loop import Loop
+from netc.compiler.lowering.loop import Loop, Writing
 
 
 @lowers(Form.ARGMAX)
@@ -13,4 +13,4 @@ def argmax(lowering: Lowering, value: Value) -> None:
     """Adds a loop that keeps the index of the largest element so far."""
     (operand,) = value.operands
     loop = Loop(lowering, operand.type.dims, value.attributes_as(Over).over)
-    loop.emit([(loop.operand(operand), value, lowering.output(value))], argmax=True)
+    loop.emit([(loop.operand(operand), value, lowering.output(value))], Writing(argmax=True))

@@ -1,4 +1,13 @@
-"""Sums over products of two operands: by the register tile where indices and strides allow it, else by a loop."""
+"""Sums over products of two operands: by the register tile where indices and strides allow it, else by a loop.
+
+The first of these that fits a product computes it:
+
+    Winograd's tiles                windows of 3 x 3 elements, where that saves time (winograd.py)
+    register tiles                  products.py
+    a loop of multiply-adds         if the innermost index is one of the result, or at least _LONG_RUN terms of a sum
+                                    are neighbours in both operands
+    a loop that sums products       any other
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -9,7 +18,7 @@ from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.forms import lowers
 from netc.compiler.lowering.indices import Views
-from netc.compiler.lowering.loop import Loop
+from netc.compiler.lowering.loop import Loop, Writing
 from netc.compiler.lowering.products import product_task
 from netc.compiler.lowering.shards import fold_shards, is_done_at_once, is_sharded, shards_of
 from netc.compiler.lowering.winograd import winograd_tasks
@@ -137,15 +146,15 @@ def _multiply_and_add(
         loop.computed.append(einsum)
         moves = dict(zip(out, start.strides, strict=True))
         initial = loop.element(start, value.type, tuple(moves.get(letter, 0) for letter in letters))
-    if folded and (letters[-1] in out or _run(letters, out, sizes, walks, views, dtype) >= _LONG_RUN):
+    if folded and (letters[-1] in out or _neighbours(letters, out, sizes, walks, views, dtype) >= _LONG_RUN):
         added = Reduction(initial, FunctionCall("fma", dtype, (Name("b"), Name(names[1]), Name("a"))))
-        loop.emit([(names[0], value, target)], reduction=added)
+        loop.emit([(names[0], value, target)], Writing(reduction=added))
         return
     line = loop.add(Binary("*", Name(names[0]), Name(names[1])))
     if not folded and isinstance(initial, Access):
         line = loop.add(Binary("+", Name(loop.add(initial)), Name(line)))
     added = Reduction(initial, Binary("+", Name("a"), Name("b")))
-    loop.emit([(line, value, target)], reduction=added if folded else None)
+    loop.emit([(line, value, target)], Writing(reduction=added if folded else None))
 
 
 def _in_order(letters: list[str], out: str, sizes: Mapping[str, Dim], walks: Sequence[_Strides]) -> list[str]:
@@ -166,7 +175,7 @@ def _in_order(letters: list[str], out: str, sizes: Mapping[str, Dim], walks: Seq
     return [*(letter for letter in out if letter != best and letter not in single), *summed, best, *single]
 
 
-def _run(
+def _neighbours(
     letters: Sequence[str],
     out: str,
     sizes: Mapping[str, Dim],

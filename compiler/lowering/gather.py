@@ -5,7 +5,7 @@ from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.copies import fill
 from netc.compiler.lowering.forms import lowers
-from netc.compiler.lowering.loop import Loop
+from netc.compiler.lowering.loop import Loop, Writing
 from netc.dsl.structs import replace
 
 
@@ -36,7 +36,7 @@ def scatter(lowering: Lowering, value: Value) -> None:
     row = load_index(lowering, loop, index)
     rows = replace(target, strides=(0,) * index.type.rank + target.strides[numbered:])
     indirect = (row, target.strides[numbered - 1])
-    loop.emit([(loop.operand(x), value, rows)], indirect=indirect, combine=lower.combine)
+    loop.emit([(loop.operand(x), value, rows)], Writing(indirect=indirect, combine=lower.combine))
 
 
 def load_index(lowering: Lowering, loop: Loop, index: Value) -> str:

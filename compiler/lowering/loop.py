@@ -1,8 +1,23 @@
-"""Builds one fused loop: values that are computed or loaded over an iteration space, written as a loop nest."""
+"""Builds one fused loop: values that are computed or loaded over an iteration space, written as a loop nest.
+
+This is the loop of x - m, its exponential and the sum of that over [batch, 3]. Each line names an element. `operand`
+adds the lines that load one, `member` those that compute one, and `emit` the writes and the task:
+
+    for i0 < n0 = rows                  the lead: workers share the rows out
+      for i1 < 3, folded
+        t0 = f32 p0[i0 * 3 + i1]        x
+        t1 = f32 p1[i0]                 m
+        t2 = t0 - t1                    inlined: never in memory
+        t3 = exp.f32(t2)
+        f32 p2[i0 * 3 + i1] = t3        an output that is stored
+        f32 p3[i0] = fold of t3 from f32(0.0) by a + b
+"""
 
 import math
 from collections.abc import Sequence
 from typing import Any, Protocol
+
+from msgspec import Struct
 
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.forms import Fold, Scalar
@@ -34,6 +49,22 @@ class LoopContext(Protocol):
     def order_of(self, value: Value) -> Buffer: ...
 
     def read(self, value: Value) -> StridedView: ...
+
+
+class Writing(Struct, frozen=True):
+    """How a loop writes its outputs, if it does not store each element or reduce it as the value's operation says.
+
+    With `indirect` or `is_running`, the strides of the outputs' views are those of all axes.
+    """
+
+    indirect: tuple[str, int] | None = None  # the name of an index, and the stride that it is multiplied by
+    combine: str | None = None  # an expression of a and b: the element in memory, and the one that is written
+    reduction: Reduction | None = None  # of all outputs
+    argmax: bool = False  # the position of the largest element is written
+    is_running: bool = False  # the result so far is stored at each point
+
+
+_PLAIN = Writing()
 
 
 class _Gathered:
@@ -181,46 +212,24 @@ class Loop:
         """Returns the unit of a count along an axis: `rows`, or the size of the axis."""
         return "rows" if axis == self.lead else str(self.space[axis])
 
-    def emit(
-        self,
-        outputs: Sequence[tuple[str, Value, StridedView]],
-        indirect: tuple[str, int] | None = None,
-        argmax: bool = False,
-        combine: str | None = None,
-        reduction: Reduction | None = None,
-        is_running: bool = False,
-    ) -> None:
-        """Adds the task of this loop, which writes each output through its view.
+    def emit(self, outputs: Sequence[tuple[str, Value, StridedView]], writing: Writing = _PLAIN) -> None:
+        """Adds the task of this loop, which writes each output (the name of its element, and its value) to a view.
 
-        The strides of a view are those of the axes that are not folded. With `indirect` they are those of all axes,
-        and `combine`, an expression of a and b, says how the one in memory is combined with a value. `reduction` says
-        how all outputs are reduced, if not as their operations say. With `is_running` the result so far is stored at
-        each point, and the strides of a view are those of all axes.
+        The strides of a view are those of the axes that are not folded, or of all axes if `writing` says so.
         """
-        stores = []
-        if self.is_whole or combine is not None:
-            self.lead = None
-            self.pointers = [replace(pointer, lead=0) for pointer in self.pointers]
-            self.numbers = {pointer: number for number, pointer in reversed([*enumerate(self.pointers)])}
-        for line, value, view in outputs:
-            assert view.buffer is not None
-            fold = None if argmax else reduction or self._reduction(value)
-            kept = iter(view.strides)
-            is_reduced = (fold is not None or argmax) and not is_running
-            walk = tuple(0 if is_reduced and axis in self.folded else next(kept) for axis in range(len(self.space)))
-            shard = math.prod(value.type.shape(1)) if self.in_shards else 0
-            pointer = self.pointer(view.buffer, view.offset, walk, shard)
-            target = Access(pointer, view.buffer.type.dtype, walk, indirect)
-            stores.append(Output(line, target, fold))
+        if self.is_whole or writing.combine is not None:
+            self._make_whole()
+        dtype = outputs[0][1].type.dtype
+        stores = tuple(self._output(line, value, view, writing) for line, value, view in outputs)
         nest = Nest(
             tuple(None if axis == self.lead or isinstance(dim, str) else dim for axis, dim in enumerate(self.space)),
             tuple(self.lines),
-            tuple(stores),
+            stores,
             buffer_numbers(self.pointers),
             tuple(axis in self.folded for axis in range(len(self.space))),
-            combine=None if combine is None else expression(combine, {}, outputs[0][1].type.dtype, {}),
-            argmax=argmax,
-            is_running=is_running,
+            combine=None if writing.combine is None else expression(writing.combine, {}, dtype, {}),
+            argmax=writing.argmax,
+            is_running=writing.is_running,
             sizes=len(self.sizes),
         )
         nest, extents = compact(nest)
@@ -237,6 +246,23 @@ class Loop:
                 tuple(dict.fromkeys([*self.computed, *(value for _, value, _ in outputs)])),
             )
         )
+
+    def _make_whole(self) -> None:
+        """Makes this a loop whose rows are not shared out: its pointers do not move with the first row."""
+        self.lead = None
+        self.pointers = [replace(pointer, lead=0) for pointer in self.pointers]
+        self.numbers = {pointer: number for number, pointer in reversed([*enumerate(self.pointers)])}
+
+    def _output(self, line: str, value: Value, view: StridedView, writing: Writing) -> Output:
+        """Adds the pointer to a view. Returns the output that stores or reduces the elements of a value there."""
+        assert view.buffer is not None
+        fold = None if writing.argmax else writing.reduction or self._reduction(value)
+        kept = iter(view.strides)
+        is_reduced = (fold is not None or writing.argmax) and not writing.is_running
+        walk = tuple(0 if is_reduced and axis in self.folded else next(kept) for axis in range(len(self.space)))
+        shard = math.prod(value.type.shape(1)) if self.in_shards else 0
+        pointer = self.pointer(view.buffer, view.offset, walk, shard)
+        return Output(line, Access(pointer, view.buffer.type.dtype, walk, writing.indirect), fold)
 
     def _reduction(self, value: Value) -> Reduction | None:
         """Returns how a value is reduced over the folded axes: as its operation says, or as the sum of a product."""

@@ -19,7 +19,7 @@ from netc.compiler.lowering import (  # noqa: F401  each registers the forms tha
     touched,
 )
 from netc.compiler.lowering.buffers import Lowering
-from netc.compiler.lowering.walk import run
+from netc.compiler.lowering.walk import lower_graph
 from netc.compiler.passes.scans import in_ranks
 from netc.compiler.program.tasks import Tasks
 from netc.compiler.targets.machine import Machine
@@ -28,8 +28,7 @@ from netc.compiler.targets.machine import Machine
 def lower(graph: Graph, sizes: Sizes, machine: Machine) -> Tasks:
     """Returns the tasks of a simplified graph for a machine.
 
-    Operations that are built of others must have been expanded.
-
-    `sizes` are the most samples of a step, and the most rows of each varying dimension.
+    Operations that are built of others must have been expanded. `sizes` are the most samples of a step, and the most
+    rows of each varying dimension.
     """
-    return run(Lowering(in_ranks(graph), sizes, machine))
+    return lower_graph(Lowering(in_ranks(graph), sizes, machine))

@@ -5,7 +5,7 @@ from netc.compiler.ir.types import fixed_size
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.forms import lowers
-from netc.compiler.lowering.loop import Loop
+from netc.compiler.lowering.loop import Loop, Writing
 from netc.compiler.operations.running import RunningSum
 from netc.compiler.program.nests import Reduction
 from netc.compiler.program.scalars import Binary, Name, number
@@ -33,4 +33,4 @@ def running_sum(lowering: Lowering, value: Value) -> None:
     line = loop.load(view, operand.type, view.strides)
     # -0.0, unlike 0.0, leaves every number as it is
     addition = Reduction(number(-0.0, value.type.dtype), Binary("+", Name("a"), Name("b")))
-    loop.emit([(line, value, walked(lowering.output(value)))], reduction=addition, is_running=True)
+    loop.emit([(line, value, walked(lowering.output(value)))], Writing(reduction=addition, is_running=True))

@@ -11,7 +11,7 @@ from netc.compiler.lowering.buffers import Bindings, Lowering
 from netc.compiler.lowering.copies import copy
 from netc.compiler.lowering.forms import lowers
 from netc.compiler.lowering.storage import Storage
-from netc.compiler.lowering.walk import run
+from netc.compiler.lowering.walk import lower_graph
 from netc.compiler.operations.scan import Part, Scan, SlotKind
 from netc.compiler.program.tasks import Buffer, StridedView, Walk, all_of
 from netc.dsl.structs import replace
@@ -29,7 +29,7 @@ def scan(lowering: Lowering, value: Value) -> None:
     operands = {name: lowering.read(operand) for name, operand in by_name.items() if name not in carries}
     leaves = {**operands, **{name: all_of(buffer) for name, buffer in carries.items()}}
     yields = _buffers_of_yields(lowering, body, leaves, parts)
-    inner = run(Lowering(body, lowering.sizes, lowering.machine, Bindings(leaves, carries, yields)))
+    inner = lower_graph(Lowering(body, lowering.sizes, lowering.machine, Bindings(leaves, carries, yields)))
     walk = Walk(original.dim, original.is_reversed)
     for task in inner.tasks:
         assert task.axis == BATCH, f"a step does what is the same for all samples: {task.values}"

@@ -6,7 +6,7 @@ from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.copies import copy, fill
 from netc.compiler.lowering.forms import lowers
-from netc.compiler.lowering.loop import Loop
+from netc.compiler.lowering.loop import Loop, Writing
 from netc.compiler.program.tasks import Buffer, all_of
 from netc.dsl.structs import replace
 
@@ -39,4 +39,4 @@ def from_steps(lowering: Lowering, value: Value) -> None:
     loop = Loop(lowering, y.type.dims)
     step = loop.load(lowering.read(index), index.type, (1,) + (0,) * (y.type.rank - 1))
     rows = replace(target, strides=(0, *target.strides[2:]))
-    loop.emit([(loop.operand(y), value, rows)], indirect=(step, target.strides[1]))
+    loop.emit([(loop.operand(y), value, rows)], Writing(indirect=(step, target.strides[1])))

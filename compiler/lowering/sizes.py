@@ -17,8 +17,9 @@ from netc.compiler.program.schedule import Count
 
 
 def computed_from_sizes(graph: Graph) -> list[Value]:
-    """Returns the values that have the same number in each element, and follow from sizes by a few cheap operations.
-    Views of them are among them."""
+    """Returns the values whose elements are all one number that follows from sizes by a few cheap operations, and the
+    views of such values.
+    """
     steps: dict[Value, int] = {}
     for value in graph.values():
         if value.role is Role.EXTENT:
@@ -33,11 +34,10 @@ def computed_from_sizes(graph: Graph) -> list[Value]:
 def only_loops_read(
     values: Sequence[Value], users: Mapping[Value, Sequence[Value]], roots: Container[Value], starts: Container[Value]
 ) -> set[Value]:
-    """Returns those of some values, which come in order, that loops alone read, also through others of them: they need
-    no memory.
+    """Returns those of some values that only loops read, directly or through others of them. They need no memory.
 
-    `roots` are the results of the graph, which are stored. `starts` are the sums that a register tile begins with: it
-    reads their terms from memory.
+    The values come in the order of the graph. `roots` are the results of the graph, which are stored. `starts` are the
+    sums that a register tile begins with: it reads their terms from memory.
     """
     chosen = set[Value]()
     for value in reversed(values):
@@ -47,8 +47,7 @@ def only_loops_read(
 
 
 def _follows(value: Value, earlier: Container[Value]) -> bool:
-    """Whether a value is computed, element by element, from one of the earlier values, and only from them and
-    constants, or is a view of one."""
+    """Whether a value is element-wise or a view, and reads earlier values (one at least) and constants alone."""
     operands = value.operands
     return (
         any(operand in earlier for operand in operands)

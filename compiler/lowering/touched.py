@@ -10,7 +10,7 @@ from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.copies import copy
 from netc.compiler.lowering.forms import lowers
 from netc.compiler.lowering.gather import load_index
-from netc.compiler.lowering.loop import Loop
+from netc.compiler.lowering.loop import Loop, Writing
 from netc.compiler.program.kernels import FirstEqual
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import Buffer, Pointer, Task, all_of
@@ -56,4 +56,5 @@ def put(lowering: Lowering, value: Value) -> None:
         view, rows.type, axes + view.strides[index.type.rank :], (number, view.strides[index.type.rank - 1])
     )
     stored = replace(target, strides=axes + target.strides[1:])
-    loop.emit([(line, value, stored)], indirect=(load_index(lowering, loop, index), target.strides[0]))
+    indirect = (load_index(lowering, loop, index), target.strides[0])
+    loop.emit([(line, value, stored)], Writing(indirect=indirect))

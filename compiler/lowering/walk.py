@@ -13,8 +13,8 @@ from netc.compiler.lowering.units import Unit
 from netc.compiler.program.tasks import StridedView, Tasks
 
 
-def run(lowering: Lowering) -> Tasks:
-    """Adds the tasks of all values of a graph, and returns its program."""
+def lower_graph(lowering: Lowering) -> Tasks:
+    """Adds the tasks of all values of the graph. Returns the program."""
     for value in lowering.graph.values():
         if value.name:
             lowering.add_leaf(value)

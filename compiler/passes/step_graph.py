@@ -5,8 +5,10 @@ from typing import NoReturn
 from msgspec import Struct, field
 
 from netc.compiler.ir.graph import Graph, needed_by
+from netc.compiler.ir.results import Result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Precision, Type
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.attention import attend, attend_sums
 from netc.compiler.operations.gathering import gather
 from netc.compiler.passes.histories import readers, with_rounded
@@ -36,6 +38,18 @@ class Stepping(Struct):
         graph = narrow(self.graph, precision)
         return replace(self, graph=with_rounded(graph, self.histories))
 
+    def divided(self, field: str, output: Result) -> list[Graph]:
+        """The step in the parts that are run one after the other; each result is in one of them.
+
+        If the output does not read the row of the input `field`, the first part is all that does not: it can be run
+        before the row is known, as where the output decides on the row.
+        """
+        late = {result for result, value in self.graph.results.items() if _reads(value, field)}
+        early = [result for result in self.graph.results if result not in late]
+        if not late or output in late:
+            return [self.graph]
+        return [self.graph.only(*early), self.graph.only(*late)]
+
     @property
     def reads_earlier_steps_alone(self) -> bool:
         """Whether the space behind the earlier steps of histories costs no time: attention alone reads them."""
@@ -52,6 +66,10 @@ class Stepping(Struct):
         return bool(self.histories) or any(
             STEP in {source.name for source in needed_by([value.operands[1]])} for value in self.graph.values(gather)
         )
+
+
+def _reads(value: Value, field: str) -> bool:
+    return any(leaf.name == field for leaf in needed_by([value]))
 
 
 def refuse(need: NeedsAll) -> NoReturn:

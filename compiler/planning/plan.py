@@ -20,6 +20,10 @@ from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, T
 from netc.compiler.program.tasks import Buffer, Task, Tasks
 from netc.compiler.targets.machine import Machine
 
+# What lies between two tasks of a group if rows that the one passes on have left the second cache for sure when the
+# other reads them: as many tasks, which touch so many times the bytes of that cache.
+_TASKS_AGO, _BYTES_AGO = 16, 4
+
 
 class _Lifetime(Struct, frozen=True):
     buffer: Buffer
@@ -45,7 +49,7 @@ def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Mach
     for group in (group for phase in phases for group in phase):
         if stays_near(group, row_blocks[id(group)], machine.second_cache):
             group.tasks = fetch_ahead(group.tasks)
-    shared, private = _lifetimes(phases, row_blocks, sizes)
+    shared, private = _lifetimes(phases, row_blocks, sizes, _BYTES_AGO * machine.second_cache)
     arenas = []
     for memory, lifetimes in ((SHARED, shared), (PRIVATE, private)):
         offsets, size = _arrange(lifetimes)
@@ -96,14 +100,19 @@ def _step_bytes(table: Buffer) -> tuple[int, int]:
 
 
 def _lifetimes(
-    phases: Sequence[Sequence[TaskGroup]], row_blocks: dict[int, int], sizes: Sizes
+    phases: Sequence[Sequence[TaskGroup]], row_blocks: dict[int, int], sizes: Sizes, long_ago: int
 ) -> tuple[list[_Lifetime], list[_Lifetime]]:
-    """Returns the lifetimes of buffers that workers share, counted in phases, and of private ones, counted in tasks."""
+    """Returns the lifetimes of buffers that workers share, counted in phases, and of private ones, counted in tasks.
+
+    Rows that a group passes on row by row are private, unless many tasks lie between, which touch more than `long_ago`
+    bytes of a row block: such rows would take memory in the arena of each worker for nothing.
+    """
     touched: dict[Buffer, list[tuple[int, int, TaskGroup]]] = {}
-    at = 0
+    at, moved = 0, [0]  # the bytes that all tasks before a task touch
     for number, phase in enumerate(phases):
         for group in phase:
             for task in group.tasks:
+                moved.append(moved[-1] + row_blocks[id(group)] * _bytes_of_row(task))
                 for pointer in task.pointers:
                     if pointer.buffer.kind in ("temporary", "scratch"):
                         touched.setdefault(pointer.buffer, []).append((number, at, group))
@@ -113,7 +122,10 @@ def _lifetimes(
         groups = {id(group): group for _, _, group in touches}
         group = touches[0][2]
         by_task = (min(task for _, task, _ in touches), max(task for _, task, _ in touches))
-        if len(groups) == 1 and rowwise(group, buffer, elements_of_row(buffer)) and _has_rows(buffer, group):
+        written, read = by_task
+        is_near = read - written <= _TASKS_AGO or moved[read] - moved[written + 1] <= long_ago
+        is_row_by_row = rowwise(group, buffer, elements_of_row(buffer)) and _has_rows(buffer, group)
+        if len(groups) == 1 and is_row_by_row and is_near:
             size = aligned(row_blocks[id(group)] * row_bytes(buffer))
             private.append(_Lifetime(buffer, size, *by_task, is_row_block=True))
         elif buffer.kind == "scratch" or (len(groups) == 1 and group.kind == "one"):
@@ -122,6 +134,12 @@ def _lifetimes(
             first, last = min(phase for phase, _, _ in touches), max(phase for phase, _, _ in touches)
             shared.append(_Lifetime(buffer, aligned(buffer.type.nbytes(sizes)), first, last))
     return shared, private
+
+
+def _bytes_of_row(task: Task) -> int:
+    """The bytes that a task touches for each of its rows."""
+    buffers = {pointer.buffer for pointer in task.pointers if pointer.lead and pointer.buffer.kind == "temporary"}
+    return sum(row_bytes(buffer) for buffer in buffers)
 
 
 def _has_rows(buffer: Buffer, group: TaskGroup) -> bool:

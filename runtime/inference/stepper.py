@@ -99,7 +99,7 @@ class Stepper:
         self._blocks = [self._block(names, type_) for names, type_ in _by_type(one_step.histories)]
         for name, array in first.items():
             self._states[name][...] = array
-        self._call = self._called(one_step)
+        self._calls = self._called(one_step)
 
     def _array(self, type_: Type, *axes: int) -> Array:
         """Memory for a state, or for several along an axis before its own, which begins as zeros."""
@@ -116,16 +116,20 @@ class Stepper:
         """The histories by name: rows of all steps so far, and zeros behind them."""
         return {name: steps for block in self._blocks for name, steps in zip(block.names, block.steps, strict=True)}
 
-    def _called(self, one_step: Stepping) -> Repeated:
-        """The step, ready to run on these states and histories."""
-        key = ("step", self._output, self._capacity, self.samples)
+    def _called(self, one_step: Stepping) -> list[Repeated]:
+        """The step, ready to run on these states and histories: in two parts if its output does not read its rows."""
+        self._is_ahead = False  # whether the first of two parts has run for the coming step
         rows = {leaf.name: self._array(leaf.type) for leaf in one_step.graph.values(Role.INPUT)}
         fields = {**rows, STEP: np.zeros((), np.int32), **self._states, **self.histories}
         new = {name: row for block in self._blocks for name, row in zip(block.names, block.new, strict=True)}
-        with self._compiled.guard.reading:
-            step = self._compiled.single_step(key, one_step.graph, self.samples)
-        assert step.loaded is not None
-        return step.loaded.repeated(fields, self.samples, new)
+        calls = []
+        for part, graph in enumerate(one_step.divided(self._what.field, self._what.output)):
+            key = ("step", part, self._output, self._capacity, self.samples)
+            with self._compiled.guard.reading:
+                step = self._compiled.single_step(key, graph, self.samples)
+            assert step.loaded is not None
+            calls.append(step.loaded.repeated(fields, self.samples, new))
+        return calls
 
     @property
     def reads_own_step(self) -> bool:
@@ -135,7 +139,13 @@ class Stepper:
 
     def step(self, rows: Array) -> Array:
         """Takes a row of each sample; returns the output at this step, a row for each sample."""
-        results = self._run(rows)
+        self._prepare()
+        if not self._is_ahead:
+            self._run(self._calls[0], rows)
+        for call in self._calls[1:]:
+            self._run(call, rows)
+        self._is_ahead = False
+        results = {name: array for call in self._calls for name, array in call.results.items()}
         for name, state in self._states.items():
             state[...] = results[name]
         for block in self._blocks:
@@ -148,23 +158,29 @@ class Stepper:
     def coming(self) -> Array:
         """The output at the coming step, whose rows it does not read, a row for each sample; no state changes."""
         assert not self.reads_own_step
-        return self._run(np.zeros(self.samples, np.int32))[self._output].copy()
+        self._prepare()
+        if not self._is_ahead:
+            self._run(self._calls[0], np.zeros(self.samples, np.int32))
+            self._is_ahead = len(self._calls) > 1
+        return self._calls[0].results[self._output].copy()
 
-    def _run(self, rows: Array) -> Mapping[str, Array]:
-        """The results of the coming step with these rows; the states are not taken over."""
+    def _run(self, call: Repeated, rows: Array) -> None:
+        """Runs a part of the coming step with these rows; the states are not taken over."""
+        if self._what.field in call.inputs:
+            call.inputs[self._what.field][...] = rows
+        if STEP in call.inputs:
+            call.inputs[STEP][...] = self.position
+        with self._compiled.guard.reading:
+            call.run()
+
+    def _prepare(self) -> None:
+        """Makes space for the coming step, and takes over memory that training has moved."""
         if self._most is not None and self.position == self._most:
             self._begin_anew()
         if self._blocks and self.position == self._capacity:
             self._grow()
-        if self._call.loaded.resources.state is not self._compiled.state:  # training has moved the parameters
-            self._call = self._called(self._with_capacity(self._capacity))
-        inputs = self._call.inputs
-        inputs[self._what.field][...] = rows
-        if STEP in inputs:
-            inputs[STEP][...] = self.position
-        with self._compiled.guard.reading:
-            self._call.run()
-        return self._call.results
+        if self._calls[0].loaded.resources.state is not self._compiled.state:  # training has moved the parameters
+            self._calls = self._called(self._with_capacity(self._capacity))
 
     def _grow(self) -> None:
         """Gives the histories twice the capacity."""
@@ -173,7 +189,7 @@ class Stepper:
         self._blocks = [self._block(names, type_) for names, type_ in _by_type(one_step.histories)]
         for block, old in zip(self._blocks, before, strict=True):
             block.steps[:, :, : self.position] = old.steps
-        self._call = self._called(one_step)
+        self._calls = self._called(one_step)
 
     def _begin_anew(self) -> None:
         """Begins from the last half of the steps that a sequence may have."""
@@ -185,6 +201,7 @@ class Stepper:
 
     def reorder(self, sources: Array) -> None:
         """Lets each sample go on from the state of another: of the one that `sources` names."""
+        self._is_ahead = False
         for array in self._states.values():
             array[...] = array[sources]
         for block in self._blocks:

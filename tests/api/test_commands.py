@@ -343,6 +343,9 @@ def test_help_has_a_sentence_for_each_command_and_keeps_every_bracket(tmp_path: 
         (("train", "m.net", "--batch_size", "8"), 2, "`--set batch=...` gives `batch` of the file a value"),
         (("train", "m.net", "--set", "lr="), 2, "`lr=` has no value"),
         (("explain", "m.net", "--line", "999"), 2, "the file has the lines 1 to 4"),
+        (("check", "m.net", "--latency", "5"), 2, "it only applies with --ranks"),
+        (("check", "m.net", "--bandwidth", "1"), 2, "it only applies with --ranks"),
+        (("check", "m.net", "--ranks", "2", "--verify"), 2, "it does not apply with --verify"),
     ],
 )
 def test_a_wrong_command_line_says_what_is_meant(

@@ -100,3 +100,20 @@ def test_blocks_are_fewer_if_products_copy_weights_for_each() -> None:
     samples would fit the second cache better, but another one would copy 0.9 MB again."""
     *_, backward = groups_of_layers(64, 784, 128, 32, 128, 784, is_trained=True)
     assert backward.row_block == 64
+
+
+def test_a_workers_own_memory_does_not_grow_with_the_depth_of_a_network() -> None:
+    """What the backward pass reads of the forward pass, here the numbers before each `gelu`, is not private if it has
+    left the second cache since."""
+
+    def private(depth: int) -> int:
+        layers = " -> ".join(["dense(128) -> gelu"] * depth)
+        text = (
+            f"model {{\n  input x: float[128]\n  target y: float[128]\n  z = x -> {layers}\n  loss mse(z, y)\n}}\n"
+            "train {\n  optimizer = sgd(lr = 0.1)\n  batch = 256\n}\n"
+        )
+        machine = replace(MACHINE, second_cache=1 << 18)
+        tasks = lower(run_passes(training_graph(netc.parse(text))), 256, machine)
+        return plan(tasks, dict.fromkeys(tasks.leaves, 0), 256, machine).private
+
+    assert private(24) == private(12)

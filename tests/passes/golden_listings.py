@@ -20,7 +20,7 @@ from netc.compiler.ir.types import BATCH, Sizes
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.fuse import fuse
 from netc.compiler.lowering.lower import lower
-from netc.compiler.lowering.walk import run
+from netc.compiler.lowering.walk import lower_graph
 from netc.compiler.passes.scans import in_ranks
 from netc.compiler.planning.phases import divide
 from netc.compiler.planning.plan import plan
@@ -77,7 +77,7 @@ def _products(graph: Graph, where: _Where) -> Iterable[str]:
     lowering = Lowering(in_ranks(graph), where.sizes, where.machine)
     for value in lowering.graph.values(Role.INPUT):
         lowering.views[value] = all_of(Buffer(value.type, "temporary", value.name))
-    return task_lines(run(lowering))
+    return task_lines(lower_graph(lowering))
 
 
 def _phases(graph: Graph, where: _Where) -> Iterable[str]:

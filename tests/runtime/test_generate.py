@@ -14,6 +14,11 @@ from support import command
 
 import netc
 from netc.compiler.elaborate.elaborator import elaborate
+from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.roles import Role
+from netc.compiler.operations.linear import Subscripts
+from netc.compiler.passes.stepping import stepping
+from netc.compiler.pipeline import steppable_graph
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.runtime.inference.next_token import token_names
@@ -132,6 +137,23 @@ def test_a_model_that_reads_earlier_tokens_alone_predicts_the_next_one(tmp_path:
     likely = run.program.predict({"name": [codes]})["likely"][0]
     stepped = [model.first(), *(model.next(int(code)) for code in codes[:-1])]
     np.testing.assert_allclose(stepped, likely, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("reads", SHIFTED)
+def test_no_part_of_a_step_is_computed_twice(reads: str) -> None:
+    """The output is computed before the token is drawn, and what the token decides after it."""
+    lines = ("input name: class(9)[t <= 8]", f"z = {SHIFTED[reads]} -> dense(9)", "output likely = softmax(z)")
+    graph = steppable_graph(netc.parse("model {\n" + "\n".join(lines) + "\n}"))
+    name, output = token_names(graph)
+    step = stepping(graph.only(output), "t", 8)
+    early, late = step.divided(name, output)
+    assert {*early.results} | {*late.results} == {*step.graph.results}
+    assert name not in {leaf.name for leaf in early.values(Role.INPUT)}
+
+    def costly(part: Graph) -> list[str]:
+        return sorted(value.operation for value in part.values() if isinstance(value.attributes, Subscripts))
+
+    assert sorted(costly(early) + costly(late)) == costly(step.graph)
 
 
 def test_a_text_ends_where_the_model_ends_it(tmp_path: Path) -> None:
