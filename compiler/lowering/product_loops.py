@@ -61,6 +61,8 @@ def loops_of(indices: Indices, strides: Sequence[Strides], lead: str, of_pairs: 
         if len(depths) > 2:
             return None
         depths.insert(1, _ONCE)
+    if column.b.factor == 1:  # a sample at a time, so that its rows stay in a cache for all groups of columns
+        batches.sort(key=lambda loop: loop[0].per != "rows")
     turns, runs, depth = _last(3, depths)
     outer, middle, inner = _last(3, batches)
     (row,) = _last(1, [row_loop] if row_loop is not None else [])

@@ -44,12 +44,14 @@ class FewTilesKernel(PanelKernel):
         self.write_batches()
 
     def has_few_tiles(self, turns: Word, runs: Word, depth: Word) -> Word:
-        """Whether a batch is a few tiles of one strip that narrow tiles do not multiply, b stays in the first cache
-        without copies, and nothing is prefetched. Not if many batches share a panel: the other loops copy it once."""
-        words, columns, rows_of_b = self.words, self.words["columns_count"], runs * depth
+        """Whether a batch is a few tiles of one strip, or of turns without copies, that narrow tiles do not multiply, b
+        stays in the first cache as it lies, and nothing is prefetched. Not if many batches share a panel: the other
+        loops copy it once."""
+        words, columns, rows_of_b = self.words, self.words["columns_count"], turns * runs * depth
         is_few = (words["rows_count"] <= _FEW * self.lanes.machine.tile_rows) & (columns <= _PANELS * self.width)
         is_near = (rows_of_b <= PACKED) & (rows_of_b * columns <= NEAR // self.size)
-        fits = turns.equals(1) & is_few & is_near & later.total(words).equals(0)
+        is_strip = turns.equals(1) if self.gathered else turns.equals(1) | ~self.is_copied()
+        fits = is_strip & is_few & is_near & later.total(words).equals(0)
         if self.gathered:  # a is found by the numbers of its rows, which are those of one batch
             return fits & self.is_one_batch() & words["inner_count"].equals(1)
         is_shared = self.is_copied() & words["inner_b"].equals(0) & ~self.is_one_batch() & (columns <= self.width)
@@ -63,11 +65,11 @@ class FewTilesKernel(PanelKernel):
         """Whether the innermost loop over batches is the only one."""
         return self.words["outer_count"].equals(1) & self.words["middle_count"].equals(1)
 
-    def multiply_few_tiles(self, runs: Word, depth: Word) -> None:
+    def multiply_few_tiles(self, turns: Word, runs: Word, depth: Word) -> None:
         """The loops over batches."""
         words, run, size = self.words, self.run, self.size
         is_copied, count = self.is_copied(), words["inner_count"]
-        words["runs"], words["depth"], words["a_row"] = runs, depth, words["rows_a"]
+        words["turns_in_tile"], words["runs"], words["depth"], words["a_row"] = turns, runs, depth, words["rows_a"]
         words["reads_start"], words["start_row"] = words["has_start"], words["rows_start"]
         words["panel_row"], words["panel_run"] = is_copied.choose(self.width, words["depth_b"]), words["runs_b"]
         if self.gathered:

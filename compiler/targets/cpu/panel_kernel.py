@@ -45,7 +45,9 @@ _VARIABLES = (
     *("tile", "lined"),
 )
 _DEEP = 128  # rows of depth from which prefetching what a tile writes is measured to pay
-FIELDS = Fields.of(WORDS, tile.FIELDS, tile.AHEAD, tile.LATER, tile.REPEATED, later.VARIABLES, _VARIABLES)
+FIELDS = Fields.of(
+    WORDS, tile.FIELDS, tile.AHEAD, tile.LATER, tile.REPEATED, tile.TURNS[:1], later.VARIABLES, _VARIABLES
+)
 
 
 class PanelKernel(ProductKernel):

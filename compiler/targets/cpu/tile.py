@@ -1,6 +1,6 @@
 """The register tile of a product, as a function in LLVM vector IR.
 
-    c[i, j] = start[i, j] + sum over run, k of a[i, run, k] * b[run, k, j]
+    c[i, j] = start[i, j] + sum over turn, run, k of a[i, turn, run, k] * b[turn, run, k, j]
 
 A tile keeps `height` x `vectors` vectors of sums in registers:
 
@@ -18,7 +18,7 @@ vector. Strides are in elements, addresses in bytes. For pairs of bf16 numbers, 
 count numbers, and those of the panel of b count pairs. tile_operand.py finds rows of a, and tiles.py calls the tiles.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -45,6 +45,8 @@ AHEAD = ("fetched", "fetched_step", "fetched_move", "fetched_turn")
 LATER = ("later", "later_step")
 # The fields of a call that multiplies several tiles: their number, and the distances between two tiles in bytes.
 REPEATED = ("tiles", "a_next", "panel_next", "c_next", "start_next")
+# The fields of tiles that take several turns: their number, and how far a and the panel move in one, in elements.
+TURNS = ("turns_in_tile", "turns_a", "turns_b")
 _SPARE = 4  # registers for repeated elements of a, beside sums and b, so that loads run ahead of multiply-adds
 _Sums = dict[tuple[int, int], Any]  # a vector for each row and each vector of columns
 
@@ -56,6 +58,7 @@ def tile(module: Any, size: Size, lanes: Lanes, fields: Fields, gathered: Gather
 
     - AHEAD: tiles of many rows prefetch a cache line at each row of depth, into the second cache
     - LATER: they prefetch another line
+    - TURNS: the runs are repeated for each turn
     - REPEATED: a call multiplies several tiles of `rows` rows each
     - the fields of tile_operand.py, needed if rows of a are `gathered`
     """
@@ -81,8 +84,14 @@ class _Tile:
         # gathered rows take all registers for their addresses
         self.fetches_later = is_tall and set(LATER) <= names and gathered != "rows"
         self.repeats = set(REPEATED) <= names
+        self.takes_turns = TURNS[0] in names and not gathered  # gathered rows are those of one turn
         kind = OPERANDS[gathered]
-        optional = (*AHEAD * self.fetches, *LATER * self.fetches_later, *REPEATED * self.repeats)
+        optional = (
+            *AHEAD * self.fetches,
+            *LATER * self.fetches_later,
+            *REPEATED * self.repeats,
+            *TURNS * self.takes_turns,
+        )
         self.words = {name: read[name] for name in (*FIELDS, *optional, *kind.fields)}
         # rows that do not exist are the last one that does: they compute and store the same numbers again
         group = [function.number(i) for i in range(GROUP)]
@@ -92,7 +101,7 @@ class _Tile:
         self.operand: Operand = kind(function, lanes, self.words, Rows(height, self.heads, self.in_group), a_step)
 
     def write(self) -> None:
-        names = ("read", "run", "depth", "ran", "done", "whole", "partial", "end", "before")
+        names = ("read", "turn", "run", "depth", "ran", "turned", "done", "whole", "partial", "end", "before")
         self.entry = self.builder.block
         self.blocks = {name: self.builder.function.append_basic_block(name) for name in names}
         self.operand.prepare()
@@ -185,14 +194,52 @@ class _Tile:
         return {(i, j): self.builder.phi(self.vectors[j].lanes.vector) for i, j in self.grid}
 
     def add_runs(self, first: _Sums) -> _Sums:
-        """Writes the loop over runs, with the loop over the depth inside. Continues in the block `done`."""
+        """Writes the loop over turns, with those over runs and the depth inside. Continues in the block `done`."""
+        builder, words, blocks, grid = self.builder, self.words, self.blocks, self.grid
+        builder.cbranch(self.has_products.value, blocks["turn"], blocks["done"])
+
+        builder.position_at_end(blocks["turn"])
+        begin = {"a": self.a, "b": words["panel"]}
+        if not self.takes_turns:
+            after = self.add_turn(begin, first)
+            builder.branch(blocks["done"])
+        else:
+            again = builder.function.append_basic_block("again")
+            begin["turns"] = words[TURNS[0]]
+            walked, sums = {name: builder.phi(I64) for name in begin}, self.phis()
+            now = {name: Word(builder, phi) for name, phi in walked.items()}
+            after = self.add_turn(now, sums)
+            left = now["turns"] - 1
+            builder.cbranch((left > 0).value, again, blocks["done"])
+            builder.position_at_end(again)
+            # read here, because most calls have one turn
+            steps = {"a": self.record["turns_a"] * self.lanes.unit, "b": self.record["turns_b"] * self.lanes.size}
+            following = {"turns": left, **{name: now[name] + step for name, step in steps.items()}}
+            for name, phi in walked.items():
+                phi.add_incoming(begin[name].value, blocks["before"])
+                phi.add_incoming(following[name].value, again)
+            for cell in grid:
+                sums[cell].add_incoming(first[cell], blocks["before"])
+                sums[cell].add_incoming(after[cell], again)
+            builder.branch(blocks["turn"])
+
+        builder.position_at_end(blocks["done"])
+        result = self.phis()
+        for cell in grid:
+            result[cell].add_incoming(first[cell], blocks["before"])
+            result[cell].add_incoming(after[cell], blocks["turned"])
+        return result
+
+    def add_turn(self, at: Mapping[str, Word], first: _Sums) -> _Sums:
+        """Writes the loop over the runs of a turn whose operands are at some addresses. Continues in the block
+        `turned`."""
         builder, words, blocks, grid = self.builder, self.words, self.blocks, self.grid
         size, pointer = self.lanes.size, self.lanes.element.as_pointer()
-        unit, begin = self.lanes.unit, {"left": words["runs"], "a": self.a, "b": words["panel"]}
+        unit, begin = self.lanes.unit, {"left": words["runs"], "a": at["a"], "b": at["b"]}
         steps = {"left": self.function.number(-1), "a": words["runs_a"] * unit, "b": words["panel_run"] * size}
         if self.fetches_later:
             begin["later"], steps["later"] = words["later"], words["later_step"] * words["depth"]
-        builder.cbranch(self.has_products.value, blocks["run"], blocks["done"])
+        builder.branch(blocks["run"])
 
         builder.position_at_end(blocks["run"])
         walked = {name: builder.phi(I64) for name in begin}
@@ -207,19 +254,14 @@ class _Tile:
         builder.position_at_end(blocks["ran"])
         following = {name: Word(builder, walked[name]) + step for name, step in steps.items()}
         for name, phi in walked.items():
-            phi.add_incoming(begin[name].value, blocks["before"])
+            phi.add_incoming(begin[name].value, blocks["turn"])
             phi.add_incoming(following[name].value, blocks["ran"])
         for cell in grid:
-            sums[cell].add_incoming(first[cell], blocks["before"])
+            sums[cell].add_incoming(first[cell], blocks["turn"])
             sums[cell].add_incoming(after[cell], blocks["ran"])
-        builder.cbranch((following["left"] > 0).value, blocks["run"], blocks["done"])
-
-        builder.position_at_end(blocks["done"])
-        result = self.phis()
-        for cell in grid:
-            result[cell].add_incoming(first[cell], blocks["before"])
-            result[cell].add_incoming(after[cell], blocks["ran"])
-        return result
+        builder.cbranch((following["left"] > 0).value, blocks["run"], blocks["turned"])
+        builder.position_at_end(blocks["turned"])
+        return after
 
     def add_depth(self, fetched: list[tuple[Word, Word]], moving: list[tuple[Any, Word]], before: _Sums) -> _Sums:
         """The loop over the depth of a run. What moves in it are the addresses that are `fetched`, the places of a's

@@ -15,8 +15,9 @@ program/product.py describes the arguments. The loops, from the outside, with th
 
 Three loops over the depth make a convolution this kernel on a view of its input, with nothing copied: k runs within the
 bytes that a window's row holds, `runs` over the rows of a window, and `turns` over the samples of a batch. The tile
-walks k and runs; a turn adds to c in memory. The loops are written in LLVM's terms. Their variables lie in one record,
-of which every function takes the address. Two kinds of products have other loops:
+walks k and runs; a turn adds to c in memory, but in a product of a few tiles, whose sums stay in registers over all
+turns: those of a convolution in groups or with a dilation. The loops are written in LLVM's terms. Their variables lie
+in one record, of which every function takes the address. Two kinds of products have other loops:
 
 - small ones, whose batches are a few tiles each, such as heads of attention or narrow layers: few_tiles.py
 - batches of one panel each, such as small images: what they share is set once, before the loops over batches
@@ -104,7 +105,7 @@ class _Kernel(NextStripKernel):
         turns, runs, depth = self.counts()
         with self.run.builder.if_else(self.has_few_tiles(turns, runs, depth).value) as (few, many):
             with few:
-                self.multiply_few_tiles(runs, depth)
+                self.multiply_few_tiles(turns, runs, depth)
             with many:
                 self.multiply_many_tiles(turns, runs, depth)
 
@@ -112,7 +113,7 @@ class _Kernel(NextStripKernel):
         """The loops around strips, or, if each batch is a panel, around panels."""
         words, run = self.words, self.run
         self.choose_sizes(runs, depth)
-        words["tile"] = 0
+        words["tile"], words["turns_in_tile"] = 0, 1
         later.begin(words, self.depths(turns * runs * depth))
         is_single = self.is_single_panel(turns, runs, depth)
         with run.when(is_single):
