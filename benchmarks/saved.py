@@ -103,6 +103,8 @@ def _reason(error: Exception) -> str:
             return "it is no text"
         case KeyError():
             return f"it has no `{error.args[0]}`"
+        case ValueError():
+            return str(error)
     return "it has other parts"
 
 

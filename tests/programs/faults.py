@@ -125,8 +125,8 @@ FAULTS = (
     _fault(
         "a loop around a product moves b as it moves a",
         "compiler/lowering/products.py",
-        "        runs=nest.runs,\n        turns=nest.turns,\n",
-        "        runs=replace(nest.runs, b=nest.runs.a),\n        turns=replace(nest.turns, b=nest.turns.a),\n",
+        "        runs=loops.runs,\n        turns=loops.turns,\n",
+        "        runs=replace(loops.runs, b=loops.runs.a),\n        turns=replace(loops.turns, b=loops.turns.a),\n",
     ),
     _fault(
         "a task that needs other rows waits at no barrier",
@@ -142,7 +142,7 @@ FAULTS = (
     ),
     _fault(
         "the last sample of a shard is left out",
-        "compiler/targets/cpu/emit.py",
+        "compiler/targets/cpu/group_loops.py",
         "self.emit_calls(group.calls, call, row, builder.sub(end, row), shard)",
         "self.emit_calls(group.calls, call, row, builder.sub(builder.sub(end, row), self.number(1)), shard)",
         needs_kernels=True,
