@@ -20,7 +20,6 @@ from netc.compiler.program.schedule import Count
 from netc.compiler.targets.machine import GROUP, MANY_PANELS, PAGE, Machine
 
 _BETTER = 1.2  # the ratio of filled rows of tiles, from which on another loop becomes the rows
-_DEEP = 32  # of sums of fewer products, a loop was measured to take 0.85 times as long as tiles for groups of columns
 _FEW_ROWS = 8  # rows of a matrix that a loop reads side by side
 _SHARING = PAGE // 4  # bytes: rows whose distance is a multiple share few sets of the first cache
 
@@ -56,8 +55,7 @@ def loops_of(indices: Indices, strides: Sequence[Strides], lead: str, of_pairs: 
         return None
     (column,) = _last(1, columns[-1:])
     has_few = column.count.per == "one" and column.count.factor <= FEW_COLUMNS
-    is_short = all(count.per == "one" and count.factor < _DEEP for count, _ in depths)
-    if len(columns) > 1 and (row_loop is None or has_few or is_short):
+    if len(columns) > 1 and (row_loop is None or has_few):
         return None
     if column.b.factor != 1 and not of_pairs and len(depths) > 1:
         if len(depths) > 2:

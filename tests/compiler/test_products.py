@@ -57,7 +57,6 @@ def test_products_of_sizes_around_the_tile(machine: str, dtype: str) -> None:
         "iaj,jk->aik",
         "ik,akj->iaj",
         "ki,kaj->aij",
-        "ij,ajk->iak",
         "abi,aji->bj",
         "bi,abi->a",
     ],
