@@ -72,10 +72,12 @@ def squares(writer: NestWriter, loads: dict[str, Access]) -> list[str]:
         f"    for i{last} in range(j{last}, j{last} + {SIDE}):",
         *indented(indented(_body(writer, loads, memory, axis))),
     ]
+    is_generic = writer.has_hints and not writer.ranges[last].isdigit()  # LLVM unrolls few of the others
+    loop = "rolled" if is_generic else "range"
     rows = [
         f"for j{last} in range(0, {ends[last]}, {SIDE}):",
         *indented(inner),
-        f"for i{axis} in {'rolled' if writer.has_hints else 'range'}(j{axis}, j{axis} + {SIDE}):",
+        f"for i{axis} in {loop}(j{axis}, j{axis} + {SIDE}):",
         f"    for i{last} in range({ends[last]}, {writer.ranges[last]}):",
         *indented(indented(plain)),
     ]
