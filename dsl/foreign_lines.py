@@ -59,8 +59,8 @@ def _of_setting(line: str, at: int, is_statement: Callable[[str], bool]) -> str 
             return text
         return _LINES if re.search(r",\s*\w+\s*[:=]", setting[2]) else f"{setting[1]} = ..."
     argument = re.search(r"[(,]\s*(\w+)\s*$", line[:at])
-    value = re.match(r":\s*([^\s,()]+)", line[at:])
-    return f"{argument[1]} = {value[1]}" if argument is not None and value is not None else None
+    number = re.match(r":\s*([^\s,()]+)", line[at:])
+    return f"{argument[1]} = {number[1]}" if argument is not None and number is not None else None
 
 
 def _of_type(line: str, at: int, is_statement: Callable[[str], bool]) -> str | None:
