@@ -15,7 +15,7 @@ from netc.runtime.arguments import kind_of
 _OPERANDS = ("value", "values", "stream", "join")  # kinds of arguments that are no attributes by their name
 
 
-def refuse_import(name: str, error: Exception, elsewhere: Span) -> NoReturn:
+def refuse_import(name: str, error: Exception | SystemExit, elsewhere: Span) -> NoReturn:
     """Faults E1101 for an exception of a plug-in's code, at its line, or `elsewhere` if it is in no file of it."""
     span = _raised_at(name.partition(":")[0], error) or elsewhere
     title = f"the plug-in `{name}` cannot be imported"
@@ -55,17 +55,19 @@ def attributes_problem(operation: Operation) -> tuple[str, str]:
     return "", ""
 
 
-def _hint(name: str, error: Exception) -> str | None:
+def _hint(name: str, error: Exception | SystemExit) -> str | None:
     """The change that makes a plug-in importable, if the exception tells which."""
     if not isinstance(error, ModuleNotFoundError):
         return None
+    if name.endswith(".py"):
+        return f"a module is named without its suffix: --plugin {name.removesuffix('.py')}"
     module = name.partition(":")[0].partition(".")[0]
     if error.name == module and PathFinder.find_spec(module, ["."]) is not None:
         return f"`{module}` is in this folder, which is not on Python's path: PYTHONPATH=. netc ..."
     return "pip install ..."
 
 
-def _dataclass_of_attributes(error: Exception) -> type | None:
+def _dataclass_of_attributes(error: Exception | SystemExit) -> type | None:
     """The class derived from Attributes that `@dataclass` failed on, if that raised the exception."""
     for frame, _ in walk_tb(error.__traceback__):
         kind = frame.f_locals.get("cls")
@@ -74,7 +76,7 @@ def _dataclass_of_attributes(error: Exception) -> type | None:
     return None
 
 
-def _raised_at(module: str, error: Exception) -> Span | None:
+def _raised_at(module: str, error: Exception | SystemExit) -> Span | None:
     """The last line of the plug-in's own package that an exception came through."""
     if isinstance(error, SyntaxError) and error.filename and error.lineno:
         return _line(error.filename, error.lineno)

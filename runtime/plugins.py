@@ -92,7 +92,7 @@ def _additions_of(name: str) -> "list[Addition]":
     try:
         module = importlib.import_module(module_name)
         target = getattr(module, attribute) if attribute else module
-    except Exception as error:  # whatever a plug-in's own code raises becomes a message
+    except (Exception, SystemExit) as error:  # whatever a plug-in's own code raises becomes a message
         from netc.runtime.plugin_faults import refuse_import
 
         refuse_import(name, error, _span(name))

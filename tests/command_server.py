@@ -27,8 +27,9 @@ from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import host
 from netc.reference import entries
 
-# packages that netc's modules import when a command needs them
-LATER = ("networkx", "onnxruntime", "optuna", "cmaes", "typer._adapters")
+# Packages that netc's modules import when a command needs them. Not `onnxruntime`: it starts a thread, for which a
+# forked process would wait for ever when it exits.
+LATER = ("networkx", "optuna", "cmaes", "typer._adapters")
 STARTS_MPI = ("netc.runtime.distributed.mpi", "netc.runtime.distributed.mpi_exchange")
 
 
@@ -48,6 +49,7 @@ def preload() -> None:
             if error.name is None or error.name.split(".")[0] == "netc":
                 raise
     assert "mpi4py.MPI" not in sys.modules, "a module that starts MPI was imported: name it in STARTS_MPI"
+    assert "onnxruntime" not in sys.modules, "a forked process cannot exit with what onnxruntime began"
     with contextlib.redirect_stdout(io.StringIO()):
         app_of()(["check", "--help"], standalone_mode=False)  # Typer imports what it needs; no plug-in is looked for
     library_spans()

@@ -240,11 +240,22 @@ def test_a_module_in_this_folder_that_python_does_not_look_for(tmp_path: Path, m
     )
 
 
-def test_the_line_of_a_plugin_that_raises_is_shown(project: Path) -> None:
-    (project / "mine.py").write_text("def half(x):\n    return x / 0\n\nhalf(1)\n", encoding="utf-8")
+@pytest.mark.parametrize(
+    ("last", "message"),
+    [("return x / 0", "ZeroDivisionError: division by zero"), ("raise SystemExit(0)", "SystemExit: 0")],
+)
+def test_the_line_of_a_plugin_that_raises_is_shown(last: str, message: str, project: Path) -> None:
+    """Also if it ends the process."""
+    (project / "mine.py").write_text(f"def half(x):\n    {last}\n\nhalf(1)\n", encoding="utf-8")
     result = run(project, "check", "m.net", "--plugin", "mine")
+    assert result.returncode == 1
     assert " --> mine.py:2:5\n" in result.stderr
-    assert "ZeroDivisionError: division by zero" in result.stderr
+    assert message in result.stderr
+
+
+def test_a_plugin_is_a_module_and_no_file(project: Path) -> None:
+    result = run(project, "check", "m.net", "--plugin", "mine.py")
+    assert result.stderr.endswith("  = hint: a module is named without its suffix: --plugin mine\n")
 
 
 def test_a_plugin_with_a_pass_a_data_step_and_blocks(project: Path) -> None:
