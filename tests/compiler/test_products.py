@@ -75,7 +75,9 @@ def test_einsum_with_axes_in_any_order(subscripts: str) -> None:
     np.testing.assert_allclose(compiled(graph, arrays)["y"], np.einsum(subscripts, *arrays.values()), atol=1e-12)
 
 
-@pytest.mark.parametrize("subscripts", ["ik,akj->aij", "ik,ajk->aij", "aik,akj->aij", "bmik,bjamk->amij", "ik,kaj->aij"])
+@pytest.mark.parametrize(
+    "subscripts", ["ik,akj->aij", "ik,ajk->aij", "aik,akj->aij", "bmik,bjamk->amij", "ik,kaj->aij"]
+)
 def test_last_index_of_one_element(subscripts: str) -> None:
     """Columns of the tile are neighbours in the result. If its last index has one element, the one before is none."""
     sizes = dict(zip("aibjkm", (7, 3, 2, 1, 5, 4), strict=True))
