@@ -4,6 +4,7 @@ Takes Lark's error and the text. Knows the words and brackets of the language, b
 """
 
 import re
+from collections.abc import Callable
 
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
@@ -16,7 +17,7 @@ from netc.dsl.foreign_lines import hint_for_foreign_line
 from netc.dsl.foreign_words import WORDS
 from netc.dsl.hints import At, Change, Hint
 from netc.dsl.keywords import DEFINITIONS, KEYWORDS, SECTIONS, STATEMENTS
-from netc.dsl.scanning import blanked
+from netc.dsl.scanning import CONTINUES, blanked
 from netc.dsl.sections import outside_of_blocks
 from netc.dsl.slips import hint_for_slip
 from netc.dsl.source import Source, Span
@@ -25,20 +26,22 @@ from netc.dsl.unnamed import hint_for_unnamed_value
 from netc.dsl.word import Section
 
 _LONGEST_NUMBER = 500  # the most characters that are searched for a second decimal point
-CONTINUES = (
-    *["+", "-", "*", "/", "//", "@", "%", "**", "=", ",", "<", ">", "<=", ">=", "==", "!=", "and", "or", "->", "else"],
-)
 
 
-def explain(source: Source, error: UnexpectedCharacters | UnexpectedToken) -> Diagnostic:
-    """Returns the message for a syntax error. If it has no other hint, one for a sign or word of another language."""
+def explain(
+    source: Source, error: UnexpectedCharacters | UnexpectedToken, is_statement: Callable[[str], bool]
+) -> Diagnostic:
+    """Returns the message for a syntax error. If it has no other hint, one for a sign or word of another language.
+
+    `is_statement` says whether a text that a hint would propose can be parsed.
+    """
     diagnostic = _explained(source, error)
     span = diagnostic.primary.span
-    hint = diagnostic.hint or hint_for_foreign_line(source, span)
+    hint = diagnostic.hint or hint_for_foreign_line(source, span, is_statement)
     if hint is None or hint.endswith("_ is a name"):
         hint = hint_for_slip(source.line(span.line), span.column - 1, _section_of(source, span)) or hint
-    if hint is None and diagnostic.code == "E0101":
-        hint = hint_for_unnamed_value(source, span)
+        if diagnostic.code == "E0101" and (hint is None or hint.endswith("_ is a name")):
+            hint = hint_for_unnamed_value(source, span, is_statement) or hint
     return replace(diagnostic, hint=hint)
 
 

@@ -21,8 +21,9 @@ from netc.dsl.diagnostics import Diagnostic, Fault, fault
 from netc.dsl.files import content_of, reason
 from netc.dsl.limits import MOST_WORDS, is_level, nested_too_deeply, number_too_large, too_long
 from netc.dsl.literals import unquoted, wrong_escape
-from netc.dsl.mistakes import CONTINUES, explain
+from netc.dsl.mistakes import explain
 from netc.dsl.near_files import near_file
+from netc.dsl.scanning import CONTINUES, last_line
 from netc.dsl.source import Source, Span
 from netc.dsl.tables import parser_of
 
@@ -110,7 +111,7 @@ def parse(source: Source, text: str | None = None) -> syntax.File:
         try:
             tree = _parser().parse(text)
         except (UnexpectedCharacters, UnexpectedToken) as error:
-            message = explain(source, error)
+            message = explain(source, error, _is_statement)
             faults.append(message)
             shortened = _without_line(text, message)
             if shortened is None or len(faults) == _MOST_SYNTAX_FAULTS:
@@ -135,8 +136,17 @@ def parse(source: Source, text: str | None = None) -> syntax.File:
     return syntax.File(source, tuple(items))
 
 
+def _is_statement(text: str) -> bool:
+    """Whether a text can be parsed as a statement of a block; those of `data` and `train` look like assignments."""
+    try:
+        _parser().parse(f"block name(x) {{\n{text}\n}}")
+    except (UnexpectedCharacters, UnexpectedToken, TooLong):
+        return False
+    return True
+
+
 def _without_line(text: str, message: Diagnostic) -> str | None:
-    """The text with the line of a message blanked, so that the rest can be checked.
+    """The text with the line of a message blanked, and those in which its statement goes on, to check the rest.
 
     Returns None if that would unbalance its brackets, and for a line outside of its block, since the lines after it
     are outside for the same reason. A line that stands by itself at the margin takes what is indented below it along,
@@ -148,7 +158,7 @@ def _without_line(text: str, message: Diagnostic) -> str | None:
         return None
     if not line.strip() or any(line.count(a) != line.count(b) for a, b in OPEN.items()):
         return None
-    end = number
+    end = last_line(lines, number)
     if not line[0].isspace():
         while end < len(lines) and (not lines[end].strip() or lines[end][0].isspace()):
             end += 1

@@ -66,11 +66,13 @@ def _percent(line: str, at: int, section: str | None) -> str | None:
 
 
 def _unit(line: str, at: int, section: str | None) -> str | None:
-    """`epochs = 3 epochs`, `batch = 16k` and `memory = 2GB`."""
+    """`epochs = 3 epochs`, `batch = 16k`, `memory = 2GB` and `epochs = 3 batch = 16`."""
     number = re.search(r"(\w+)\s*=\s*(\d[\d_.]*(?:e-?\d+)?)\s*$", line[:at])
     unit = re.match(r"[^\W\d]\w*", line[at:])
     if number is None or unit is None or unit[0] in ("if", "else", "and", "or"):
         return None
+    if re.match(r"\w+\s*=(?!=)", line[at:]):
+        return "each setting has a line of its own"
     if number[1] in ("memory", "time"):
         return f'a size or a time stands in quotes: {number[1]} = "{number[2]} {unit[0]}"'
     return f"a number has no unit: `{number[1]} = {number[2]}`, without `{unit[0]}`"
