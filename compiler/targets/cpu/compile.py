@@ -90,7 +90,7 @@ def compile_all(kernels: Sequence[KernelSource], machine: Machine) -> Iterator[t
     for helper in helpers:
         helper.start()
     try:
-        while waiting or done or any(helper.is_alive() for helper in helpers):
+        while any(helper.is_alive() for helper in helpers) or waiting or done:  # a helper fills these before it ends
             try:
                 kernel = waiting.popleft()
             except IndexError:
