@@ -58,7 +58,7 @@ def native_call(source: KernelSource, address: int) -> Callable[..., None]:
 
 
 def target_machine(machine: Machine, effort: int = 3) -> Any:
-    """Returns LLVM's target machine, which emits code for a machine. `effort`, 0 to 3, is LLVM's level of optimisation."""
+    """Returns LLVM's target machine, which emits code for a machine at LLVM's optimisation level `effort` (0 to 3)."""
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=machine.cpu, features=machine.llvm_features, opt=effort, codemodel="jitdefault", jit=True
     )
