@@ -143,7 +143,7 @@ class Scope(Struct):
         return None
 
     def lengths(self) -> dict[str, str]:
-        """The varying dimensions by the names that they have here: of a block's parameters, those that it declares."""
+        """The varying dimensions by their names in this scope: in a block, the names that its parameters declare."""
         lengths: dict[str, str] = {}
         scope: Scope | None = self
         while scope is not None:

@@ -137,8 +137,10 @@ def _has_decay(statement: syntax.Param) -> bool:
 
 
 def _left_by_last_application(context: Context, shared: Value) -> Value:
-    """What a further application of a shared layer reads as its state: in training the next value that the application
-    before has given it, so that applications update a state one after another.
+    """Returns the value that a further application of a shared layer reads as its state.
+
+    In training, this is the next value that the application before it has computed, so that applications update a state
+    one after another. Otherwise it is the state.
     """
     update = ResultKind.UPDATE.named(shared.name)
     if update not in context.graph.results:

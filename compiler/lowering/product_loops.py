@@ -54,6 +54,8 @@ def loops_of(indices: Indices, strides: Sequence[Strides], lead: str, of_pairs: 
     if not columns or len(depths) > 3 or len(batches) > 3:
         return None
     (column,) = _last(1, columns[-1:])
+    if column.c.factor != 1:  # the last index of the result has one element, and the others do not lie side by side
+        return None
     has_few = column.count.per == "one" and column.count.factor <= FEW_COLUMNS
     if len(columns) > 1 and (row_loop is None or has_few):
         return None

@@ -1,4 +1,4 @@
-"""Numbers that follow from sizes and constants alone, such as one through the number of samples.
+"""Numbers that follow from sizes and constants alone, such as 1 / (number of samples).
 
 The loops that read such a number compute it, so that none waits for another to store it. A kernel takes the sizes as
 arguments. Knows no loop.
@@ -34,7 +34,7 @@ def computed_from_sizes(graph: Graph) -> list[Value]:
 def only_loops_read(
     values: Sequence[Value], users: Mapping[Value, Sequence[Value]], roots: Container[Value], starts: Container[Value]
 ) -> set[Value]:
-    """Returns those of some values that only loops read, directly or through others of them. They need no memory.
+    """Returns the values among `values` that only loops read, directly or through others of them. They need no memory.
 
     The values come in the order of the graph. `roots` are the results of the graph, which are stored. `starts` are the
     sums that a register tile begins with: it reads their terms from memory.

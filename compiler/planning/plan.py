@@ -20,8 +20,8 @@ from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, T
 from netc.compiler.program.tasks import Buffer, Task, Tasks
 from netc.compiler.targets.machine import Machine
 
-# What lies between two tasks of a group if rows that the one passes on have left the second cache for sure when the
-# other reads them: as many tasks, which touch so many times the bytes of that cache.
+# Rows that one task of a group passes on to another have certainly left the second cache if more than _TASKS_AGO tasks
+# lie between the two, and these touch more than _BYTES_AGO times the bytes of that cache.
 _TASKS_AGO, _BYTES_AGO = 16, 4
 
 

@@ -186,6 +186,33 @@ def test_a_helper_that_dies_loses_no_kernel(monkeypatch: pytest.MonkeyPatch) -> 
         assert compile.symbol_of(compile.parts_of(kernel, host())).encode() in code.code, "the key is in no symbol"
 
 
+def test_a_helper_that_ends_while_nothing_waits_loses_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its last kernel is yielded even if it comes after this process has looked for it."""
+    kernels = [KernelSource("loop", f"def kernel(p0):\n    store_f32_0(p0, {i}, F32(2))\n", 1) for i in range(12)]
+
+    class LateHelper:
+        """Takes all kernels, and hands them over just before its end is noticed."""
+
+        def __init__(self, target: object, args: tuple) -> None:
+            self.waiting, self.done, _ = args
+
+        def start(self) -> None:
+            self.taken = list(self.waiting)
+            self.waiting.clear()
+
+        def join(self, timeout: float) -> None:
+            pass
+
+        def is_alive(self) -> bool:
+            self.done.extend((kernel, compile.Compiled(b"", 1)) for kernel in self.taken)
+            self.taken.clear()
+            return False
+
+    monkeypatch.setattr(compile.threading, "Thread", LateHelper)
+    monkeypatch.setattr(compile, "cores", lambda: 2)
+    assert dict(compile.compile_all(kernels, host())).keys() == set(kernels)
+
+
 def test_helpers_compile_the_same_code_as_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
     kernels = [KernelSource("loop", f"def kernel(p0):\n    store_f32_0(p0, {i}, F32(1))\n", 1) for i in range(12)]
     monkeypatch.setattr(compile, "cores", lambda: 3)

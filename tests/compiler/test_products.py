@@ -75,6 +75,24 @@ def test_einsum_with_axes_in_any_order(subscripts: str) -> None:
     np.testing.assert_allclose(compiled(graph, arrays)["y"], np.einsum(subscripts, *arrays.values()), atol=1e-12)
 
 
+@pytest.mark.parametrize(
+    "subscripts", ["ik,akj->aij", "ik,ajk->aij", "aik,akj->aij", "bmik,bjamk->amij", "ik,kaj->aij"]
+)
+def test_last_index_of_one_element(subscripts: str) -> None:
+    """Columns of the tile are neighbours in the result. If its last index has one element, the one before is none."""
+    sizes = dict(zip("aibjkm", (7, 3, 2, 1, 5, 4), strict=True))
+    inputs, _, _ = subscripts.partition("->")
+    graph, rng = Graph(), np.random.default_rng(0)
+    graph.precision = "f64"
+    arrays = {
+        f"x{i}": rng.standard_normal([sizes[letter] for letter in letters])
+        for i, letters in enumerate(inputs.split(","))
+    }
+    leaves = [graph.leaf(Role.INPUT, name, Type("f64", array.shape)) for name, array in arrays.items()]
+    graph.results[parse_result("y")] = apply("einsum", *leaves, subscripts=subscripts)
+    np.testing.assert_allclose(compiled(graph, arrays)["y"], np.einsum(subscripts, *arrays.values()), atol=1e-12)
+
+
 @pytest.mark.parametrize("columns", [1, 2, 3, 7, 33])
 @pytest.mark.parametrize("subscripts", ["ik,Bkj->Bij", "ki,Bkj->Bij", "ik,Bjk->Bij", "Bkj,ik->Bij", "k,Bkj->Bj"])
 def test_weights_times_each_sample(subscripts: str, columns: int) -> None:

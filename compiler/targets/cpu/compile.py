@@ -58,7 +58,7 @@ def native_call(source: KernelSource, address: int) -> Callable[..., None]:
 
 
 def target_machine(machine: Machine, effort: int = 3) -> Any:
-    """Returns LLVM's target machine, which emits code for a machine, with so much effort (0 to 3) for fast code."""
+    """Returns LLVM's target machine, which emits code for a machine at LLVM's optimisation level `effort` (0 to 3)."""
     return llvm.Target.from_default_triple().create_target_machine(
         cpu=machine.cpu, features=machine.llvm_features, opt=effort, codemodel="jitdefault", jit=True
     )
@@ -90,7 +90,7 @@ def compile_all(kernels: Sequence[KernelSource], machine: Machine) -> Iterator[t
     for helper in helpers:
         helper.start()
     try:
-        while waiting or done or any(helper.is_alive() for helper in helpers):
+        while any(helper.is_alive() for helper in helpers) or waiting or done:  # a helper fills these before it ends
             try:
                 kernel = waiting.popleft()
             except IndexError:

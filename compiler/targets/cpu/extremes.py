@@ -73,8 +73,9 @@ class _Search:
         searches.append((0, self.one_by_one))
 
         def choose(ways: Sequence[_Way]) -> None:
-            """One of some searches, by the count: each for rows of at least so many elements, longer ones first. The
-            shortest rows are told from all others by the first test."""
+            """Writes the choice between some searches by the number of elements. They are ordered by the least number
+            that each takes, the largest first. The first test separates the search for the shortest rows from all
+            others."""
             if len(ways) == 1:
                 leave(*ways[0][1]())
                 return

@@ -25,7 +25,7 @@ def specialised(text: str, machine: Machine) -> ast.Module:
 
 
 class _Specialised(ast.NodeTransformer):
-    """Replaces numbers of lanes, and an `if` whose test depends on them alone by what it does."""
+    """Replaces numbers of lanes, and an `if` whose test depends on them alone by the branch that is taken."""
 
     def __init__(self, machine: Machine) -> None:
         self.lanes = {f"{_LANES}{dtype}": machine.lanes(dtype) for dtype in LANES}
@@ -37,7 +37,7 @@ class _Specialised(ast.NodeTransformer):
         names = {part.id for part in ast.walk(node.test) if isinstance(part, ast.Name)}
         if not names or not names <= self.lanes.keys():
             return self.generic_visit(node)
-        taken = node.body if eval(ast.unparse(node.test), dict(self.lanes)) else []
+        taken = node.body if eval(ast.unparse(node.test), dict(self.lanes)) else node.orelse
         return [statement for part in taken for statement in _statements(self.visit(part))]
 
 

@@ -12,7 +12,8 @@ gathered. Instead, 16 x 16 elements are loaded row by row, and stored on the sta
                     store_f32_1(p1, i0 * 48 + i1, t0)
 
 Points that fill no square have loops of their own. Those behind the last square of 16 rows are not unrolled: LLVM would
-write their inner loop, with its vectors, 16 times.
+write their inner loop, with its vectors, 16 times. Nor are loops around the squares, which LLVM would write once for
+each position of a convolution's kernel.
 """
 
 from collections.abc import Sequence
@@ -87,8 +88,11 @@ def squares(writer: NestWriter, loads: dict[str, Access]) -> list[str]:
         f"for i{axis} in range({ends[axis]}, {writer.ranges[axis]}):",
         *indented(writer.loops([last], plain)),
     ]
+    outer = "rolled" if writer.has_hints else "range"
+    for other in reversed(around):
+        lines = [f"for i{other} in {outer}({writer.ranges[other]}):", *indented(lines)]
     begin = [f"{name} = block_{loads[line].dtype}()" for line, name in memory.items()]
-    return [*begin, *writer.loops(around, lines)]
+    return [*begin, *lines]
 
 
 def _fill(writer: NestWriter, loads: dict[str, Access], memory: dict[str, str], axis: int) -> list[str]:
