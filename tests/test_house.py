@@ -117,7 +117,7 @@ PACKAGES_OF_COMPILER: dict[str, set[str]] = {
     "backends": {"reference", "targets", "targets/cpu", "targets/emulator", "targets/reference"},
 }
 
-# What the runtime may import from the compiler's targets: the door, and descriptions of machines.
+# What the runtime may import from the compiler's targets: its interface (target.py), and descriptions of machines.
 DATA = tuple(
     f"netc.compiler.targets.{name}." for name in ("machine", "bounds", "processor")
 )  # descriptions of machines

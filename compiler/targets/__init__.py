@@ -1,3 +1,3 @@
-"""Everything that runs programs: the door to the runtime (target.py), machine code for CPUs (cpu/), an emulator that
-checks every access (emulator/), the interpreter (reference/), and descriptions of machines. A new target is one more
-folder."""
+"""Everything that runs programs: the interface to the runtime (target.py), machine code for CPUs (cpu/), an emulator
+that checks every access (emulator/), the interpreter (reference/), and descriptions of machines. A new target is one
+more folder."""

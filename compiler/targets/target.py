@@ -1,4 +1,4 @@
-"""The door between the runtime and what runs a program: a `Target` builds an `Executable`, and the runtime calls it.
+"""The interface of the runtime to what runs a program: a `Target` builds an `Executable`, and the runtime calls it.
 
 A target takes a graph after all passes, and its plan if it asks for one. An executable reads and writes the arrays of
 a `Call`, and asks its `Workspace` for parameters, threads and temporary memory. What machine code, contexts or kernels

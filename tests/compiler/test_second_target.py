@@ -1,4 +1,4 @@
-"""A second target behind the same door as machine code: it counts the arithmetic and the memory traffic of a plan.
+"""A second target behind the same interface as machine code: it counts the arithmetic and the memory traffic of a plan.
 
 Nothing else of netc knows it. Its counts for a dense layer and its gradient are compared with numbers computed by hand.
 """

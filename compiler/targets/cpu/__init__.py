@@ -17,7 +17,7 @@ calls built-ins such as `load_f32_0`, a load of an f32 from the buffers of alias
 
 with n0 = 16 * rows, because both axes are walked as one. Where to look:
 
-- door: target.py; compiling and linking: build.py, compile.py, cache.py, linked.py
+- interface: target.py; compiling and linking: build.py, compile.py, cache.py, linked.py
 - from a nest to its text: source.py, loops.py, nest_writer.py, expressions.py, and custom.py for kernels of users;
   a file for each kind of reduction: sums_in_*.py, extremes_*.py, largest.py, running.py; and transposes.py
 - decisions that know the nest alone: jam.py, short_rows.py, vector_rows.py, vector_lines.py, shape_numbers.py,
