@@ -77,8 +77,17 @@ def become(request: dict) -> None:
         opened = os.open(path, flags)
         os.dup2(opened, descriptor)
         os.close(opened)
-    sys.path[:0] = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder not in sys.path]
+    added = [folder for folder in os.environ.get("PYTHONPATH", "").split(os.pathsep) if folder not in sys.path]
+    sys.path[:0] = added
+    for folder in filter(os.path.isdir, added):  # its modules take precedence over those that are imported already
+        forget({name.partition(".")[0] for name in os.listdir(folder)})
     sys.argv = ["netc", *request["arguments"]]
+
+
+def forget(packages: set[str]) -> None:
+    """Lets the next import of one of these packages load it again."""
+    for name in [name for name in sys.modules if name.partition(".")[0] in packages]:
+        del sys.modules[name]
 
 
 def serve() -> None:

@@ -79,13 +79,14 @@ def test_the_order_is_part_of_a_listing() -> None:
 @pytest.mark.parametrize(
     ("subscripts", "columns", "form"),
     [
-        *(("ij,j->i", 80, "loop"), ("ij,i->j", 40, "loop"), ("ij,i->j", 80, "product")),
-        *(("bij,bj->bi", 80, "loop"), ("bij,bi->bj", 40, "loop"), ("bij,bi->bj", 80, "product")),
+        *(("ij,j->i", 256, "loop"), ("ij,i->j", 40, "loop"), ("ij,i->j", 80, "loop"), ("ij,i->j", 256, "product")),
+        *(("bij,bj->bi", 256, "loop"), ("bij,bi->bj", 80, "loop"), ("bij,bi->bj", 256, "product")),
     ],
 )
-def test_a_matrix_times_a_vector_is_a_loop_unless_its_rows_are_wide(subscripts: str, columns: int, form: str) -> None:
+def test_a_matrix_times_a_vector_is_a_loop_unless_its_rows_share_sets(subscripts: str, columns: int, form: str) -> None:
     """The register tile would have to turn a matrix whose rows are summed, and does nothing else than read it once.
-    It reads wide rows, of at least 8 vectors, well along rows of the result."""
+    Along rows of the result it is better if those of the matrix are a multiple of 1 KB apart: a loop reads several of
+    them side by side, and they share sets of the first cache."""
     sizes: dict[str, str | int] = {"b": "batch", "i": 40, "j": columns}
     graph = Graph()
     a, x = (
