@@ -39,6 +39,7 @@ def test_argmax(dtype: str, length: int) -> None:
         np.testing.assert_array_equal(results[f"value.at{axis}"], rows.argmax(axis))
 
 
+@pytest.mark.every(2)  # each length has one of the types
 @pytest.mark.parametrize(
     "length", [1, 5, 8, 9, 15, 16, 17, 31, 33, 48, 49, 63, 64, 65, 66, 72, 73, 81, 95, 97, 128, 150, 333]
 )

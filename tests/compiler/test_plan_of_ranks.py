@@ -190,6 +190,7 @@ def test_what_ranks_gather_is_printed_with_the_plan() -> None:
     assert re.search(r"after the last step\n  .* at persistent", text), "moments stay with those that need them"
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize("ranks", [4, 16])
 def test_emulated_ranks_compute_the_bits_of_one(name: str, ranks: int) -> None:
@@ -258,6 +259,7 @@ def test_a_forgotten_message_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
 # ------------------------------------------------------------------ machine code
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("name", MODELS)
 @pytest.mark.parametrize(("ranks", "threads"), [(2, 1), (4, 2)])
 def test_compiled_ranks_compute_the_bits_of_one(name: str, ranks: int, threads: int) -> None:

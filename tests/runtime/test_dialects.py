@@ -277,6 +277,7 @@ def written(names: list[str], rows: list[list[str]], draw: random.Random) -> tup
     return stream.getvalue().encode(encoding), options
 
 
+@pytest.mark.every(2)
 @pytest.mark.parametrize("seed", range(40))
 def test_generated_tables(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every cell is what was written, or missing where it is blank, or `nan` among numbers; all ways give the same."""

@@ -176,6 +176,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.every(2)  # each way has one of the signals
 @pytest.mark.parametrize(("way", "written"), [("stuck", ""), ("runs", "checkpoint\n"), ("evaluates", "checkpoint\n")])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_rank_that_waits_for_one_that_has_gone_ends(way: str, written: str, number: int) -> None:
