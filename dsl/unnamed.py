@@ -47,7 +47,7 @@ def _statement(source: Source, span: Span, last: int) -> str | None:
     """The word that the line of `span` should begin with, by the braces that it stands in; None outside of those of
     values. The value ends in line `last`."""
     start = span.start - span.column + 1
-    opened = open_brackets(blanked(source.text[:start]))
+    opened = open_brackets(source.text[:start])
     if not opened or any(bracket != "{" for bracket, _ in opened):
         return None
     begins_with = re.compile(r"\s*(\w+)")

@@ -1,5 +1,7 @@
 """Products of all sizes around that of the register tile, for every instruction set that this machine has."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import pytest
 from both import BATCH, compiled
@@ -41,6 +43,21 @@ def test_products_of_sizes_around_the_tile(machine: str, dtype: str) -> None:
         np.testing.assert_allclose(result, expected, atol=2e-4 if dtype == "f32" else 1e-11, err_msg=key)
 
 
+def checked_einsum(subscripts: str, sizes: Mapping[str, int]) -> Graph:
+    """Compares a compiled einsum of random f64 operands, whose axes have these sizes, with NumPy's. B is the batch."""
+    names = subscripts.partition("->")[0].split(",")
+    graph, rng = Graph(), np.random.default_rng(0)
+    graph.precision = "f64"
+    arrays = {f"x{i}": rng.standard_normal([sizes[name] for name in letters]) for i, letters in enumerate(names)}
+    leaves = [
+        graph.leaf(Role.INPUT, f"x{i}", Type("f64", tuple("batch" if name == "B" else sizes[name] for name in letters)))
+        for i, letters in enumerate(names)
+    ]
+    graph.results[parse_result("y")] = apply("einsum", *leaves, subscripts=subscripts)
+    np.testing.assert_allclose(compiled(graph, arrays)["y"], np.einsum(subscripts, *arrays.values()), atol=1e-12)
+    return graph
+
+
 @pytest.mark.parametrize(
     "subscripts",
     [
@@ -63,16 +80,7 @@ def test_products_of_sizes_around_the_tile(machine: str, dtype: str) -> None:
 )
 def test_einsum_with_axes_in_any_order(subscripts: str) -> None:
     sizes = dict(zip("aibjk", (2, 9, 3, 34, 5), strict=True))
-    inputs, _, _ = subscripts.partition("->")
-    graph, rng = Graph(), np.random.default_rng(0)
-    graph.precision = "f64"
-    arrays = {
-        f"x{i}": rng.standard_normal([sizes[letter] for letter in letters])
-        for i, letters in enumerate(inputs.split(","))
-    }
-    leaves = [graph.leaf(Role.INPUT, name, Type("f64", array.shape)) for name, array in arrays.items()]
-    graph.results[parse_result("y")] = apply("einsum", *leaves, subscripts=subscripts)
-    np.testing.assert_allclose(compiled(graph, arrays)["y"], np.einsum(subscripts, *arrays.values()), atol=1e-12)
+    checked_einsum(subscripts, sizes)
 
 
 @pytest.mark.parametrize(
@@ -81,36 +89,14 @@ def test_einsum_with_axes_in_any_order(subscripts: str) -> None:
 def test_last_index_of_one_element(subscripts: str) -> None:
     """Columns of the tile are neighbours in the result. If its last index has one element, the one before is none."""
     sizes = dict(zip("aibjkm", (7, 3, 2, 1, 5, 4), strict=True))
-    inputs, _, _ = subscripts.partition("->")
-    graph, rng = Graph(), np.random.default_rng(0)
-    graph.precision = "f64"
-    arrays = {
-        f"x{i}": rng.standard_normal([sizes[letter] for letter in letters])
-        for i, letters in enumerate(inputs.split(","))
-    }
-    leaves = [graph.leaf(Role.INPUT, name, Type("f64", array.shape)) for name, array in arrays.items()]
-    graph.results[parse_result("y")] = apply("einsum", *leaves, subscripts=subscripts)
-    np.testing.assert_allclose(compiled(graph, arrays)["y"], np.einsum(subscripts, *arrays.values()), atol=1e-12)
+    checked_einsum(subscripts, sizes)
 
 
 @pytest.mark.parametrize("columns", [1, 2, 3, 7, 33])
 @pytest.mark.parametrize("subscripts", ["ik,Bkj->Bij", "ki,Bkj->Bij", "ik,Bjk->Bij", "Bkj,ik->Bij", "k,Bkj->Bj"])
 def test_weights_times_each_sample(subscripts: str, columns: int) -> None:
     """Products whose left operand all samples share, such as a layer along the steps of a mixer."""
-    sizes = {"B": BATCH, "i": 9, "k": 13, "j": columns}
-    inputs, _, _ = subscripts.partition("->")
-    graph, rng = Graph(), np.random.default_rng(0)
-    graph.precision = "f64"
-    arrays = {
-        f"x{i}": rng.standard_normal([sizes[letter] for letter in letters])
-        for i, letters in enumerate(inputs.split(","))
-    }
-    leaves = [
-        graph.leaf(Role.INPUT, name, Type("f64", ("batch", *array.shape[1:]) if array.ndim == 3 else array.shape))
-        for name, array in arrays.items()
-    ]
-    graph.results[parse_result("y")] = apply("einsum", *leaves, subscripts=subscripts)
-    np.testing.assert_allclose(compiled(graph, arrays)["y"], np.einsum(subscripts, *arrays.values()), atol=1e-12)
+    graph = checked_einsum(subscripts, {"B": BATCH, "i": 9, "k": 13, "j": columns})
     if "i" in subscripts:
         tasks = lower(graph, BATCH, host()).tasks
         assert any(isinstance(task.kernel, Contraction) for task in tasks) == (columns > 2)
