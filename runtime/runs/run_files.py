@@ -32,7 +32,7 @@ def read_info(folder: Path) -> tuple[RunInfo, str, States]:
 
 
 def _decoded(folder: Path, written: bytes) -> tuple[RunInfo, str, States]:
-    """What `read_info` returns, by the bytes of run.json. Raises ValueError for files that do not belong together."""
+    """The same as `read_info`, from the bytes of run.json. Raises ValueError for files that do not belong together."""
     try:
         info = decoded(written)
     except ValueError as error:
