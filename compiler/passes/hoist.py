@@ -4,8 +4,9 @@
         c = tanh(einsum(x[t], W) + einsum(c, U))   ->   scan over time:
                                                             c = tanh(xw[t] + einsum(c, U))
 
-A value that does not depend on a carry is computed before the scan. A value that no carry needs is computed after it,
-from the rows that the scan stacks: so the gradient of a weight becomes one product over all steps.
+A value that does not depend on a carry is computed before the scan, unless the scan would then read more: an outer
+product of a step's row and a weight stays. A value that no carry needs is computed after it, from the rows that the scan
+stacks: so the gradient of a weight becomes one product over all steps.
 """
 
 from netc.compiler.ir.attributes import Dims
@@ -29,9 +30,13 @@ from netc.compiler.operations.scan import (
     slot_of,
 )
 from netc.compiler.operations.sequence import spread
+from netc.compiler.operations.shape import broadcast
 from netc.compiler.passes.scans import depending, gathered, trimmed
 from netc.compiler.passes.simplify import rebuild, simplify
+from netc.compiler.passes.sink import is_scalar, steps_of
 from netc.dsl.structs import replace
+
+_CHEAP = 4  # operations of an element, which take about as long as reading it
 
 
 def hoist(graph: Graph) -> Graph:
@@ -68,6 +73,7 @@ class _Split:
         in_core = (SlotKind.CARRY, SlotKind.STEP_INPUT) if self.is_whole else (SlotKind.CARRY,)
         self.carried = depending(self.body, *in_core)
         self.moving = depending(self.body, SlotKind.STEP_INPUT, SlotKind.CARRY)
+        self.expansions = _expansions(self.body, self.moving)
         self.from_leaves = depending(self.body, *SlotKind)
         self.needed = set(self.body.values()) - self.of_yields() if self.is_whole else self.of_carries()
         self.outer: dict[Value, Value] = {}  # values of the body -> values outside
@@ -113,7 +119,8 @@ class _Split:
     def copy(self, value: Value) -> Value:
         """Returns a value in the core.
 
-        One that does not depend on a carry becomes an operand of the scan, unless it is a constant.
+        One that does not depend on a carry becomes an operand of the scan, unless it is a constant, or a step's
+        operands have fewer elements (`_expansions`).
         """
         if value in self.copies:
             return self.copies[value]
@@ -122,7 +129,11 @@ class _Split:
             inner_value = self.carries[slot]
         elif slot is not None and slot.kind is SlotKind.STEP_INPUT and self.is_whole:
             inner_value = self.operand(SlotKind.STEP_INPUT, self.operand_by_slot[slot], value.type)
-        elif value not in self.carried and (value in self.from_leaves or _is_computed(value)):
+        elif (
+            value not in self.carried
+            and (value in self.from_leaves or _is_computed(value))
+            and value not in self.expansions
+        ):
             outer = self.outside(value, for_step=False)
             kind = SlotKind.STEP_INPUT if outer.type.rows == self.dim else SlotKind.CAPTURED
             inner_value = self.operand(kind, outer, value.type)
@@ -209,6 +220,23 @@ class _Split:
 def _may_leave(value: Value) -> bool:
     """Whether a value can be computed for all steps at once."""
     return value.role not in (Role.GIVEN, Role.SCAN, Role.PART)
+
+
+def _expansions(body: Graph, moving: set[Value]) -> set[Value]:
+    """Returns the values of a step that have more elements than each of their operands, and take few cheap operations:
+    a row that is repeated, its outer product with a weight. To compute such a value again reads less than to read it."""
+    steps: dict[Value, int] = {}
+    for value in body.values():
+        if value not in moving or not value.type.is_batched:
+            continue
+        if value.definition is broadcast:
+            steps[value] = 0
+        elif is_scalar(value) and steps_of(value) == 1:
+            parts = [steps.get(operand, 0) for operand in value.operands]
+            is_small = all(operand in steps or operand.type.dims != value.type.dims for operand in value.operands)
+            if is_small and sum(parts) < _CHEAP:
+                steps[value] = sum(parts) + 1
+    return set(steps)
 
 
 def _is_computed(value: Value) -> bool:
