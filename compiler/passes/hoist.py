@@ -5,8 +5,8 @@
                                                             c = tanh(xw[t] + einsum(c, U))
 
 A value that does not depend on a carry is computed before the scan, unless the scan would then read more: an outer
-product of a step's row and a weight stays. A value that no carry needs is computed after it, from the rows that the scan
-stacks: so the gradient of a weight becomes one product over all steps.
+product of a step's row and a weight stays. A value that no carry needs is computed after it, from the rows that the
+scan stacks: so the gradient of a weight becomes one product over all steps.
 """
 
 from netc.compiler.ir.attributes import Dims
@@ -223,8 +223,10 @@ def _may_leave(value: Value) -> bool:
 
 
 def _expansions(body: Graph, moving: set[Value]) -> set[Value]:
-    """Returns the values of a step that have more elements than each of their operands, and take few cheap operations:
-    a row that is repeated, its outer product with a weight. To compute such a value again reads less than to read it."""
+    """Returns the values of a step that have more elements than each of their operands, and take few cheap operations.
+
+    A row that is repeated, or its outer product with a weight: to compute it again reads less than to read it.
+    """
     steps: dict[Value, int] = {}
     for value in body.values():
         if value not in moving or not value.type.is_batched:
