@@ -9,12 +9,14 @@ product of a step's row and a weight stays. A value that no carry needs is compu
 scan stacks: so the gradient of a weight becomes one product over all steps.
 """
 
+from string import ascii_letters
+
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.forms import View
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import BATCH, Type
+from netc.compiler.ir.types import BATCH, Type, fixed_size
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import (
@@ -36,6 +38,8 @@ from netc.compiler.passes.simplify import rebuild, simplify
 from netc.compiler.passes.sink import is_scalar, steps_of
 from netc.dsl.structs import replace
 
+_PANEL = 32  # columns: two vectors of the widest registers in f32
+_LARGE = 1 << 18  # elements of a weight that the second cache does not hold
 _CHEAP = 4  # operations of an element, which take about as long as reading it
 
 
@@ -140,8 +144,9 @@ class _Split:
         else:
             operands = [self.copy(operand) for operand in value.operands]
             if value.role is Role.CONTRACTION:
-                operands = [self.in_order(value, n, operand) for n, operand in enumerate(operands)]
-            inner_value = self.inner.add_copy(value, operands, span=value.span)
+                inner_value = self.product(value, operands)
+            else:
+                inner_value = self.inner.add_copy(value, operands, span=value.span)
         self.copies[value] = inner_value
         return inner_value
 
@@ -150,18 +155,39 @@ class _Split:
         self.operands[kind].append(outer)
         return add_leaf(self.inner, kind.slot(len(self.operands[kind]) - 1), type_)
 
-    def in_order(self, product: Value, n: int, operand: Value) -> Value:
-        """Transposes the weight of a product before all steps if the tile cannot read its rows as they are."""
-        inputs, _, out = product.attributes_as(Subscripts).subscripts.partition("->")
-        letters = inputs.split(",")[n]
-        slot = slot_of(operand)
-        if slot is None or operand.type.is_batched or operand.type.rank != 2:
-            return operand
-        if not out or letters[-1] == out[-1] or out[-1] not in letters:
-            return operand
-        outer = self.operands[SlotKind.CAPTURED][slot.index]
-        turned = apply("copied", apply("transpose", outer, order=(1, 0)))
-        return apply("transpose", self.operand(SlotKind.CAPTURED, turned, turned.type), order=(1, 0))
+    def product(self, value: Value, operands: list[Value]) -> Value:
+        """Adds a product to the core. A weight is copied before all steps into an order that tiles read as it lies:
+        a large one into panels; another one is transposed, if the columns of the result are no columns of it."""
+        inputs, _, out = value.attributes_as(Subscripts).subscripts.partition("->")
+        parts = inputs.split(",")
+        for n, operand in enumerate(operands):
+            slot = slot_of(operand)
+            if slot is None or operand.type.is_batched or operand.type.rank != 2 or out[-1:] not in {*parts[n]}:
+                continue
+            weight, is_turned = self.operands[SlotKind.CAPTURED][slot.index], parts[n][-1] != out[-1]
+            if is_turned:
+                weight = apply("transpose", weight, order=(1, 0))
+            if self.has_panels(weight) and inputs.count(out[-1]) == 1:
+                letter = next(letter for letter in ascii_letters if letter not in inputs)
+                parts[n] = letter + parts[n].replace(out[-1], "") + out[-1]
+                panels = _panels(weight)
+                factors = [*operands[:n], self.operand(SlotKind.CAPTURED, panels, panels.type), *operands[n + 1 :]]
+                with self.inner.at(value.span):
+                    product = apply("einsum", *factors, subscripts=f"{','.join(parts)}->{out[:-1]}{letter}{out[-1]}")
+                    return apply("reshape", product, dims=value.type.dims)
+            if is_turned:
+                weight = apply("copied", weight)
+                turned = apply("transpose", self.operand(SlotKind.CAPTURED, weight, weight.type), order=(1, 0))
+                operands = [*operands[:n], turned, *operands[n + 1 :]]
+        return self.inner.add_copy(value, operands, span=value.span)
+
+    def has_panels(self, weight: Value) -> bool:
+        """Whether the products of a weight [depth, columns] read it faster in panels. (Products of pairs of bf16 copy
+        all weights anyway.)"""
+        depth, columns = weight.type.dims
+        if not isinstance(depth, int) or not isinstance(columns, int):
+            return False
+        return columns % _PANEL == 0 and depth * columns >= _LARGE and self.graph.precision != "bf16"
 
     def keep(self, value: Value) -> Result:
         """Returns the result by which the core yields a value."""
@@ -220,6 +246,17 @@ class _Split:
 def _may_leave(value: Value) -> bool:
     """Whether a value can be computed for all steps at once."""
     return value.role not in (Role.GIVEN, Role.SCAN, Role.PART)
+
+
+def _panels(weight: Value) -> Value:
+    """Returns a copy [columns / 32, depth, 32] of a weight [depth, columns].
+
+    A step multiplies a few rows by all of it. The rows of a panel then follow one another, so that the CPU fetches
+    them ahead and needs a page for every 32 of them, not for each.
+    """
+    depth, columns = (fixed_size(dim) for dim in weight.type.dims)
+    panels = apply("reshape", weight, dims=(depth, columns // _PANEL, _PANEL))
+    return apply("copied", apply("transpose", panels, order=(1, 0, 2)))
 
 
 def _expansions(body: Graph, moving: set[Value]) -> set[Value]:
