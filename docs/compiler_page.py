@@ -68,7 +68,9 @@ Constants are folded, and operations without effect are removed, such as a multi
 same shape.""",
     "hoist": """Values that do not depend on a carry move out of the scan. `x @ W` for all steps becomes one product
 before the scan, on the register tile, and the derivative of `tanh` becomes one loop. Only what depends on the step
-before stays in the scans: one product per step. `h @ U` reads a copy of the weight in the order that suits it.""",
+before stays in the scans: one product per step. `h @ U` reads a copy of the weight in the order that suits it:
+transposed, or in panels if it is large. An outer product of a step's row and a weight, as in a state-space layer, stays
+too: the scan reads the row alone.""",
     "factor": """A factor or a sign that is the same for all elements of a sum is applied after the sum. The sum of a
 product over an index of both operands, as in a confusion matrix, is computed by the product.""",
     "lift": """The gradient of a max pool is an image that is made of a few small values. Where only sums and
