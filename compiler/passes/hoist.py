@@ -174,7 +174,8 @@ class _Split:
                 factors = [*operands[:n], self.operand(SlotKind.CAPTURED, panels, panels.type), *operands[n + 1 :]]
                 with self.inner.at(value.span):
                     product = apply("einsum", *factors, subscripts=f"{','.join(parts)}->{out[:-1]}{letter}{out[-1]}")
-                    return apply("reshape", product, dims=value.type.dims)
+                    rows = apply("reshape", product, dims=(*value.type.dims[:-1], panels.type.dims[0] * _PANEL))
+                    return apply("slice", rows, axis=rows.type.rank - 1, start=0, stop=value.type.dims[-1])
             if is_turned:
                 weight = apply("copied", weight)
                 turned = apply("transpose", self.operand(SlotKind.CAPTURED, weight, weight.type), order=(1, 0))
@@ -187,7 +188,7 @@ class _Split:
         depth, columns = weight.type.dims
         if not isinstance(depth, int) or not isinstance(columns, int):
             return False
-        return columns % _PANEL == 0 and depth * columns >= _LARGE and self.graph.precision != "bf16"
+        return depth * columns >= _LARGE and self.graph.precision != "bf16"
 
     def keep(self, value: Value) -> Result:
         """Returns the result by which the core yields a value."""
@@ -249,13 +250,15 @@ def _may_leave(value: Value) -> bool:
 
 
 def _panels(weight: Value) -> Value:
-    """Returns a copy [columns / 32, depth, 32] of a weight [depth, columns].
+    """Returns a copy [columns / 32, depth, 32] of a weight [depth, columns], with zeros behind the last columns.
 
     A step multiplies a few rows by all of it. The rows of a panel then follow one another, so that the CPU fetches
     them ahead and needs a page for every 32 of them, not for each.
     """
     depth, columns = (fixed_size(dim) for dim in weight.type.dims)
-    panels = apply("reshape", weight, dims=(depth, columns // _PANEL, _PANEL))
+    if rest := -columns % _PANEL:
+        weight = apply("pad", weight, axes=(1,), before=(0,), after=(rest,), step=(1,))
+    panels = apply("reshape", weight, dims=(depth, -(-columns // _PANEL), _PANEL))
     return apply("copied", apply("transpose", panels, order=(1, 0, 2)))
 
 

@@ -389,18 +389,19 @@ model {
         np.testing.assert_array_equal(gradients[name], gradient)
 
 
-@pytest.mark.parametrize("precision", ["f32", "f64"])
-def test_large_weights_of_a_scan_are_read_in_panels(precision: str) -> None:
+@pytest.mark.parametrize(("precision", "units", "panels"), [("f32", 512, 16), ("f64", 512, 16), ("f32", 530, 17)])
+def test_large_weights_of_a_scan_are_read_in_panels(precision: str, units: int, panels: int) -> None:
     """Forwards and backwards, on one and two threads, with the numbers of the interpreter."""
     text = (
-        "model {\n  input x: float[time, 8]\n  target y: float\n  z = last(x -> rnn(512)) -> dense(1) -> squeeze\n"
+        "model {\n  input x: float[time, 8]\n  target y: float\n"
+        f"  z = last(x -> rnn({units})) -> dense(1) -> squeeze\n"
         f"  loss mse(z, y)\n}}\ntrain {{\n  optimizer = sgd(0.1)\n  batch = 4\n  precision = {precision}\n}}\n"
     )
     graph = run_passes(training_graph(netc.parse(text)))
     bodies = [Scan.of(value).body for value in graph.values(Role.SCAN)]
     assert [product.type.dims for body in bodies for product in body.values(Role.CONTRACTION)] == [
-        ("batch", 16, 32),
-        ("batch", 16, 32),
+        ("batch", panels, 32),
+        ("batch", panels, 32),
     ]
     fields = {"x": [np.random.default_rng(n).standard_normal((n, 8)) for n in (3, 1, 4, 2)], "y": np.ones(4)}
     losses = [
