@@ -282,9 +282,9 @@ the weights its adjoint.
 The graph knows nothing of it: lowering chooses, for each product of windows (`lowering/winograd.py`), and `netc explain
 M.net --after lower` prints `winograd` for `product`. It compares the cycles of a tile, with its transforms, with those
 of direct sums. So the choice depends on the shape and the target, never on the batch or on threads. It falls on images
-with an even height and width, at least 16 tiles, and about 16 channels or more (8 where vectors are short), as long as
-a block of tiles, and the sums of a gradient, fit the second cache. Products of bf16 and bodies of scans keep direct
-sums.
+with at least 16 tiles, and about 16 channels or more (8 where vectors are short), as long as a block of tiles, and the
+sums of a gradient, fit the second cache. Where a side is odd, the last tiles have a line of results that is not stored.
+Products of bf16 and bodies of scans keep direct sums.
 
 - **Memory.** One task transforms the weights, once in a step, to panels that the register tile reads. The kernel takes
   up to 48 tiles at a time through both transforms and the products, in memory of its own that stays in the second
