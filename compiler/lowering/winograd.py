@@ -16,7 +16,7 @@ from netc.compiler.program import prefetched, winograd
 from netc.compiler.program.kernels import WinogradKernel
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
-from netc.compiler.program.winograd import POSITIONS, STEP, WINDOW
+from netc.compiler.program.winograd import POSITIONS, WINDOW
 from netc.compiler.targets.machine import GROUP, VECTORS, Machine
 
 # Cycles for a vector of a tile, measured on Zen 4, where a multiply-add of vectors takes one
