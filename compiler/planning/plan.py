@@ -152,8 +152,8 @@ def _lifetimes(
             moved.append(moved[-1] + row_blocks[group] * _bytes_of_row(task))
     lifetimes = _Lifetimes([], [])
     for buffer, touchers in touched.items():
-        group, is_of_one_group = touchers[0].group, len({toucher.group for toucher in touchers}) == 1
-        written, read = (end(toucher.task for toucher in touchers) for end in (min, max))
+        group, is_of_one_group = touchers[0].group, len({each.group for each in touchers}) == 1
+        written, read = min(each.task for each in touchers), max(each.task for each in touchers)
         is_near = read - written <= _TASKS_AGO or moved[read] - moved[written + 1] <= long_ago
         is_row_by_row = rowwise(group, buffer, elements_of_row(buffer)) and _has_rows(buffer, group)
         if is_of_one_group and is_row_by_row and is_near:
@@ -162,7 +162,7 @@ def _lifetimes(
         elif buffer.kind == "scratch" or (is_of_one_group and group.kind == "one"):
             lifetimes.private.append(_Lifetime(buffer, aligned(buffer.type.nbytes(sizes)), written, read))
         else:
-            first, last = (end(toucher.phase for toucher in touchers) for end in (min, max))
+            first, last = min(each.phase for each in touchers), max(each.phase for each in touchers)
             lifetimes.shared.append(_Lifetime(buffer, aligned(buffer.type.nbytes(sizes)), first, last))
     return lifetimes
 
