@@ -24,7 +24,8 @@ _OF_TILE, _OF_RESULTS, _OF_SLOPES = 90, 60, 70  # to transform a tile, its resul
 _OF_SUMS = 3  # to load and store a sum of a gradient
 _MUST_SAVE = 1.1  # the ratio of times from which on it is used
 _FEW_TILES = 16  # the least tiles of an image
-_BLOCK = 48  # tiles: more were measured to be no faster
+_BLOCK = 48  # tiles: more were measured to be no faster, where they stay in the second cache
+_MOST_TILES = 128  # of a block that does not
 
 
 class _Windows(Struct, frozen=True):
@@ -124,14 +125,21 @@ def _vectors(windows: _Windows, machine: Machine, dtype: str) -> tuple[int, int]
 
 
 def _block(windows: _Windows, machine: Machine, dtype: str, is_gradient: bool) -> int:
-    """Returns how many tiles are multiplied at once, so that they take half of the second cache; 0 if too few do, or
-    if the sums of a gradient take the other half."""
+    """Returns how many tiles are multiplied at once, so that they take half of the second cache; 0 if the sums of a
+    gradient do not fit the other half.
+
+    With many channels too few tiles do. Then a block is so large that its tiles are as many bytes, written and read, as
+    the weights, which every block reads.
+    """
     channels, outputs = _vectors(windows, machine, dtype)
     half = machine.second_cache // 2
     fitting = half // (POSITIONS * (channels + outputs) * machine.vector_bytes)
     sums = POSITIONS * windows.channels * outputs * machine.vector_bytes
-    is_enough = fitting >= 2 * machine.tile_rows and (not is_gradient or sums <= half)
-    return min(_BLOCK, fitting // GROUP * GROUP) if is_enough else 0
+    is_enough = fitting >= 2 * machine.tile_rows
+    if is_enough and (not is_gradient or sums <= half):
+        return min(_BLOCK, fitting // GROUP * GROUP)
+    balanced = windows.channels * windows.outputs // (2 * (windows.channels + windows.outputs))
+    return 0 if is_gradient else min(_MOST_TILES, balanced // GROUP * GROUP)
 
 
 def _pays(windows: _Windows, machine: Machine, dtype: str, block: int, is_gradient: bool) -> bool:
