@@ -44,11 +44,9 @@ def _statement(line: str, at: int, section: str | None, is_statement: Callable[[
     if meant is None or meant == word:
         return None
     text = f"{meant} {rest}"
-    return (
-        Hint(f"did you mean `{text}`?", Change(text, At.STATEMENT))
-        if is_statement(text)
-        else f"did you mean `{meant}`?"
-    )
+    if not is_statement(text):
+        return f"did you mean `{meant}`?"
+    return Hint(f"did you mean `{text}`?", Change(text, At.STATEMENT))
 
 
 def _comma(line: str, at: int) -> str | None:

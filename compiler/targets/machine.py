@@ -138,6 +138,16 @@ class Machine(Struct, frozen=True):
         return self.cpu == "znver4" or self.vector_bytes < WIDE
 
     @property
+    def interleaved(self) -> int:
+        """The vectors that an iteration of a loop computes whose functions are long, such as exp.
+
+        16 registers cannot hold the constants of such a function, so an iteration loads each. With one vector it takes
+        1.5 to 2 times as long on Zen 4, where most instructions wait for the one before. With 32 registers, more
+        vectors than one were measured to gain nothing.
+        """
+        return 4 if self.registers == 16 else 1
+
+    @property
     def tile_rows(self) -> int:
         """The rows of the register tile. The two vectors of sums of each row must fit into registers beside the
         operands; with 32 registers, 12 rows were measured to be best."""
