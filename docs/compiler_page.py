@@ -163,7 +163,7 @@ LISTING = """
 | `attention in f32`, `heads = 4`, ... | an attention kernel, and its counts and strides (`program/attention.py`) |
 | `winograd convolve in f32`, ... | a kernel of Winograd's convolution, its counts and strides (`program/winograd.py`) |
 | `rows = rows: a + 40, c + 24` | a loop of a product, and by how many elements each operand moves in it |
-| `contraction in f32 of gathered rows` | row i of `a` is row `order[i]` of the table; `depth`: its rows are the depth |
+| `contraction in f32 of gathered rows` | `order` names rows of `a`, or those of its `depth` or `copied depth` |
 
 The text reads back to equal data (`compiler/program/listing_parser.py`), and `verify_tasks` checks what holds for every
 program. A target writes the kernels in its own language. For CPUs that is text in a small part of Python, with built-in
@@ -301,9 +301,10 @@ sums.
 
 `exp`, `sin` and the other functions of numbers are written in `targets/cpu/math/` as instructions without branches, so
 that LLVM vectorises every loop that contains them, for each instruction set, and none calls libm. Large angles of
-`sin`, `cos` and `tan` are the exception: they are functions with versions for vectors, in which lanes with a large
-angle take a branch. An element has the same bits in a vector and alone. Numbers below the smallest normal one
-(1.2e-38 in f32, 2.2e-308 in f64) count as 0.
+`sin`, `cos` and `tan` are the exception: a function with versions for vectors corrects their results, with one branch
+for all vectors of an iteration (`targets/cpu/math/calls.py`). CPUs with 16 registers compute four vectors at a time,
+because one iteration then loads the constants for all four, and does not wait for each result. An element has the same
+bits in a vector and alone. Numbers below the smallest normal one (1.2e-38 in f32, 2.2e-308 in f64) count as 0.
 
 ERRORS
 

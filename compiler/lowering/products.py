@@ -14,7 +14,7 @@ from netc.compiler.program import prefetched
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Product
 from netc.compiler.program.schedule import Count
-from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
+from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task
 from netc.compiler.targets.machine import MANY_PANELS, MANY_ROWS, NEAR, PANELS, TILE, Machine
 from netc.dsl.structs import replace
 
@@ -48,7 +48,10 @@ def product_task(
             return None
     leads = [operand.get(lead, 0) for operand in strides]
     in_tiles = of_pairs and machine.has_tiles and _fills_tiles(loops)
-    pack_elements = (_copied_pairs if of_pairs else _copied_elements)(loops, machine, dtype)
+    if of_pairs:
+        pack_elements = _copied_pairs(loops, machine, dtype)
+    else:
+        pack_elements = _copied_elements(loops, machine, dtype, gathered == "copied depth")
     order = None
     if views.order is not None:
         moves = indices.left[0] == lead  # with the task's rows
@@ -99,14 +102,13 @@ def _product(
     The tile copies operands if it gets memory for that: `pack_elements`.
     """
     target, dtype = views.output(), value.type.dtype
-    assert target.buffer is not None
     shard = math.prod(value.type.shape(1)) if in_shards else 0
-    result = Pointer(target.buffer, target.offset, leads[2], shard)  # stands also for operands that do not exist
+    result = target.pointer(leads[2], shard)  # stands also for operands that do not exist
     return Product(
-        a=_pointer(views.a, leads[0]),
-        b=_pointer(views.b, leads[1]),
+        a=views.a.pointer(leads[0]),
+        b=views.b.pointer(leads[1]),
         c=result,
-        start=_pointer(views.start, leads[3]) if views.start is not None else result,
+        start=views.start.pointer(leads[3]) if views.start is not None else result,
         pack=Pointer(Buffer(Type(dtype, (pack_elements,)), "scratch")) if pack_elements else result,
         touched=(result,) * TOUCHED,
         order=order or result,
@@ -125,15 +127,16 @@ def _product(
     )
 
 
-def _copied_elements(loops: ProductLoops, machine: Machine, dtype: str) -> int:
+def _copied_elements(loops: ProductLoops, machine: Machine, dtype: str, copies_gathered: bool) -> int:
     """The elements of memory for copies of operands (see tiles.py); 0 if copies never pay.
 
-    The kernel decides what it copies, because it knows how many rows there are.
+    The kernel decides what it copies, because it knows how many rows there are. It always copies gathered rows that it
+    is to copy.
     """
     columns, panel = loops.columns.count, machine.panel(dtype)
     has_many_rows = loops.runs.count == Count(1) and _has_many_rows(loops)
     has_many_panels = columns.per != "one" or columns.factor > MANY_PANELS * panel
-    copies_rows = has_many_rows and loops.rows.a.factor == 1 and has_many_panels
+    copies_rows = copies_gathered or (has_many_rows and loops.rows.a.factor == 1 and has_many_panels)
     depth = loops.depth
     is_large = depth.count.per != "one" or depth.count.factor * depth.b.factor * DTYPES[dtype].bytes > NEAR
     copies_panels = loops.columns.b.factor != 1 or (has_many_rows and depth.b.factor > panel and is_large)
@@ -162,11 +165,6 @@ def _fills_tiles(loops: ProductLoops) -> bool:
     """Whether each row of a is multiplied by so many numbers of b that tiles pay. That depends only on sizes."""
     counts = [loop.count for loop in (loops.columns, loops.depth, loops.runs, loops.turns)]
     return any(count.per != "one" for count in counts) or math.prod(count.factor for count in counts) >= _WORTH_TILES
-
-
-def _pointer(view: StridedView, lead: int) -> Pointer:
-    assert view.buffer is not None
-    return Pointer(view.buffer, view.offset, lead)
 
 
 def _grain(indices: Indices, lead: str, loops: ProductLoops, tile_rows: int, tile_columns: int) -> int:

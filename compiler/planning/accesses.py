@@ -21,6 +21,8 @@ from netc.compiler.program.kernels import (
 )
 from netc.compiler.program.nests import Access, Nest
 from netc.compiler.program.product import POINTERS, WALKS, Product
+from netc.compiler.program.schedule import Count
+from netc.compiler.program.tasks import Task
 
 Interval = tuple[int, int]
 
@@ -36,6 +38,13 @@ class PointerUse(Struct, frozen=True):
     writes: frozenset[int]
     needs: frozenset[int]
     scattered: frozenset[int] = frozenset()
+
+
+def use_by(task: Task) -> PointerUse:
+    """Returns how a task's kernel uses its pointers: a contraction reads `start` only if the task says so."""
+    if isinstance(task.kernel, Contraction):
+        return use_of(task.kernel, Product.of(task.pointers, task.counts, Count).has_start == Count(1))
+    return use_of(task.kernel)
 
 
 @lru_cache(maxsize=4096)
@@ -113,7 +122,7 @@ def _reached_by_product(kernel: Contraction, counts: Sequence[int]) -> Iterator[
     """Yields for each operand of a product the interval that is read or written, in elements from its pointer."""
     product = Product.of(POINTERS, counts, int)
     if kernel.gathered:
-        count = getattr(product, kernel.gathered).count
+        count = getattr(product, kernel.gathered_loop).count
         if count:
             yield POINTERS.index("order"), (0, count - 1)
     for operand in WALKS:

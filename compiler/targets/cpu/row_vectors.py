@@ -47,8 +47,8 @@ def builtins(text: str, machine: Machine) -> Iterator[tuple[str, Builtin]]:
         kind = Vector(dtype, lanes) if part in "sm" else _vector_of(dtype, count)
         yield name, (_load if verb == "load" else _store)(kind, count, int(scope))
     for match in _NARROW.finditer(text):
-        verb, dtype, lanes, scope = match.groups()
-        kind = Vector(dtype, int(lanes or machine.lanes(dtype)))
+        verb, dtype, elements, scope = match.groups()
+        kind = Vector(dtype, int(elements or machine.lanes(dtype)))
         if verb == "splat":
             yield match.group(), _splat(kind)
         else:
