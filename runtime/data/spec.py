@@ -113,7 +113,7 @@ class _Settings(Struct):
             case "series":
                 self.series = parse_series(setting.value, constants)
             case name:
-                self.fields[name] = parse_field(name, setting.value, constants, data.fields)
+                self.fields[name] = parse_field(name, setting.value, constants, data)
 
 
 def parse_block(source: Source, data: syntax.Data | None, constants: Constants) -> DataSpec:
