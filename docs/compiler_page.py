@@ -163,7 +163,7 @@ LISTING = """
 | `attention in f32`, `heads = 4`, ... | an attention kernel, and its counts and strides (`program/attention.py`) |
 | `winograd convolve in f32`, ... | a kernel of Winograd's convolution, its counts and strides (`program/winograd.py`) |
 | `rows = rows: a + 40, c + 24` | a loop of a product, and by how many elements each operand moves in it |
-| `contraction in f32 of gathered rows` | row i of `a` is row `order[i]` of the table; `depth`: its rows are the depth |
+| `contraction in f32 of gathered rows` | `order` names rows of `a`, or those of its `depth` or `copied depth` |
 
 The text reads back to equal data (`compiler/program/listing_parser.py`), and `verify_tasks` checks what holds for every
 program. A target writes the kernels in its own language. For CPUs that is text in a small part of Python, with built-in

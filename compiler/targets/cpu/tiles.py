@@ -41,13 +41,14 @@ are stores, and on Zen 4 each takes the time of one or two multiply-adds.
 Prefetches. While a panel is multiplied, the next one is prefetched; while a strip of a weight's gradient is multiplied,
 the next strip, whose operands were computed long before. The first tiles of a strip prefetch the rows of a behind them.
 Also prefetched are rows of c below a tile, and buffers that will be written next at the offsets of c: another core may
-have those lines, and the tile leaves the memory idle. Tiles do so line by line, one at each row of depth, because many at a time would delay
-their loads on Zen 4, and because a call then has several tiles, which pays for small ones. Other CPUs with AVX-512
-prefetch panels, c and those buffers at once before a tile (`Machine.prefetches_by_line`), and c only if the tile is
-deep.
+have those lines, and the tile leaves the memory idle. Tiles do so line by line, one at each row of depth, because many
+at a time would delay their loads on Zen 4, and because a call then has several tiles, which pays for small ones. Other
+CPUs with AVX-512 prefetch panels, c and those buffers at once before a tile (`Machine.prefetches_by_line`), and c only
+if the tile is deep.
 
-A gathered operand a is read directly, by the numbers of its rows (tile_operand.py). It is not copied, and has no narrow
-tiles and no prefetches of its next rows: products gather only what stays in the second cache.
+A gathered operand a is read directly, by the numbers of its rows (tile_operand.py), without narrow tiles and prefetches
+of its next rows: products gather only what stays in the second cache. If a product would copy its rows in any case
+(`Machine.packs_rows`), it is gathered while it is copied (a "copied depth"), and tiles read the copy.
 
 Every element of c is written, whatever the counts: with no depth it is `start`, or zero. A caller can therefore add
 up shards some of which have no samples. An element's sum runs over the depth in order, whatever tile it falls in: the
@@ -97,13 +98,16 @@ class _Kernel(NextStripKernel):
     """Writes the kernel's functions into a module."""
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, gathered: Gathered) -> None:
-        self.pack_rows = pack_rows(module, lanes)
+        self.pack_rows = pack_rows(module, lanes, gathered == "copied depth")
         self.multiply_narrow = None if gathered else multiply_narrow(module, lanes, FIELDS)
         super().__init__(module, symbol, lanes, gathered)
 
     def write_strips(self) -> None:
         """Writes the loops of few_tiles.py and the others, and the test that chooses between them."""
         turns, runs, depth = self.counts()
+        if self.copies_gathered:
+            self.multiply_many_tiles(turns, runs, depth)
+            return
         with self.run.builder.if_else(self.has_few_tiles(turns, runs, depth).value) as (few, many):
             with few:
                 self.multiply_few_tiles(turns, runs, depth)
@@ -195,7 +199,7 @@ class _Kernel(NextStripKernel):
                 is_first = words["is_first"].equals(1)
                 words["is_first"] = 0
                 words["strip_a"], words["strip_b"] = a + self.moved("a", strip), b + self.moved("b", strip)
-                if self.gathered == "depth":
+                if self.gathered in ("depth", "copied depth"):
                     words["strip_a"], words["strip_order"] = a, words["order"] + k.index * NUMBER
                 words["strip_c"], words["strip_start"] = c, is_first.choose(start, c)
                 words["start_row"] = is_first.choose(words["rows_start"], words["rows_c"])
@@ -212,7 +216,9 @@ class _Kernel(NextStripKernel):
         is_spread = words["rows_a"].equals(1) & (depth * words["depth_a"] > 2 * NEAR // self.size)
         is_slow = is_spread if self.lanes.machine.packs_rows else is_spread & self.shares_sets(depth)
         has_many_panels = words["columns_count"] > MANY_PANELS * self.width
-        packs_a = may_copy & is_slow & has_many_panels if not self.gathered else run.number(1).equals(0)
+        packs_a = may_copy & is_slow & has_many_panels
+        if self.gathered:
+            packs_a = run.number(int(self.copies_gathered)).equals(1)
         is_far = (words["depth_b"] > self.width) & (depth * words["depth_b"] > NEAR // self.size)
         has_many = words["rows_count"] >= self.lanes.machine.packing_rows
         packs_b = ~words["columns_b"].equals(1) | (may_copy & is_far & has_many)
@@ -243,7 +249,8 @@ class _Kernel(NextStripKernel):
             words["block_start"] = words["strip_start"] + top.index * words["start_row"] * size
             words["a_row"] = packs_a.choose(1, words["rows_a"])
             with run.when(packs_a):
-                self.pack_rows(run, words["pack"], source, words["depth_a"], rows, words["depth"])
+                order = words["strip_order"] if self.copies_gathered else source
+                self.pack_rows(run, words["pack"], source, words["depth_a"], rows, words["depth"], order)
             with run.when(words["columns_count"] > self.width):
                 words["share"] = words["depth"] // rows + 1
             end = at_most(group.index + PANELS * self.width, words["columns_count"])
