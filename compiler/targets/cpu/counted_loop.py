@@ -1,18 +1,24 @@
 """A counted loop in LLVM's instructions."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 
 @contextmanager
 def counted_loop(
-    builder: Any, start: Any, stop: Any, step: Any, name: str = "loop", flags: Sequence[str] = ()
+    builder: Any,
+    start: Any,
+    stop: Any,
+    step: Any,
+    name: str = "loop",
+    flags: Sequence[str] = (),
+    hint: Callable[[Any, Any], None] | None = None,
 ) -> Iterator[Any]:
     """Writes `for index in range(start, stop, step)` around what the body of the `with` statement emits.
 
     Yields the index, an integer of the type of `start`; `step` is positive. `flags` are those of the addition of the
-    step, such as "nsw" for one that does not overflow.
+    step, such as "nsw" for one that does not overflow. `hint` marks the branch back to the head (loop_hints.py).
     """
     before, head, body, end = (
         builder.block,
@@ -26,5 +32,7 @@ def counted_loop(
     builder.position_at_end(body)
     yield index
     index.add_incoming(builder.add(index, step, flags=flags), builder.block)
-    builder.branch(head)
+    back = builder.branch(head)
+    if hint is not None:
+        hint(builder.module, back)
     builder.position_at_end(end)

@@ -8,6 +8,7 @@ from typing import Any
 from llvmlite import ir
 
 _ROLLED = "llvm.loop.unroll.disable"
+_NO_VECTORS = "llvm.loop.vectorize.enable"
 _VECTORS = ("llvm.loop.vectorize.followup_vectorized", "llvm.loop.vectorize.followup_epilogue")
 
 
@@ -24,6 +25,11 @@ def keep_for_vectors(module: Any, back: Any) -> None:
 def keep_rolled(module: Any, back: Any) -> None:
     """Marks a loop, by the branch back to its head, so that LLVM does not unroll it, with the loops that are inside."""
     _hint(module, back, [_node(module, _ROLLED)])
+
+
+def keep_single(module: Any, back: Any) -> None:
+    """Marks a loop, by the branch back to its head, so that LLVM computes one iteration after another."""
+    _hint(module, back, [_node(module, _ROLLED), _node(module, _NO_VECTORS, ir.Constant(ir.IntType(1), 0))])
 
 
 def _hint(module: Any, back: Any, hints: list[Any]) -> None:

@@ -78,6 +78,8 @@ class NestWriter:
         """
         axis, dtype = self.kept[-1], self.nest.outputs[0].target.dtype
         extent = self.nest.extents[axis]
+        if self.in_vectors and self.shape is not None:
+            return self.row_of_any_length(body)
         if not self.in_vectors or extent is None:
             return self.loops([axis], body())
         lanes, lines = f"LANES_{dtype}", list[str]()
@@ -92,6 +94,17 @@ class NestWriter:
             self.part = f"r{extent}"
             lines += [f"if {extent} % {lanes}:", *indented([f"i{axis} = {end}", *body()])]
         self.part = ""
+        return lines
+
+    def row_of_any_length(self, body: Callable[[], list[str]]) -> list[str]:
+        """The loop over the last axis, whose length is an argument, in vectors; the last one may have unused lanes."""
+        axis, lanes = self.kept[-1], f"LANES_{self.nest.outputs[0].target.dtype}"
+        end, before = f"{self.ranges[axis]} // {lanes} * {lanes}", self.count
+        self.part = "v"
+        lines = [f"for i{axis} in single(0, {end}, {lanes}):", *indented(body())]
+        self.part, self.count = "w", f"{self.ranges[axis]} - i{axis}"
+        lines += [f"if {self.ranges[axis]} % {lanes}:", *indented([f"i{axis} = {end}", *body()])]
+        self.part, self.count = "", before
         return lines
 
     def rest_of_row(self, extent: int, lanes: str, body: Callable[[], list[str]]) -> list[str]:
@@ -117,7 +130,13 @@ class NestWriter:
         if access.indirect:
             row, stride = access.indirect
             terms.append(f"{names.get(row, row)} * {self.stride(None, stride)}")
-        shift = sum(access.strides[axis] * distance for axis, distance in point.items())
+        shift = 0
+        for axis, distance in point.items():
+            stride = self.stride(axis, access.strides[axis]) if access.strides[axis] else "0"
+            if self.shape is None or stride.lstrip("-").isdigit():
+                shift += access.strides[axis] * distance
+            elif distance:
+                terms.append(f"{distance} * {stride}")
         return " + ".join([*terms, *([str(shift)] if shift else [])]) or "0"
 
     def stride(self, axis: int | None, stride: int) -> str:

@@ -10,15 +10,13 @@ from typing import Any
 
 from llvmlite import ir
 
-from netc.compiler.program.nests import BLOCK
+from netc.compiler.targets.cpu.transposed_loads import SIDE
 from netc.compiler.targets.cpu.values import Builtin, builtin
 from netc.compiler.targets.cpu.vectors import transposed
 
-SIDE = 16
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _BYTES = {"f32": 4, "f64": 8}
 _I64 = ir.IntType(64)
-assert SIDE * SIDE == BLOCK, "a square is a block of memory"
 
 
 @cache

@@ -11,58 +11,23 @@ gathered. Instead, 16 x 16 elements are loaded row by row, and stored on the sta
                     t0 = load_square_f32(square0, i0 - j0, i1 - j1)     # in place of load_f32_0(p0, i0 + i1 * 72)
                     store_f32_1(p1, i0 * 48 + i1, t0)
 
-Points that fill no square have loops of their own. Those behind the last square of 16 rows are not unrolled: LLVM would
-write their inner loop, with its vectors, 16 times. Nor are loops around the squares, which LLVM would write once for
-each position of a convolution's kernel.
+Points that fill no square have loops of their own. Their numbers are arguments where a kernel is compiled, so that
+copies of all sizes share it, and LLVM would write vectors, and 16 copies, for loops that are rarely long: they are
+marked as single iterations, unless they call functions such as `exp`. Loops around the squares are not unrolled either.
 """
 
 from collections.abc import Sequence
 
-from netc.compiler.program.nests import Access, Nest
+from netc.compiler.program.nests import Access
+from netc.compiler.program.scalars import call_count
 from netc.compiler.targets.cpu.expressions import text_of
 from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
-from netc.compiler.targets.cpu.squares import SIDE
-
-_MOST = 4  # operands of a loop that are transposed: each square is one or two kilobytes of the first cache
-
-
-def transposed_loads(nest: Nest) -> dict[str, Access]:
-    """Returns the loads, by line, whose elements are neighbours along one axis other than the last; none if transposing
-    would not pay."""
-    last = len(nest.extents) - 1
-    if last < 1 or True in nest.folded or nest.combine is not None or not _is_long(nest, last):
-        return {}
-    if any(output.target.strides[last] != 1 or output.target.indirect is not None for output in nest.outputs):
-        return {}
-    loads = {
-        line.name: line.value
-        for line in nest.lines
-        if isinstance(line.value, Access) and _is_across(line.value, last) and _is_long(nest, _axis_of(line.value))
-    }
-    axis = next((_axis_of(access) for access in loads.values()), 0)
-    if any(output.target.strides[axis] == 0 for output in nest.outputs):
-        return {}
-    same = {name: access for name, access in loads.items() if _axis_of(access) == axis}
-    return same if len(same) <= _MOST else {}
-
-
-def _is_long(nest: Nest, axis: int) -> bool:
-    return (nest.extents[axis] or SIDE) >= SIDE
-
-
-def _is_across(access: Access, last: int) -> bool:
-    is_plain = access.pointer is not None and access.indirect is None and access.dtype in ("f32", "f64")
-    return is_plain and access.strides[last] not in (0, 1) and 1 in access.strides
-
-
-def _axis_of(access: Access) -> int:
-    """The axis along which the elements of a load are neighbours."""
-    return access.strides.index(1)
+from netc.compiler.targets.cpu.transposed_loads import SIDE, neighbouring_axis
 
 
 def squares(writer: NestWriter, loads: dict[str, Access]) -> list[str]:
     """The loops over squares, and over the points that fill no square. `loads` are those of `transposed_loads`."""
-    last, axis = writer.kept[-1], _axis_of(next(iter(loads.values())))
+    last, axis = writer.kept[-1], neighbouring_axis(next(iter(loads.values())))
     around = [other for other in writer.kept if other not in (axis, last)]
     memory = {name: f"square{number}" for number, name in enumerate(loads)}
     plain = [*writer.lines(), *writer.stores()]
@@ -73,22 +38,22 @@ def squares(writer: NestWriter, loads: dict[str, Access]) -> list[str]:
         f"    for i{last} in range(j{last}, j{last} + {SIDE}):",
         *indented(indented(_body(writer, loads, memory, axis))),
     ]
-    is_generic = writer.has_hints and not writer.ranges[last].isdigit()  # LLVM unrolls few of the others
-    loop = "rolled" if is_generic else "range"
+    calls = sum(call_count(line.value) for line in writer.nest.lines if not isinstance(line.value, Access))
+    outer, rest = ("rolled", "range" if calls else "single") if writer.has_hints else ("range", "range")
     rows = [
         f"for j{last} in range(0, {ends[last]}, {SIDE}):",
         *indented(inner),
-        f"for i{axis} in {loop}(j{axis}, j{axis} + {SIDE}):",
-        f"    for i{last} in range({ends[last]}, {writer.ranges[last]}):",
+        f"for i{axis} in {outer}(j{axis}, j{axis} + {SIDE}):",
+        f"    for i{last} in {rest}({ends[last]}, {writer.ranges[last]}):",
         *indented(indented(plain)),
     ]
     lines = [
         f"for j{axis} in range(0, {ends[axis]}, {SIDE}):",
         *indented(rows),
-        f"for i{axis} in range({ends[axis]}, {writer.ranges[axis]}):",
-        *indented(writer.loops([last], plain)),
+        f"for i{axis} in {outer}({ends[axis]}, {writer.ranges[axis]}):",
+        f"    for i{last} in {rest}({writer.ranges[last]}):",
+        *indented(indented(plain)),
     ]
-    outer = "rolled" if writer.has_hints else "range"
     for other in reversed(around):
         lines = [f"for i{other} in {outer}({writer.ranges[other]}):", *indented(lines)]
     begin = [f"{name} = block_{loads[line].dtype}()" for line, name in memory.items()]
