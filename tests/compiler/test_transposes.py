@@ -13,7 +13,7 @@ from netc.compiler.pipeline import run_passes
 from netc.compiler.targets.cpu.transposed_loads import transposed_loads
 from netc.compiler.targets.named import NAMED
 
-SIZES = ((16, 16), (17, 33), (40, 15), (48, 64), (15, 80))
+SIZES = ((16, 16), (17, 33), (40, 15), (48, 64), (15, 80), (8, 40), (24, 8))
 
 
 def graph_of(dtype: str) -> tuple[Graph, list[Value]]:

@@ -45,6 +45,7 @@ class NestWriter:
         # "r19" for the rest of a row of 19, "s" and "m19" for sums in lanes, "c32" and "c8" for sums in chunks, "w" for
         # up to one vector, whose elements are counted when the kernel runs.
         self.part = ""
+        self.around = "rolled" if in_vectors and shape is not None else "range"  # the loops around rows of any length
         self.ranges = [
             f"n{axis}" if extent is None else str(extent) if shape is None else shape.extent(axis, extent)
             for axis, extent in enumerate(nest.extents)
@@ -65,7 +66,7 @@ class NestWriter:
         lines, indent = [], ""
         is_innermost = not any(line.lstrip().startswith(("for ", "while ")) for line in inside)
         for axis in axes:
-            kind = "row" if axis == self.row_axis and axis == axes[-1] and is_innermost else "range"
+            kind = "row" if axis == self.row_axis and axis == axes[-1] and is_innermost else self.around
             lines.append(f"{indent}for i{axis} in {kind}({self.ranges[axis]}):")
             indent += "    "
         return lines + [indent + line for line in inside]

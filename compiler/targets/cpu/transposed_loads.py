@@ -5,8 +5,8 @@ Knows only the nest, no text and no machine.
 
 from netc.compiler.program.nests import BLOCK, Access, Nest
 
-SIDE = 16  # rows and columns of a square that is transposed
-assert SIDE * SIDE == BLOCK, "a square is a block of memory"
+SIDES = (16, 8)  # rows and columns of a square that is transposed: the second one only for axes of so many elements
+assert SIDES[0] ** 2 == BLOCK, "a square is a block of memory"
 _MOST = 4  # operands of a loop that are transposed: each square is one or two kilobytes of the first cache
 
 
@@ -32,8 +32,13 @@ def transposed_loads(nest: Nest) -> dict[str, Access]:
     return same if len(same) <= _MOST else {}
 
 
+def side_of(nest: Nest, *axes: int) -> int:
+    """The side of the squares of a nest that reads across these axes."""
+    return min(SIDES[0], *(nest.extents[axis] or SIDES[0] for axis in axes))
+
+
 def _is_long(nest: Nest, axis: int) -> bool:
-    return (nest.extents[axis] or SIDE) >= SIDE
+    return side_of(nest, axis) in SIDES
 
 
 def _is_across(access: Access, last: int) -> bool:
