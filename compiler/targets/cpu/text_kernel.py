@@ -52,7 +52,7 @@ def optimised(text: str, symbol: str, machine: Machine, target: Any) -> tuple[An
     numbers = {**_NUMBERS, "NOTHING": _nothing(machine)}
     module = translate(specialised(text, machine), symbol, builtins(text, machine), numbers)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
-    compiled = llvm.parse_assembly(calls.without_declarations(str(module)))
+    compiled = llvm.parse_assembly(str(module))
     compiled.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.slp_vectorization = False
