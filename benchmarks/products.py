@@ -12,6 +12,7 @@ import llvmlite.binding as llvm
 import numpy as np
 
 from netc.compiler.ir.bf16 import as_bf16, to_bits
+from netc.compiler.program import prefetched
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, Loop, Product
 from netc.compiler.targets.cpu.bounds_measured import dtypes_of
@@ -109,7 +110,7 @@ class Kernel:
 
     def rate(self, operands: Operands, rounds: int) -> float:
         """FLOP/s of a product, from the best of many runs."""
-        a, b = (self._memory(operands, which) for which in ("a", "b"))
+        a, b = (self.memory(operands, which) for which in ("a", "b"))
         c = np.zeros(operands.batch * operands.m * operands.n + _MARGIN, self.dtype)
         repeats, best = 1, float("inf")
         for _ in range(_RUNS * rounds):
@@ -118,7 +119,13 @@ class Kernel:
             repeats = min(max(1, round(_SECONDS / best)), _REPEATS)
         return operands.flops / best
 
-    def _memory(self, operands: Operands, which: str) -> np.ndarray:
+    def multiply(self, operands: Operands, a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """The product [batch, m, n] of two arrays of `memory`."""
+        c = np.zeros(operands.batch * operands.m * operands.n + _MARGIN, self.dtype)
+        self.call(*_arguments(operands, a, b, c, self.pack, 1))
+        return c[:-_MARGIN].reshape(operands.batch, operands.m, operands.n)
+
+    def memory(self, operands: Operands, which: str) -> np.ndarray:
         """Random numbers for one operand."""
         strides = operands.a if which == "a" else operands.b
         extents = (operands.m, operands.k) if which == "a" else (operands.k, operands.n)
@@ -165,6 +172,8 @@ def _arguments(
         pack=pack.ctypes.data,
         touched=(at,) * TOUCHED,
         order=at,
+        prefetched=(at,) * prefetched.MOST,
+        prefetched_bytes=(0,) * prefetched.MOST,
         has_start=0,
         touches=0,
         **loops,

@@ -39,7 +39,8 @@ def explain(
     span = diagnostic.primary.span
     hint = diagnostic.hint or hint_for_foreign_line(source, span, is_statement)
     if hint is None or hint.endswith("_ is a name"):
-        hint = hint_for_slip(source.line(span.line), span.column - 1, _section_of(source, span)) or hint
+        section = _section_of(source, span)
+        hint = hint_for_slip(source.line(span.line), span.column - 1, section, is_statement) or hint
         if diagnostic.code == "E0101" and (hint is None or hint.endswith("_ is a name")):
             hint = hint_for_unnamed_value(source, span, is_statement) or hint
     return replace(diagnostic, hint=hint)

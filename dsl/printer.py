@@ -11,6 +11,7 @@ from itertools import pairwise
 from msgspec import Struct
 
 from netc.dsl import syntax
+from netc.dsl.node import Node
 from netc.dsl.quoting import net_string
 from netc.dsl.scanning import COMMENT, TEXT, blanked
 from netc.dsl.syntax import Expression
@@ -50,7 +51,7 @@ class _Writer:
         self.source, self.comments = source, deque(comments)
         self.lines: list[str] = []
 
-    def write(self, nodes: Sequence[syntax.Node], depth: int) -> None:
+    def write(self, nodes: Sequence[Node], depth: int) -> None:
         for node in nodes:
             self.comments_before(node.span.start, depth)
             self.gap(node.span.start)
@@ -78,7 +79,7 @@ class _Writer:
         if self.comments and not self.comments[0].is_alone and offset <= self.comments[0].start < line_end:
             self.lines[-1] += "  " + self.comments.popleft().text
 
-    def statement(self, node: syntax.Node, depth: int) -> None:
+    def statement(self, node: Node, depth: int) -> None:
         indent = _INDENT * depth
         body = _body_of(node)
         if body is None:
@@ -95,7 +96,7 @@ class _Writer:
         self.trailing(node.span.end)
 
 
-def _body_of(node: syntax.Node) -> Sequence[syntax.Node] | None:
+def _body_of(node: Node) -> Sequence[Node] | None:
     match node:
         case syntax.Data(settings=body) | syntax.Train(settings=body) | syntax.Study(settings=body):
             return body
@@ -106,7 +107,7 @@ def _body_of(node: syntax.Node) -> Sequence[syntax.Node] | None:
     return None
 
 
-def _head(node: syntax.Node) -> str:
+def _head(node: Node) -> str:
     match node:
         case syntax.Data():
             return "data"
@@ -132,7 +133,7 @@ def _left(names: Sequence[syntax.Name], type_: syntax.TypeOf | None) -> str:
     return ", ".join(name.text for name in names) + (f": {type_text(type_)}" if type_ else "")
 
 
-def _fit(indent: str, node: syntax.Node) -> str:
+def _fit(indent: str, node: Node) -> str:
     """The statement on one line. A long pipe is broken before each `->`, a long choice after each `else`, other long
     lines after commas in brackets."""
     line = indent + _line(node)
@@ -184,7 +185,7 @@ def _wrapped(line: str, indent: str) -> str:
     return f"\n{indent}{_INDENT}".join([*parts, line[start:]])
 
 
-def _line(node: syntax.Node) -> str:  # noqa: C901  a case for each kind of node
+def _line(node: Node) -> str:  # noqa: C901  a case for each kind of node
     match node:
         case syntax.Let(name=name, value=value):
             return f"let {name.text} = {expression(value)}"
@@ -247,7 +248,7 @@ def _list(nodes: Sequence[Expression]) -> str:
 def expression(node: Expression | syntax.Argument) -> str:
     """An expression on one line. Brackets are printed exactly where the tree has a Group."""
     written: list[str] = []
-    pending: list[str | syntax.Node] = [node]
+    pending: list[str | Node] = [node]
     while pending:  # a loop, as a long chain is a deep tree
         part = pending.pop()
         if isinstance(part, str):
@@ -257,10 +258,10 @@ def expression(node: Expression | syntax.Argument) -> str:
     return "".join(written)
 
 
-_Pieces = list[str | syntax.Node]
+_Pieces = list[str | Node]
 
 
-def _pieces(node: syntax.Node) -> _Pieces:  # noqa: C901  a case for each kind of node
+def _pieces(node: Node) -> _Pieces:  # noqa: C901  a case for each kind of node
     """An expression or argument as a list of words and of the expressions between them."""
     match node:
         case syntax.Name(text=text) | syntax.Number(text=text):
@@ -301,7 +302,7 @@ def _pieces(node: syntax.Node) -> _Pieces:  # noqa: C901  a case for each kind o
     raise AssertionError(type(node))
 
 
-def _listed(nodes: Sequence[syntax.Node]) -> _Pieces:
+def _listed(nodes: Sequence[Node]) -> _Pieces:
     """The nodes, with commas between them."""
     return [piece for i, node in enumerate(nodes) for piece in ((", ", node) if i else (node,))]
 

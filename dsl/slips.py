@@ -17,17 +17,20 @@ _LONGEST = 1000  # characters of a line: patterns take time that grows with its 
 _SECTIONS = {"data": Section.DATA, "train": Section.TRAIN, "study": Section.STUDY}
 
 
-def hint_for_slip(line: str, at: int, section: str | None) -> str | None:
-    """The hint for a line in the block `section`, or at the top level, that could not be read from `at` on."""
+def hint_for_slip(line: str, at: int, section: str | None, is_statement: Callable[[str], bool]) -> str | None:
+    """The hint for a line in the block `section`, or at the top level, that could not be read from `at` on.
+
+    `is_statement` says whether a text that the hint would propose can be parsed.
+    """
     if len(line) > _LONGEST:
         return None
     for rule in _RULES:
         if (hint := rule(line, at, section)) is not None:
             return hint
-    return None
+    return _statement(line, at, section, is_statement) or _comma(line, at)
 
 
-def _statement(line: str, at: int, section: str | None) -> str | None:
+def _statement(line: str, at: int, section: str | None, is_statement: Callable[[str], bool]) -> str | None:
     """`inputs x: float[4]`; `metric mae(a, b)` in the block `train`; `epochs 60`."""
     match = re.match(r"\s*(\w+)\s+(?=[\w\"])", line)
     if match is None or match.end() != at:
@@ -40,10 +43,13 @@ def _statement(line: str, at: int, section: str | None) -> str | None:
     meant = nearest_name(word, _BEGINNINGS)
     if meant is None or meant == word:
         return None
-    return Hint(f"did you mean `{meant} {rest}`?", Change(f"{meant} {rest}", At.STATEMENT))
+    text = f"{meant} {rest}"
+    if not is_statement(text):
+        return f"did you mean `{meant}`?"
+    return Hint(f"did you mean `{text}`?", Change(text, At.STATEMENT))
 
 
-def _comma(line: str, at: int, section: str | None) -> str | None:
+def _comma(line: str, at: int) -> str | None:
     """`concat(a b)`."""
     before = re.search(r"[(\[,][^()\[\]]*?(\w+|\")\s+$", line[:at])
     after = re.match(r"[\w\"]", line[at:])
@@ -117,6 +123,4 @@ _RULES: tuple[Callable[[str, int, str | None], str | None], ...] = (
     _unit,
     _dictionary,
     _python,
-    _statement,
-    _comma,
 )

@@ -3,81 +3,10 @@
 Spans are not compared, so two trees are equal if they have the same meaning.
 """
 
-from collections.abc import Iterator
-
 from msgspec import Struct
 
-from netc.dsl.source import Source, Span
-
-
-class Node(Struct, frozen=True):
-    """A part of the text."""
-
-    span: Span
-
-    def __eq__(self, other: object) -> bool:
-        """Whether two trees have the same meaning. Compares in a loop, because a long chain is a deep tree."""
-        pending: list[tuple[object, object]] = [(self, other)]
-        while pending:
-            a, b = pending.pop()
-            if type(a) is not type(b):
-                return False
-            if isinstance(a, Node) and isinstance(b, Node):
-                pending += zip(_parts(a), _parts(b), strict=True)
-            elif isinstance(a, tuple) and isinstance(b, tuple):
-                if len(a) != len(b):
-                    return False
-                pending += zip(a, b, strict=True)
-            elif a != b:
-                return False
-        return True
-
-    def __hash__(self) -> int:
-        return hash((type(self), *(part for part in _parts(self) if isinstance(part, str))))
-
-    def __repr__(self) -> str:
-        """The meaning alone, without spans."""
-        return f"{type(self).__name__}({', '.join(map(repr, _parts(self)))})"
-
-
-def _parts(node: Node) -> list[object]:
-    """All fields of a node except its span."""
-    return [getattr(node, name) for name in type(node).__struct_fields__ if name != "span"]
-
-
-def children(node: Node) -> Iterator[Node]:
-    """Yields the child nodes of a node, in the order of the text."""
-    for part in _parts(node):
-        if isinstance(part, Node):
-            yield part
-        elif isinstance(part, tuple):
-            yield from (item for item in part if isinstance(item, Node))
-
-
-def first_part(node: Node) -> "Expression | None":
-    """The part that a chain of expressions begins with, such as `a + b` in `a + b + c`; None if it is not a chain."""
-    match node:
-        case Binary(left=part) | Pipe(value=part) | Call(function=part) | Index(value=part) | Attribute(value=part):
-            return part
-    return None
-
-
-def last_word(node: Node) -> str:
-    """The name that an expression ends with: `Adam` of `torch.optim.Adam`, or of the text "Adam"; "" for others."""
-    match node:
-        case Name(text=text) | Text(value=text) | Attribute(name=Name(text=text)):
-            return text
-    return ""
-
-
-def steps_of(node: "Expression") -> list[str]:
-    """The names of the steps that a value is piped through, the last first."""
-    steps: list[str] = []
-    while isinstance(node, Pipe):
-        steps.append(last_word(node.into.function if isinstance(node.into, Call) else node.into))
-        node = node.value
-    return steps
-
+from netc.dsl.node import Node
+from netc.dsl.source import Source
 
 # ------------------------------------------------------------------ expressions
 

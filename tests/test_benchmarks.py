@@ -9,7 +9,7 @@ import pytest
 
 import netc
 from benchmarks import __main__ as benchmark_command
-from benchmarks import compare, operations, saved
+from benchmarks import compare, operations, products, saved
 from benchmarks.contender import CONTENDERS
 from benchmarks.measure import Measured
 from benchmarks.model import Model
@@ -18,6 +18,7 @@ from benchmarks.models.gpt import Gpt
 from benchmarks.printing import Rows, geometric_mean, print_means
 from benchmarks.settings import Settings
 from benchmarks.verdict import FLOOR, Verdict, change, time_of, verdict
+from netc.compiler.targets.named import machine_for
 from netc.runtime.execution.workers import Workers
 
 NEW = (
@@ -277,3 +278,36 @@ def test_runs_of_the_table_of_operations_write_to_the_same_memory() -> None:
     addresses = [{name: array.ctypes.data for name, array in results.items()} for results in runs]
     assert addresses[0] == addresses[1] == addresses[2]
     assert len({*addresses[0].values()}) == len(addresses[0]) == 2
+
+
+_PRODUCTS = (
+    products.forward(14, 20, 33),
+    products.Operands("g @ W^T", 7, 40, 20, (40, 1), (1, 40)),
+    products.Operands("x^T @ g", 20, 9, 17, (1, 20), (17, 1)),
+    products.Operands("q @ k^T", 10, 8, 10, (48, 1), (1, 48), 2, (8, 8)),
+)
+
+
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_products_of_the_table_are_right(dtype: str) -> None:
+    kernel = products.Kernel(dtype, machine_for())
+    for operands in _PRODUCTS:
+        a, b = (kernel.memory(operands, which) for which in ("a", "b"))
+        (m, k, n), size, apart = (operands.m, operands.k, operands.n), kernel.dtype.itemsize, operands.batches
+        views = (
+            np.lib.stride_tricks.as_strided(memory, (operands.batch, *shape), [size * s for s in (apart[i], *strides)])
+            for i, (memory, shape, strides) in enumerate(((a, (m, k), operands.a), (b, (k, n), operands.b)))
+        )
+        expected = np.matmul(*views)
+        np.testing.assert_allclose(kernel.multiply(operands, a, b), expected, rtol=1e-5, err_msg=operands.name)
+
+
+def test_the_table_of_products_has_a_rate_for_each_type(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(products, "shapes", lambda: iter(_PRODUCTS))
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--only", "products", "--rounds", "1"])
+    benchmark_command.main()
+    head, *rows = capsys.readouterr().out.strip().splitlines()
+    assert [row.split("  ")[0] for row in rows] == [operands.name for operands in _PRODUCTS]
+    assert all(row.count("%") == head.count("GFLOP/s") >= 2 for row in rows)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from netc.dsl import syntax
+from netc.dsl.node import Node, children
 from netc.dsl.source import Span
 from netc.editor.analysis import Analysis
 from netc.editor.meaning import KINDS_IN, reference, section_at
@@ -52,14 +53,14 @@ def _symbols(analysis: Analysis) -> Iterator[Token]:
 
 def _written(analysis: Analysis) -> Iterator[Token]:
     """The names of settings and of arguments."""
-    pending: list[syntax.Node] = list(analysis.file.items) if analysis.file is not None else []
+    pending: list[Node] = list(analysis.file.items) if analysis.file is not None else []
     while pending:
         node = pending.pop()
         if isinstance(node, syntax.Setting | syntax.StudySetting):
             yield Token(node.name.span, "property")
         elif isinstance(node, syntax.Argument) and isinstance(node.name, syntax.Name):
             yield Token(node.name.span, "parameter")
-        pending += syntax.children(node)
+        pending += children(node)
 
 
 def _library(analysis: Analysis) -> Iterator[Token]:

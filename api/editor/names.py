@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from msgspec import Struct, field
 
 from netc.dsl import syntax
+from netc.dsl.node import Node, children
 from netc.dsl.source import Span
 
 
@@ -18,7 +19,7 @@ class Symbol(Struct, eq=False):
     kind: str
     definitions: list[Span] = field(default_factory=list)
     uses: list[Span] = field(default_factory=list)
-    node: syntax.Node | None = None
+    node: Node | None = None
 
     @property
     def spans(self) -> list[Span]:
@@ -104,7 +105,7 @@ class _Binder:
         self.names.scopes.append((span, scope))
         return scope
 
-    def define(self, scope: _Scope, name: syntax.Name, kind: str, node: syntax.Node | None = None) -> Symbol:
+    def define(self, scope: _Scope, name: syntax.Name, kind: str, node: Node | None = None) -> Symbol:
         symbol = scope.names.get(name.text)
         if symbol is None:
             symbol = scope.names[name.text] = Symbol(name.text, kind, node=node)
@@ -249,7 +250,7 @@ class _Binder:
             else:
                 self.use(name, scope)
 
-    def walk(self, node: syntax.Node, scope: _Scope) -> None:
+    def walk(self, node: Node, scope: _Scope) -> None:
         """Binds the names of an expression in the order of the text. In a loop, because a long chain is a deep tree."""
         pending = [node]
         while pending:
@@ -268,7 +269,7 @@ class _Binder:
                 case syntax.Scan():
                     self.scan(part, scope)
                 case _:
-                    pending += reversed(list(syntax.children(part)))
+                    pending += reversed(list(children(part)))
 
     def keyword(self, argument: syntax.Argument, called: Symbol | None) -> None:
         """Binds the name in `dense(x, units = 3)` to the block's argument, if the block is in this file."""
@@ -302,7 +303,7 @@ class _Binder:
             self.walk(node.until, inner)
 
 
-def _names(node: syntax.Node) -> Iterator[syntax.Name]:
+def _names(node: Node) -> Iterator[syntax.Name]:
     """The names in a dimension: `time`, `2 * n`, `time <= 40`."""
     pending = [node]
     while pending:
@@ -312,4 +313,4 @@ def _names(node: syntax.Node) -> Iterator[syntax.Name]:
             case syntax.Call(arguments=arguments):
                 pending += [argument.value for argument in reversed(arguments)]
             case _:
-                pending += reversed(list(syntax.children(part)))
+                pending += reversed(list(children(part)))

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from netc.dsl import syntax
+from netc.dsl.node import Node, children
 from netc.dsl.source import Span
 from netc.editor.analysis import Analysis
 
@@ -39,12 +40,12 @@ def folds(analysis: Analysis) -> list[Fold]:
 
 
 def _of_syntax(analysis: Analysis) -> Iterator[Fold]:
-    pending: list[syntax.Node] = list(analysis.file.items) if analysis.file is not None else []
+    pending: list[Node] = list(analysis.file.items) if analysis.file is not None else []
     while pending:
         node = pending.pop()
         if node.span.line < analysis.source.position(node.span.end)[0]:
             yield Fold(node.span, "region", isinstance(node, _BRACED) or node.span.text.endswith("}"))
-            pending += syntax.children(node)
+            pending += children(node)
 
 
 def _comments(analysis: Analysis) -> Iterator[Fold]:

@@ -8,6 +8,7 @@ from msgspec import Struct
 from netc.compiler.ir.types import describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl import syntax
+from netc.dsl.node import Node, children
 from netc.dsl.source import Span
 from netc.editor.analysis import Analysis
 
@@ -36,12 +37,12 @@ def shapes(analysis: Analysis) -> list[Shape]:
 
 def statements(file: syntax.File) -> Iterator[syntax.Statement]:
     """All statements of a file: of its model, its blocks and the scans in them."""
-    pending: list[syntax.Node] = list(file.items)
+    pending: list[Node] = list(file.items)
     while pending:
         node = pending.pop()
         if isinstance(node, syntax.Statement):
             yield node
-        pending += syntax.children(node)
+        pending += children(node)
 
 
 def _statements(analysis: Analysis) -> Iterator[Shape]:
@@ -67,14 +68,14 @@ def _steps(analysis: Analysis) -> Iterator[Shape]:
         if applied.span.source is analysis.source:
             before.setdefault(applied.span.end, []).append(applied.result)
     for statement in statements(analysis.file) if analysis.file is not None else ():
-        pending: list[syntax.Node] = [statement]
+        pending: list[Node] = [statement]
         while pending:
             node = pending.pop()
             if isinstance(node, syntax.Pipe) and node.into.span.line > analysis.source.position(node.value.span.end)[0]:
                 values = before.get(node.value.span.end, [])
                 if values:
                     yield Shape(node.value.span, _types(values))
-            pending += (child for child in syntax.children(node) if not isinstance(child, syntax.Statement))
+            pending += (child for child in children(node) if not isinstance(child, syntax.Statement))
 
 
 def _types(values: list[Value]) -> str:

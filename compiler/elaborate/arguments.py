@@ -10,6 +10,7 @@ from netc.compiler.elaborate.expressions import constant
 from netc.compiler.elaborate.foreign_calls import count_of_changes, in_form_of
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
+from netc.dsl.chains import last_word
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.hints import Change, Hint
 from netc.dsl.printer import expression
@@ -19,7 +20,7 @@ from netc.dsl.synonyms import Kind, synonym
 
 def _for_activation(node: syntax.Expression) -> str | None:
     """The hint for `dense(64, relu)`."""
-    is_function = isinstance(node, syntax.Name | syntax.Text) and syntax.last_word(node).lower() in OPERATIONS
+    is_function = isinstance(node, syntax.Name | syntax.Text) and last_word(node).lower() in OPERATIONS
     return synonym("activation", Kind.ARGUMENT, ()) if is_function else None
 
 

@@ -7,6 +7,7 @@ from msgspec import Struct, field
 
 from netc.compiler.ir.value import Operation, Value
 from netc.dsl import syntax
+from netc.dsl.node import Node
 from netc.dsl.source import Span
 
 Constant = int | float | bool | str | tuple[Any, ...]
@@ -198,7 +199,7 @@ class ParameterPath(Struct):
     applied: dict[str, int] = field(default_factory=dict)
     statements: dict[tuple[str, str], list[int]] = field(default_factory=dict)
 
-    def start(self, name: str, statement: syntax.Node) -> None:
+    def start(self, name: str, statement: Node) -> None:
         """Begins a statement that assigns `name`."""
         seen = self.statements.setdefault((name, "loop" if self.loops else ""), [])
         if statement.span.start not in seen:

@@ -122,7 +122,7 @@ def _run_block(context: Context, call: _BlockCall, inner: Scope) -> Results | No
     """
     block, layer = call.block, call.layer
     outer_path, outer_layer = context.path, context.layer
-    outer_axes = {value: context.axis_names.get(value) for value in call.items.values() if isinstance(value, Value)}
+    outer_axes, context.axis_names = context.axis_names, {}
     prefix = (layer.name,) if layer else context.path.apply(block.name.text)
     with context.inside(block.name.text, call.span, block.span.source.is_library):
         try:
@@ -135,11 +135,7 @@ def _run_block(context: Context, call: _BlockCall, inner: Scope) -> Results | No
             raise seen_from(_at_arguments(inner_fault, block, argument_spans), call.span) from None
         finally:
             context.path, context.layer = outer_path, outer_layer
-            for value, axes in outer_axes.items():  # a block's names for the axes of its arguments end with it
-                if axes is None:
-                    context.axis_names.pop(value, None)
-                else:
-                    context.axis_names[value] = axes
+            context.axis_names = outer_axes  # a block has its own names for axes
 
 
 def _set_parameters(context: Context, call: _BlockCall, inner: Scope) -> None:

@@ -29,6 +29,7 @@ from netc.compiler.elaborate.statements import body
 from netc.compiler.model import Model, TrainSettings
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, nearest
+from netc.dsl.node import Node
 from netc.dsl.source import Span
 from netc.dsl.structs import replace
 
@@ -124,7 +125,7 @@ def _constant_of_setting(context: Context, node: syntax.Expression) -> Any:
         raise Fault([replace(first, hint=nearest(node.text, constants_of(context)))]) from None
 
 
-def _refuse_second(context: Context, blocks: Sequence[syntax.Node]) -> None:
+def _refuse_second(context: Context, blocks: Sequence[Node]) -> None:
     """Notes E0202 for each block of a kind but the first."""
     for second in blocks[1:]:
         context.diagnostics.add(

@@ -23,6 +23,7 @@ from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import OPERATIONS, Operation, Value
 from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl import syntax
+from netc.dsl.chains import first_part
 from netc.dsl.comments import with_hint
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.printer import expression
@@ -74,9 +75,9 @@ def evaluate(context: Context, node: syntax.Expression, scope: Scope) -> Item:
 
 def _links(context: Context, node: syntax.Expression, scope: Scope) -> list[syntax.Expression]:
     """The links of a chain, from its end to its beginning or to a link that is ready."""
-    links, link = [node], syntax.first_part(node)
+    links, link = [node], first_part(node)
     while link is not None and (id(link), id(scope)) not in context.ready:
-        following = syntax.first_part(link)
+        following = first_part(link)
         if following is None:
             break
         links.append(link)

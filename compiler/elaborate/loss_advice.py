@@ -9,9 +9,9 @@ from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph, dependents, needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.model import TrainSettings
-from netc.dsl import syntax
+from netc.dsl.chains import steps_of
 from netc.dsl.diagnostics import Diagnostic, Label
 
 
@@ -48,7 +48,7 @@ def _compares_with_input(graph: Graph, losses: Iterable[Value]) -> bool:
     does."""
     learned, from_inputs = (dependents(graph, graph.values(role)) for role in (Role.PARAMETER, Role.INPUT))
     return any(
-        isinstance(OPERATIONS[value.operation].lower, Scalar)
+        isinstance(value.lower, Scalar)
         and not learned.isdisjoint(value.operands)
         and any(operand in from_inputs and operand not in learned for operand in value.operands)
         for value in needed_by(losses)
@@ -91,7 +91,7 @@ def copied(context: Context, train: TrainSettings) -> Iterator[Diagnostic]:
         hint = remedy(copy, leaves[0].name, asked.text, context.applications)
         if hint is None:
             hint = shifted(copy, context.applications)
-            if name in context.fields and "window" in syntax.steps_of(context.fields[name]):
+            if name in context.fields and "window" in steps_of(context.fields[name]):
                 hint = f"{hint}; or a target whose field has `next(1)` before `window`"
         if copy.reader is not copy.source:
             span = place_in_file(context.applications, copy.reader)

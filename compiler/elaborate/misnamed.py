@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.losses_by_name import applied
 from netc.dsl import syntax
+from netc.dsl.chains import last_word, steps_of
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.printer import expression
 from netc.dsl.structs import replace
@@ -95,13 +96,13 @@ def _declared_type(field: syntax.Expression) -> str:
 
     A field of whose columns the text does not say the number may have any.
     """
-    steps = syntax.steps_of(field)
+    steps = steps_of(field)
     while isinstance(field, syntax.Pipe):
         field = field.value
     is_sequence = not {"characters", "words", "window", "split"}.isdisjoint(steps)
     if not {"classes", "vocabulary"}.isdisjoint(steps):
         return "class(auto)[t]" if is_sequence else "class(auto)"
-    names = field.arguments if isinstance(field, syntax.Call) and syntax.last_word(field.function) == "columns" else ()
+    names = field.arguments if isinstance(field, syntax.Call) and last_word(field.function) == "columns" else ()
     are_written = names and all(isinstance(name.value, syntax.Text) for name in names)
     if names and not are_written:
         return "float[...], with the number of columns in place of `...`"

@@ -8,6 +8,7 @@ from netc.compiler.elaborate.setting_readers import value_of
 from netc.compiler.model import Optimizer
 from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl import syntax
+from netc.dsl.chains import last_word
 from netc.dsl.diagnostics import fault, nearest, nearest_or_all
 from netc.dsl.hints import Hint
 from netc.dsl.source import Span
@@ -45,7 +46,7 @@ def optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
             "E0602",
             f"there is no optimizer `{function.span.text}`",
             function.span,
-            hint=nearest_or_all(syntax.last_word(function), OPTIMIZERS, Kind.OPTIMIZER).in_place(),
+            hint=nearest_or_all(last_word(function), OPTIMIZERS, Kind.OPTIMIZER).in_place(),
         )
     parameters, numbers = OPTIMIZERS[name].numbers, default_numbers(name)
     assigned: set[str] = set()

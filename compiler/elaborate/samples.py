@@ -11,7 +11,7 @@ from typing import Any
 from netc.compiler.elaborate import contractions
 from netc.compiler.ir.forms import Custom, Scalar
 from netc.compiler.ir.types import BATCH, Bounded, Dim, Mismatch, describe_sample
-from netc.compiler.ir.value import OPERATIONS, Operation, Value, apply
+from netc.compiler.ir.value import Operation, Value, apply
 from netc.compiler.operations import bounded, sequence
 from netc.dsl.diagnostics import nearest
 
@@ -114,15 +114,18 @@ def apply_elementwise(
     return operation(*align(operands), **(attributes or {}))
 
 
-def axis_names(value: Value, declared: AxisNames) -> tuple[str | None, ...]:
-    """The names of a sample's axes, None for an axis without one: declared, or passed on by element-wise operations."""
+def axis_names(value: Value, declared: AxisNames, called: Mapping[str, str]) -> tuple[str | None, ...]:
+    """The names of a sample's axes, None for an axis without one: declared, or passed on by element-wise operations.
+
+    `called` has the names of varying dimensions that are called otherwise in the scope of the value.
+    """
     if value in declared:
         return declared[value]
     sample = len(value.type.sample)
-    names: list[str | None] = [dim if isinstance(dim, str) else None for dim in value.type.sample]
-    if value.operands and isinstance(OPERATIONS[value.operation].lower, Scalar):
+    names: list[str | None] = [called.get(dim, dim) if isinstance(dim, str) else None for dim in value.type.sample]
+    if isinstance(value.lower, Scalar):
         for operand in value.operands:
-            for i, name in enumerate(reversed(axis_names(operand, declared)), 1):
+            for i, name in enumerate(reversed(axis_names(operand, declared, called)), 1):
                 if i <= sample and name is not None:
                     names[sample - i] = name
     return tuple(names)
@@ -141,18 +144,19 @@ def axis_number(value: Value, axis: int | str, declared: AxisNames, lengths: Map
             if not value.type.is_batched:
                 raise Mismatch("this value does not depend on data: it has no batch", code="E0403")
             return 0
-        names = axis_names(value, declared)
-        if axis not in names and axis in lengths:
-            names = tuple(axis if name == lengths[axis] else name for name in names)
+        called = {dim: name for name, dim in lengths.items()}
+        if axis in lengths:  # two parameters of a block may be of the same length
+            called[lengths[axis]] = axis
+        names = axis_names(value, declared, called)
         if names.count(axis) != 1:
             by_number = "an axis may be given by its number, counted from 0"
-            in_block = {dim: name for name, dim in lengths.items()}
-            hint = nearest(axis, [in_block.get(name, name) for name in names if name is not None]) or by_number
-            raise Mismatch(
-                f"no axis of this value is called `{axis}`" if axis not in names else f"two axes are called `{axis}`",
-                hint if axis not in names else by_number,
-                "E0403",
-            )
+            if axis in names:
+                raise Mismatch(f"two axes are called `{axis}`", by_number, "E0403")
+            here = [name for name in names if name is not None]
+            hint = nearest(axis, here) or by_number
+            if called.get(axis) in here:
+                hint = f"here it is called `{called[axis]}`"
+            raise Mismatch(f"no axis of this value is called `{axis}`", hint, "E0403")
         return names.index(axis) + lead
     if not sample:
         raise Mismatch("a number has no axes", code="E0403")
@@ -172,7 +176,7 @@ def class_size(index: Value, count: int) -> int:
 
 
 # operations that take a value at its bound as it is, beside element-wise ones and those that name axes
-_OF_HELD = (
+_KEEPS_BOUND = (
     *("matmul", "einsum", "transpose", "reshape", "broadcast", "squeeze", "unsqueeze", "concat", "gather", "one_hot"),
     *("dropout", "normal_like", "uniform_like", "stop_gradient", "edit_distance"),
 )
@@ -196,7 +200,7 @@ def results_of(operation: Operation, operands: Sequence[Value], attributes: Mapp
     else:
         types = [operand.type for operand in operands]
         at_bound = next((type_ for type_ in types if type_.is_held), None)
-        if at_bound is not None and operation.name not in _OF_HELD and "over" not in operation.arguments:
+        if at_bound is not None and operation.name not in _KEEPS_BOUND and "over" not in operation.arguments:
             raise Mismatch(f"`{operation.name}` of {describe_sample(at_bound)} does not run yet", code="E0901")
         if isinstance(operation.lower, Custom) and any(type_.is_varying or type_.is_held for type_ in types):
             raise Mismatch(f"`{operation.name}` of a sequence does not run yet", code="E0901")

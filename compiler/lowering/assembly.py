@@ -41,8 +41,7 @@ def pad(lowering: Lowering, value: Value) -> None:
     """Writes the padding and the operand inside of it, unless the operand's producer wrote both (padding.py)."""
     if value in lowering.views:
         return
-    buffer = lowering.output(value).buffer
-    assert buffer is not None
+    buffer = lowering.output(value).memory
     write_padding(lowering, value, buffer)
     write_part(lowering, value, value.operands[0], replace(inside_of(value), buffer=buffer))
 

@@ -74,8 +74,34 @@ def _add(
     is_gradient = value.definition is attend_gradient
     q, k, v = (operand.type for operand in value.operands[is_gradient : is_gradient + 3])
     kernel = _kernel(value, views, tables)
-    by_heads = size_of(BATCH, lowering.sizes) < _FEW_SAMPLES and q.dims[-2] != 1
-    numbers = {
+    heads = int(q.dims[-2])
+    by_heads = size_of(BATCH, lowering.sizes) < _FEW_SAMPLES and heads != 1
+    views = {**views, **dict(zip(kernel.tables, map(lowering.read, tables), strict=True))}
+    strides = {name: dict(zip(kernel.axes_of(name), view.strides, strict=True)) for name, view in views.items()}
+    lead = "head" if by_heads else "sample"
+    pointers = {name: view.pointer(strides[name].get(lead, 0)) for name, view in views.items()}
+    scratch = _scratch(lowering, kernel, (q, k, v))
+    pointers |= {name: Pointer(buffer) for name, buffer in zip(attention.SCRATCH, scratch, strict=True)}
+    unused = pointers["queries"]  # the kernel does not use these, so they stand anywhere
+    written = {pointers[name].buffer for name in attention.written(is_gradient)}
+    numbers = _counts(value, kernel, (q, k, v), by_heads)
+    numbers |= {f"{name}_{axis}": Count(stride) for name, steps in strides.items() for axis, stride in steps.items()}
+    lowering.program.tasks.append(
+        Task(
+            kernel,
+            tuple(pointers.get(name, unused) for name in attention.pointers(is_gradient)),
+            tuple(numbers.get(name, Count(0)) for name in attention.numbers(is_gradient)),
+            frozenset({*written, *scratch}),
+            heads if by_heads else BATCH,
+            values,
+        )
+    )
+
+
+def _counts(value: Value, kernel: AttentionKernel, types: tuple[Type, Type, Type], by_heads: bool) -> dict[str, Count]:
+    """Returns the kernel's numbers except strides, by name. The rows of the task are heads or samples."""
+    q, k, v = types
+    return {
         "samples": Count(1, BATCH if by_heads else "rows"),
         "heads": Count(1, "rows") if by_heads else Count(int(q.dims[-2])),
         "query_count": _count(_steps(q)),
@@ -88,27 +114,6 @@ def _add(
         "packs_keys": Count(int(kernel.packs_keys)),
         "packs_queries": Count(int(kernel.packs_queries)),
     }
-    views = {**views, **dict(zip(kernel.tables, map(lowering.read, tables), strict=True))}
-    pointers = {}
-    for name, view in views.items():
-        assert view.buffer is not None
-        strides = dict(zip(kernel.axes_of(name), view.strides, strict=True))
-        numbers.update({f"{name}_{axis}": Count(stride) for axis, stride in strides.items()})
-        pointers[name] = Pointer(view.buffer, view.offset, strides.get("head" if by_heads else "sample", 0))
-    scratch = _scratch(lowering, kernel, (q, k, v))
-    pointers |= {name: Pointer(buffer) for name, buffer in zip(attention.SCRATCH, scratch, strict=True)}
-    unused = pointers["queries"]  # the kernel does not use these, so they stand anywhere
-    written = {pointers[name].buffer for name in attention.written(is_gradient)}
-    lowering.program.tasks.append(
-        Task(
-            kernel,
-            tuple(pointers.get(name, unused) for name in attention.pointers(is_gradient)),
-            tuple(numbers.get(name, Count(0)) for name in attention.numbers(is_gradient)),
-            frozenset({*written, *scratch}),
-            int(q.dims[-2]) if by_heads else BATCH,
-            values,
-        )
-    )
 
 
 def _kernel(value: Value, views: Mapping[str, StridedView], tables: Sequence[Value]) -> AttentionKernel:

@@ -11,13 +11,15 @@ The first of these that fits a product computes it:
 
 from collections.abc import Callable, Mapping, Sequence
 
+from msgspec import Struct
+
 from netc.compiler.ir.forms import Form
 from netc.compiler.ir.strides import broadcast, contiguous
 from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.forms import lowers
-from netc.compiler.lowering.indices import Views
+from netc.compiler.lowering.indices import Strides, Views
 from netc.compiler.lowering.loop import Loop, Writing
 from netc.compiler.lowering.products import product_task
 from netc.compiler.lowering.shards import fold_shards, is_done_at_once, is_sharded, shards_of
@@ -31,7 +33,6 @@ from netc.dsl.structs import replace
 _LANES = 8  # elements of a vector
 _LONG_RUN = 8  # neighbouring products that are worth summing in lanes
 _FEW = 2  # elements along an index that vectors do not pay for
-_Strides = Mapping[str, int]  # by index; an index that an operand does not have is not in it
 
 
 @lowers(Form.CONTRACTION)
@@ -123,84 +124,90 @@ def _multiply_and_add(
     With `value`, it is the sum of the product and `start`.
     """
     value = einsum if value is None else value
-    inputs, _, out = einsum.attributes_as(Subscripts).subscripts.partition("->")
-    views = [lowering.read(operand) for operand in einsum.operands]
-    walks = [
-        dict(zip(indices, view.strides, strict=True)) for indices, view in zip(inputs.split(","), views, strict=True)
-    ]
-    sizes = index_sizes(inputs, *(operand.type for operand in einsum.operands))
-    letters = _in_order(list(dict.fromkeys(out + inputs.replace(",", ""))), out, sizes, walks)
+    factors = _Factors.of(lowering, einsum)
+    out, letters, dtype = factors.out, factors.letters(), value.type.dtype
     folded = tuple(axis for axis, letter in enumerate(letters) if letter not in out)
-    loop = Loop(lowering, tuple(sizes[letter] for letter in letters), folded, shards is not None)
+    loop = Loop(lowering, tuple(factors.sizes[letter] for letter in letters), folded, shards is not None)
     loop.is_whole = shards is None and is_done_at_once(lowering, einsum)
-    names = [
+    first, second = (
         loop.load(view, operand.type, tuple(strides.get(letter, 0) for letter in letters))
-        for view, operand, strides in zip(views, einsum.operands, walks, strict=True)
-    ]
+        for view, operand, strides in zip(factors.views, einsum.operands, factors.strides, strict=True)
+    )
     target = StridedView(shards, contiguous(value.type.dims)) if shards is not None else lowering.output(value)
     steps = dict(zip(out, target.strides, strict=True))
     target = replace(target, strides=tuple(steps[letter] for letter in letters if letter in out))
-    dtype = value.type.dtype
     initial: Number | Access = number(0.0, dtype)
     if start is not None:
         loop.computed.append(einsum)
         moves = dict(zip(out, start.strides, strict=True))
         initial = loop.element(start, value.type, tuple(moves.get(letter, 0) for letter in letters))
-    if folded and (letters[-1] in out or _neighbours(letters, out, sizes, walks, views, dtype) >= _LONG_RUN):
-        added = Reduction(initial, FunctionCall("fma", dtype, (Name("b"), Name(names[1]), Name("a"))))
-        loop.emit([(names[0], value, target)], Writing(reduction=added))
+    if folded and (letters[-1] in out or factors.neighbours(letters, dtype) >= _LONG_RUN):
+        added = Reduction(initial, FunctionCall("fma", dtype, (Name("b"), Name(second), Name("a"))))
+        loop.emit([(first, value, target)], Writing(reduction=added))
         return
-    line = loop.add(Binary("*", Name(names[0]), Name(names[1])))
+    line = loop.add(Binary("*", Name(first), Name(second)))
     if not folded and isinstance(initial, Access):
         line = loop.add(Binary("+", Name(loop.add(initial)), Name(line)))
     added = Reduction(initial, Binary("+", Name("a"), Name("b")))
     loop.emit([(line, value, target)], Writing(reduction=added if folded else None))
 
 
-def _in_order(letters: list[str], out: str, sizes: Mapping[str, Dim], walks: Sequence[_Strides]) -> list[str]:
-    """Returns the indices in the order of the loops: those of the result outside, except that the innermost is the one
-    along which the operands are read best. Then rows of the result are sums of rows.
+class _Factors(Struct, frozen=True):
+    """The operands of a product that a loop computes: the letters of the result, the size of each letter, and of each
+    operand its view and its strides."""
 
-    Indices of one element come last, since the first index of the result is the one whose rows workers share.
-    """
-    inside = [letter for letter in letters if letter not in out and sizes[letter] != 1]
-    kept = [letter for letter in out if isinstance(size := sizes[letter], int) and size > _FEW]
-    if not inside or not kept:
-        return letters
-    best = min(reversed(kept), key=lambda letter: _cost(letter, sizes, walks))
-    if _cost(best, sizes, walks) >= min(_cost(letter, sizes, walks) for letter in inside):
-        return letters
-    single = [letter for letter in out if sizes[letter] == 1]
-    summed = [letter for letter in letters if letter not in out]
-    return [*(letter for letter in out if letter != best and letter not in single), *summed, best, *single]
+    out: str
+    sizes: Mapping[str, Dim]
+    views: list[StridedView]
+    strides: list[Strides]
 
+    @classmethod
+    def of(cls, lowering: Lowering, einsum: Value) -> "_Factors":
+        inputs, _, out = einsum.attributes_as(Subscripts).subscripts.partition("->")
+        views = [lowering.read(operand) for operand in einsum.operands]
+        pairs = zip(inputs.split(","), views, strict=True)
+        strides = [dict(zip(letters, view.strides, strict=True)) for letters, view in pairs]
+        return cls(out, index_sizes(inputs, *(operand.type for operand in einsum.operands)), views, strides)
 
-def _neighbours(
-    letters: Sequence[str],
-    out: str,
-    sizes: Mapping[str, Dim],
-    walks: Sequence[_Strides],
-    views: Sequence[StridedView],
-    dtype: str,
-) -> int:
-    """Returns how many elements that are multiplied and summed are neighbours in both operands of the result's type."""
-    run = 1
-    is_one = all(sizes[letter] == 1 for letter in out)  # a single sum is taken in blocks
-    if is_one or any(view.buffer is None or view.buffer.type.dtype != dtype for view in views):
+    def letters(self) -> list[str]:
+        """Returns the indices in the order of the loops: those of the result outside, except that the innermost is the
+        one along which the operands are read best. Then rows of the result are sums of rows.
+
+        Indices of one element come last, since the first index of the result is the one whose rows workers share.
+        """
+        out, sizes = self.out, self.sizes
+        letters = dict.fromkeys(letter for strides in self.strides for letter in strides)
+        summed = [letter for letter in letters if letter not in out]
+        inside = [letter for letter in summed if sizes[letter] != 1]
+        kept = [letter for letter in out if isinstance(size := sizes[letter], int) and size > _FEW]
+        if not inside or not kept:
+            return [*out, *summed]
+        best = min(reversed(kept), key=self._cost)
+        if self._cost(best) >= min(map(self._cost, inside)):
+            return [*out, *summed]
+        single = [letter for letter in out if sizes[letter] == 1]
+        return [*(letter for letter in out if letter != best and letter not in single), *summed, best, *single]
+
+    def neighbours(self, letters: Sequence[str], dtype: str) -> int:
+        """Returns how many elements that are multiplied and summed are neighbours in both operands, if these have the
+        element type `dtype` of the result. `letters` are in the order of the loops."""
+        run = 1
+        is_one = all(self.sizes[letter] == 1 for letter in self.out)  # a single sum is taken in blocks
+        if is_one or any(view.buffer is None or view.buffer.type.dtype != dtype for view in self.views):
+            return run
+        for letter in reversed(letters):
+            size = self.sizes[letter]
+            if size == 1:
+                continue
+            is_next = all(strides.get(letter) == run for strides in self.strides)
+            if letter in self.out or not isinstance(size, int) or not is_next:
+                break
+            run *= size
         return run
-    for letter in reversed(letters):
-        size = sizes[letter]
-        if size == 1:
-            continue
-        if letter in out or not isinstance(size, int) or any(walk.get(letter) != run for walk in walks):
-            break
-        run *= size
-    return run
 
-
-def _cost(letter: str, sizes: Mapping[str, Dim], walks: Sequence[_Strides]) -> float:
-    """The cost of the operands for each element along an index: an element that is loaded alone costs 1."""
-    size = sizes[letter]
-    lanes = min(size, _LANES) if isinstance(size, int) else _LANES
-    strides = [walk.get(letter, 0) for walk in walks]
-    return sum(0 if stride == 0 else 1 / lanes if stride == 1 else 1 for stride in strides)
+    def _cost(self, letter: str) -> float:
+        """The cost of the operands for each element along an index: an element that is loaded alone costs 1."""
+        size = self.sizes[letter]
+        lanes = min(size, _LANES) if isinstance(size, int) else _LANES
+        along = [strides.get(letter, 0) for strides in self.strides]
+        return sum(0 if stride == 0 else 1 / lanes if stride == 1 else 1 for stride in along)

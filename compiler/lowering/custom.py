@@ -16,24 +16,22 @@ def custom(lowering: Lowering, value: Value) -> None:
     """Adds a call of the function for each sample, with the arrays of the result and of the operands."""
     lower = value.lowered_as(Custom)
     result = lowering.output(value)
-    assert result.buffer is not None
     views = [result, *(lowering.read_in_memory(operand) for operand in value.operands)]
     arrays, pointers = _arguments(views, (value, *value.operands))
     is_batched = value.type.is_batched
     kernel = CustomKernel(value.operation, lower.function, arrays, tuple(value.keywords.items()), is_batched)
     counts = (Count(1, "rows"),) if is_batched else ()
     axis = value.type.dims[0] if is_batched else None
-    lowering.program.tasks.append(Task(kernel, pointers, counts, frozenset({result.buffer}), axis, (value,)))
+    lowering.program.tasks.append(Task(kernel, pointers, counts, frozenset({result.memory}), axis, (value,)))
 
 
 def _arguments(
     views: Sequence[StridedView], values: Sequence[Value]
 ) -> tuple[tuple[ArrayArgument, ...], tuple[Pointer, ...]]:
     """Returns the arrays of one sample and their pointers."""
-    pointers = []
-    for view, value in zip(views, values, strict=True):
-        assert view.buffer is not None
-        pointers.append(Pointer(view.buffer, view.offset, view.strides[0] if value.type.lead else 0))
+    pointers = [
+        view.pointer(view.strides[0] if value.type.lead else 0) for view, value in zip(views, values, strict=True)
+    ]
     arrays = []
     for number, (buffer, view, value) in enumerate(zip(buffer_numbers(pointers), views, values, strict=True)):
         lead = value.type.lead

@@ -12,8 +12,7 @@ from netc.compiler.program.tasks import Pointer, Task
 @lowers(Form.EXTENT)
 def extent(lowering: Lowering, value: Value) -> None:
     """Adds a kernel that stores a number that it takes as an argument."""
-    buffer = lowering.output(value).buffer
-    assert buffer is not None
+    buffer = lowering.output(value).memory
     lowering.program.tasks.append(
         Task(StoredCount(value.type.dtype), (Pointer(buffer),), (count_of(value),), frozenset({buffer}), None, (value,))
     )

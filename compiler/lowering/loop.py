@@ -24,7 +24,7 @@ from netc.compiler.ir.forms import Fold, Scalar
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import broadcast, contiguous
 from netc.compiler.ir.types import BATCH, Dim, Type
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.lowering.sizes import behind_shapes, count_of
 from netc.compiler.lowering.units import Fusion, viewed
 from netc.compiler.operations.elementwise import cast
@@ -127,8 +127,7 @@ class Loop:
 
     def element(self, view: StridedView, type_: Type, strides: tuple[int, ...]) -> Access:
         """Returns the access to an element of a buffer, without a line that loads it."""
-        assert view.buffer is not None
-        return Access(self.pointer(view.buffer, view.offset, strides), type_.dtype, strides)
+        return Access(self.pointer(view.memory, view.offset, strides), type_.dtype, strides)
 
     def operand(self, value: Value) -> str:
         """Returns the name of an operand's element, which is computed here, a literal or loaded."""
@@ -203,7 +202,7 @@ class Loop:
 
     def member(self, value: Value) -> str:
         """Returns the name of a value of this loop; for a fold, the name of the element that it reduces."""
-        if isinstance(OPERATIONS[value.operation].lower, Fold):
+        if isinstance(value.lower, Fold):
             return self.operand(value.operands[0])
         self.members[value] = self.compute(value)
         return self.members[value]
@@ -255,18 +254,17 @@ class Loop:
 
     def _output(self, line: str, value: Value, view: StridedView, writing: Writing) -> Output:
         """Adds the pointer to a view. Returns the output that stores or reduces the elements of a value there."""
-        assert view.buffer is not None
         fold = None if writing.argmax else writing.reduction or self._reduction(value)
         kept = iter(view.strides)
         is_reduced = (fold is not None or writing.argmax) and not writing.is_running
         walk = tuple(0 if is_reduced and axis in self.folded else next(kept) for axis in range(len(self.space)))
         shard = math.prod(value.type.shape(1)) if self.in_shards else 0
-        pointer = self.pointer(view.buffer, view.offset, walk, shard)
-        return Output(line, Access(pointer, view.buffer.type.dtype, walk, writing.indirect), fold)
+        pointer = self.pointer(view.memory, view.offset, walk, shard)
+        return Output(line, Access(pointer, view.memory.type.dtype, walk, writing.indirect), fold)
 
     def _reduction(self, value: Value) -> Reduction | None:
         """Returns how a value is reduced over the folded axes: as its operation says, or as the sum of a product."""
-        lower = OPERATIONS[value.operation].lower if value.operands else None
+        lower = value.lower
         dtype = value.type.dtype
         if isinstance(lower, Fold) and self.folded:
             keyed = lower.keyed if value.type.is_float else None

@@ -14,7 +14,7 @@ from netc.compiler.program import prefetched
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Product
 from netc.compiler.program.schedule import Count
-from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
+from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task
 from netc.compiler.targets.machine import MANY_PANELS, MANY_ROWS, NEAR, PANELS, TILE, Machine
 from netc.dsl.structs import replace
 
@@ -99,14 +99,13 @@ def _product(
     The tile copies operands if it gets memory for that: `pack_elements`.
     """
     target, dtype = views.output(), value.type.dtype
-    assert target.buffer is not None
     shard = math.prod(value.type.shape(1)) if in_shards else 0
-    result = Pointer(target.buffer, target.offset, leads[2], shard)  # stands also for operands that do not exist
+    result = target.pointer(leads[2], shard)  # stands also for operands that do not exist
     return Product(
-        a=_pointer(views.a, leads[0]),
-        b=_pointer(views.b, leads[1]),
+        a=views.a.pointer(leads[0]),
+        b=views.b.pointer(leads[1]),
         c=result,
-        start=_pointer(views.start, leads[3]) if views.start is not None else result,
+        start=views.start.pointer(leads[3]) if views.start is not None else result,
         pack=Pointer(Buffer(Type(dtype, (pack_elements,)), "scratch")) if pack_elements else result,
         touched=(result,) * TOUCHED,
         order=order or result,
@@ -162,11 +161,6 @@ def _fills_tiles(loops: ProductLoops) -> bool:
     """Whether each row of a is multiplied by so many numbers of b that tiles pay. That depends only on sizes."""
     counts = [loop.count for loop in (loops.columns, loops.depth, loops.runs, loops.turns)]
     return any(count.per != "one" for count in counts) or math.prod(count.factor for count in counts) >= _WORTH_TILES
-
-
-def _pointer(view: StridedView, lead: int) -> Pointer:
-    assert view.buffer is not None
-    return Pointer(view.buffer, view.offset, lead)
 
 
 def _grain(indices: Indices, lead: str, loops: ProductLoops, tile_rows: int, tile_columns: int) -> int:

@@ -26,12 +26,10 @@ def first_equal(lowering: Lowering, value: Value) -> None:
         buffer = Buffer(index.type)
         copy(lowering, index, buffer)
         view = all_of(buffer)
-    result = lowering.output(value).buffer
-    assert view.buffer is not None
-    assert result is not None
+    result = lowering.output(value).memory
     slots = Buffer(replace(value.type, dims=(*value.type.dims, 2)), "scratch")
     count = Count(value.type.size(1), value.type.rows or "one")
-    pointers = (Pointer(result), Pointer(view.buffer, view.offset), Pointer(slots))
+    pointers = (Pointer(result), view.pointer(), Pointer(slots))
     lowering.program.tasks.append(Task(FirstEqual(), pointers, (count,), frozenset({result, slots}), None, (value,)))
 
 
@@ -42,8 +40,7 @@ def put(lowering: Lowering, value: Value) -> None:
     target = lowering.replaced(value, table)
     if target is None:
         target = lowering.output(value)
-        assert target.buffer is not None
-        copy(lowering, table, target.buffer)
+        copy(lowering, table, target.memory)
     loop = Loop(lowering, rows.type.dims)
     loop.is_whole = True  # equal indices store to one row
     view, axes = lowering.read(rows), (0,) * index.type.rank

@@ -14,7 +14,7 @@ from netc.compiler.lowering.indices import Indices, Strides, Views, indices_of
 from netc.compiler.program import prefetched, winograd
 from netc.compiler.program.kernels import WinogradKernel
 from netc.compiler.program.schedule import Count
-from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, StridedView, Task
+from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task
 from netc.compiler.program.winograd import POSITIONS, STEP, WINDOW
 from netc.compiler.targets.machine import GROUP, VECTORS, Machine
 
@@ -160,7 +160,7 @@ class _Lowered(Struct, frozen=True):
         numbers |= {"panels_panel": Count(windows.channels * width)}
         transform = self.task(
             WinogradKernel(dtype, "transform"),
-            {"weights": _pointer(self.views.b, b[windows.channel]), "panels": Pointer(panels, 0, width)},
+            {"weights": self.views.b.pointer(b[windows.channel]), "panels": Pointer(panels, 0, width)},
             {**numbers, "channels": Count(1, "rows"), **_counts(windows.strides("weights", b))},
             windows.channels,
         )
@@ -171,10 +171,10 @@ class _Lowered(Struct, frozen=True):
         convolve = self.task(
             WinogradKernel(dtype, "convolve", has_start),
             {
-                "image": _pointer(self.views.a, a[windows.lead]),
+                "image": self.views.a.pointer(a[windows.lead]),
                 "panels": Pointer(panels),
-                "result": _pointer(result, c[windows.lead]),
-                "start": _pointer(from_start, of_start[windows.lead]),
+                "result": result.pointer(c[windows.lead]),
+                "start": from_start.pointer(of_start[windows.lead]),
             },
             {
                 **numbers,
@@ -192,15 +192,14 @@ class _Lowered(Struct, frozen=True):
     def gradient(self, a: Strides, b: Strides, c: Strides, _: Strides, in_shards: bool) -> Task:
         """Returns the task of the weights' gradient: in shards, or else channels are shared out."""
         windows, result = self.windows, self.views.output()
-        assert result.buffer is not None
         shard = self.value.type.size(1) if in_shards else 0
         lead = windows.lead if in_shards else windows.channel
         return self.task(
             WinogradKernel(self.value.type.dtype, "gradient"),
             {
-                "image": _pointer(self.views.a, a[lead]),
-                "slopes": _pointer(self.views.b, b.get(lead, 0)),
-                "weights": Pointer(result.buffer, result.offset, c.get(lead, 0), shard),
+                "image": self.views.a.pointer(a[lead]),
+                "slopes": self.views.b.pointer(b.get(lead, 0)),
+                "weights": result.pointer(c.get(lead, 0), shard),
             },
             {
                 "samples": Count(1, "rows" if in_shards else BATCH),
@@ -239,8 +238,3 @@ class _Lowered(Struct, frozen=True):
 
 def _counts(numbers: Mapping[str, int]) -> dict[str, Count]:
     return {name: Count(number) for name, number in numbers.items()}
-
-
-def _pointer(view: StridedView, lead: int) -> Pointer:
-    assert view.buffer is not None
-    return Pointer(view.buffer, view.offset, lead)

@@ -21,6 +21,8 @@ from netc.compiler.program.kernels import (
 )
 from netc.compiler.program.nests import Access, Nest
 from netc.compiler.program.product import POINTERS, WALKS, Product
+from netc.compiler.program.schedule import Count
+from netc.compiler.program.tasks import Task
 
 Interval = tuple[int, int]
 
@@ -36,6 +38,13 @@ class PointerUse(Struct, frozen=True):
     writes: frozenset[int]
     needs: frozenset[int]
     scattered: frozenset[int] = frozenset()
+
+
+def use_by(task: Task) -> PointerUse:
+    """Returns how a task's kernel uses its pointers: a contraction reads `start` only if the task says so."""
+    if isinstance(task.kernel, Contraction):
+        return use_of(task.kernel, Product.of(task.pointers, task.counts, Count).has_start == Count(1))
+    return use_of(task.kernel)
 
 
 @lru_cache(maxsize=4096)

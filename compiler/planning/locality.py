@@ -40,7 +40,8 @@ class Locality:
 
     def __init__(self, plan: Plan, sizes: Sizes, members: int, data: Mapping[str, int]) -> None:
         self.sizes, self.members, self.data = sizes, members, data
-        self.placed = [_placed(task, group, sizes, members) for task, group in _in_groups(plan)]
+        groups = plan.groups()
+        self.placed = [_placed(task, each.group, sizes, members) for each in groups for _, task in each.calls]
         self.touchers: dict[Buffer, list[int]] = {}
         for number, placed in enumerate(self.placed):
             for buffer in placed.touches:
@@ -99,15 +100,6 @@ class Locality:
             for buffer, nbytes in (placed.block if in_block else placed.share).items():
                 largest[buffer] = max(largest.get(buffer, 0), nbytes)
         return sum(largest.values())
-
-
-def _in_groups(plan: Plan) -> Iterator[tuple[Task, Group]]:
-    """Yields each task of a plan with its group."""
-    tasks = iter(plan.tasks)
-    for phase in plan.schedule.phases:
-        for group in phase:
-            for _ in group.calls:
-                yield next(tasks), group
 
 
 def _placed(task: Task, group: Group, sizes: Sizes, members: int) -> _Placed:

@@ -11,6 +11,7 @@ that waits for anything else goes into a later phase. The operands of a sum in s
 it, if a shard of them fits the cache. What is computed from memory that is kept anyway is computed when it is needed.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
@@ -80,27 +81,36 @@ def divide(tasks: list[Task], batch: int, machine: Machine) -> list[list[TaskGro
     placed: list[_TasksInPhase] = []
     touched: dict[Buffer, list[_TasksInPhase]] = {}
     for member in _together(tasks):
-        written = member.writes
-        for buffer in {
-            pointer.buffer for pointer in member.pointers if pointer.buffer.kind not in ("scratch", "order")
-        }:
-            for before in touched.setdefault(buffer, []):
-                if buffer not in written and buffer not in before.writes:
-                    continue
-                follower = _Follower(member, _in_step(before.task, member.task, buffer))
-                member.phase = max(member.phase, before.phase + _apart(before, follower))
-                before.following.append(follower)
-            touched[buffer].append(member)
+        _put(member, touched)
         placed.append(member)
     for member in reversed(placed):
-        if member.following:
-            # Padding, and what is computed from memory that is kept anyway, is written when it is needed.
-            latest = min(other.placed.phase - _apart(member, other) for other in member.following)
-            if all(_stays(buffer, latest, member, touched) for buffer in _reads(member)):
-                member.phase = latest
+        _postpone(member, touched)
     for members in reversed(_by_phase(placed)[:-1]):
         _join_shards(members, -(-batch // machine.shards), machine)
     return [_groups(members) for members in _by_phase(placed)]
+
+
+def _put(member: _TasksInPhase, touched: dict[Buffer, list[_TasksInPhase]]) -> None:
+    """Puts tasks into the earliest phase in which all that they wait for is done. `touched` has those placed before, by
+    the buffers that they touch."""
+    written = member.writes
+    buffers = dict.fromkeys(pointer.buffer for pointer in member.pointers)
+    for buffer in (buffer for buffer in buffers if buffer.kind not in ("scratch", "order")):
+        for before in touched.setdefault(buffer, []):
+            if buffer in written or buffer in before.writes:
+                follower = _Follower(member, _in_step(before.task, member.task, buffer))
+                member.phase = max(member.phase, before.phase + _apart(before, follower))
+                before.following.append(follower)
+        touched[buffer].append(member)
+
+
+def _postpone(member: _TasksInPhase, touched: dict[Buffer, list[_TasksInPhase]]) -> None:
+    """Moves tasks, after all that follow them, into the latest phase that these allow, if no memory has to be kept for
+    that: padding, and what is computed from memory that is kept anyway, is then written when it is needed."""
+    if member.following:
+        latest = min(other.placed.phase - _apart(member, other) for other in member.following)
+        if all(_stays(buffer, latest, member, touched) for buffer in _reads(member)):
+            member.phase = latest
 
 
 def _reads(member: _TasksInPhase) -> set[Buffer]:
@@ -223,21 +233,22 @@ def _connected(tasks: Sequence[_TasksInPhase]) -> Iterator[list[_TasksInPhase]]:
 
     networkx has this search; to import it takes a tenth of the time in which a new model compiles.
     """
-    neighbours: dict[int, list[int]] = {id(task): [] for task in tasks}
+    neighbours: dict[_TasksInPhase, list[_TasksInPhase]] = {task: [] for task in tasks}
     for task in tasks:
         for other in task.following:
-            if id(other.placed) in neighbours:
-                neighbours[id(task)].append(id(other.placed))
-                neighbours[id(other.placed)].append(id(task))
-    unseen = {id(task): task for task in tasks}
+            if other.placed in neighbours:
+                neighbours[task].append(other.placed)
+                neighbours[other.placed].append(task)
+    unseen = dict.fromkeys(tasks)  # a dict keeps the order
     while unseen:
-        connected, pending = set[int](), [next(iter(unseen))]
+        connected, pending = set[_TasksInPhase](), [next(iter(unseen))]
         while pending:
-            key = pending.pop()
-            if unseen.pop(key, None) is not None:
-                connected.add(key)
-                pending += neighbours[key]
-        yield [task for task in tasks if id(task) in connected]
+            task = pending.pop()
+            if task in unseen:
+                del unseen[task]
+                connected.add(task)
+                pending += neighbours[task]
+        yield [task for task in tasks if task in connected]
 
 
 def _by_reuse(members: list[_TasksInPhase]) -> list[_TasksInPhase]:
@@ -245,12 +256,10 @@ def _by_reuse(members: list[_TasksInPhase]) -> list[_TasksInPhase]:
     they are still in a cache."""
     if not members[0].in_shards:
         return members
-    waits = {id(member): 0 for member in members}
-    for member in members:
-        for other in member.following:
-            if id(other.placed) in waits:
-                waits[id(other.placed)] += 1
-    ready, ordered = [member for member in members if not waits[id(member)]], list[_TasksInPhase]()
+    among = set(members)
+    followers = {member: [other.placed for other in member.following if other.placed in among] for member in members}
+    waits = Counter(other for following in followers.values() for other in following)
+    ready, ordered = [member for member in members if not waits[member]], list[_TasksInPhase]()
     touched: dict[Buffer, int] = {}
 
     def age(member: _TasksInPhase) -> int:
@@ -262,11 +271,10 @@ def _by_reuse(members: list[_TasksInPhase]) -> list[_TasksInPhase]:
         ready.remove(member)
         ordered.append(member)
         touched.update({pointer.buffer: len(ordered) for pointer in member.pointers})
-        for other in member.following:
-            if id(other.placed) in waits:
-                waits[id(other.placed)] -= 1
-                if not waits[id(other.placed)]:
-                    ready.append(other.placed)
+        for other in followers[member]:
+            waits[other] -= 1
+            if not waits[other]:
+                ready.append(other)
     return ordered
 
 

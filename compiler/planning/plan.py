@@ -6,7 +6,7 @@ block. The plan contains the schedule (program/schedule.py), which a target runs
 """
 
 from bisect import insort
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -16,8 +16,19 @@ from netc.compiler.planning.phases import TaskGroup, divide, rowwise
 from netc.compiler.planning.prefetches import prefetch_rows
 from netc.compiler.planning.row_blocks import elements_of_row, row_block, row_bytes, stays_near
 from netc.compiler.program.plan import ALIGNMENT, SLACK, Plan, Table, aligned
-from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Group, Schedule
-from netc.compiler.program.tasks import Buffer, Task, Tasks
+from netc.compiler.program.schedule import (
+    ORDER,
+    PERSISTENT,
+    PRIVATE,
+    SHARED,
+    TABLES,
+    Address,
+    Arenas,
+    Call,
+    Group,
+    Schedule,
+)
+from netc.compiler.program.tasks import Buffer, Pointer, Task, Tasks
 from netc.compiler.targets.machine import Machine
 
 # Rows that one task of a group passes on to another have certainly left the second cache if more than _TASKS_AGO tasks
@@ -33,6 +44,13 @@ class _Lifetime(Struct, frozen=True):
     is_row_block: bool = False
 
 
+class _Lifetimes(Struct, frozen=True):
+    """The lifetimes of buffers that workers share, counted in phases, and of private ones, counted in tasks."""
+
+    shared: list[_Lifetime]
+    private: list[_Lifetime]
+
+
 def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Machine) -> Plan:
     """Returns the plan of a program: its phases, and an address for every buffer.
 
@@ -41,43 +59,52 @@ def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Mach
     """
     phases = divide(program.tasks, size_of(BATCH, sizes), machine)
     dims = tuple(dict.fromkeys(dim for dim in _named_dims(program.tasks) if dim != BATCH))
-    results = list(dict.fromkeys(program.results.values()))
-    tables = [buffer for buffer in program.leaves.values() if buffer.kind == "table"]
-    tables += [buffer for buffer in results if buffer.kind == "result"]
-    addresses: dict[Buffer, Address] = {buffer: Address(TABLES + i, 0) for i, buffer in enumerate(tables)}
-    row_blocks = {id(group): row_block(group, sizes, machine.second_cache) for phase in phases for group in phase}
-    for group in (group for phase in phases for group in phase):
-        if stays_near(group, row_blocks[id(group)], machine.second_cache):
+    groups = [group for phase in phases for group in phase]
+    row_blocks = {group: row_block(group, sizes, machine.second_cache) for group in groups}
+    for group in groups:
+        if stays_near(group, row_blocks[group], machine.second_cache):
             group.tasks = fetch_ahead(group.tasks)
-    shared, private = _lifetimes(phases, row_blocks, sizes, _BYTES_AGO * machine.second_cache)
-    arenas = []
-    for memory, lifetimes in ((SHARED, shared), (PRIVATE, private)):
-        offsets, size = _arrange(lifetimes)
-        arenas.append(size)
-        addresses.update({buffer: Address(memory, offset) for buffer, offset in offsets.items()})
-    for buffer in program.leaves.values():
-        if buffer.kind == "persistent":
-            addresses[buffer] = Address(PERSISTENT, persistent[buffer.name])
-    in_row_block = {lifetime.buffer for lifetime in private if lifetime.is_row_block}
-    for group in (group for phase in phases for group in phase):
-        prefetch_rows(group, row_blocks[id(group)], sizes, machine.second_cache * 3 // 4, in_row_block)
-    schedule = Schedule(
-        tuple(
-            tuple(_group(group, row_blocks[id(group)], addresses, in_row_block) for group in phase) for phase in phases
-        ),
-        tuple(_step_bytes(buffer) for buffer in tables),
-        dims,
+    tables = _tables(program)
+    lifetimes = _lifetimes(phases, row_blocks, sizes, _BYTES_AGO * machine.second_cache)
+    addresses, arenas = _addresses(program, tables, lifetimes, persistent)
+    in_row_block = {lifetime.buffer for lifetime in lifetimes.private if lifetime.is_row_block}
+    for group in groups:
+        prefetch_rows(group, row_blocks[group], sizes, machine.second_cache * 3 // 4, in_row_block)
+    scheduled = tuple(
+        tuple(_group(group, row_blocks[group], addresses, in_row_block) for group in phase) for phase in phases
     )
     index = {buffer: Table(i, buffer.type) for i, buffer in enumerate(tables)}
     return Plan(
         sizes,
-        arenas[0],
-        arenas[1],
-        schedule,
+        arenas.shared,
+        arenas.private,
+        Schedule(scheduled, tuple(_step_bytes(buffer) for buffer in tables), dims),
         {buffer.name: index[buffer] for buffer in tables if buffer.kind == "table"},
         {str(result): index[buffer] for result, buffer in program.results.items() if buffer in index},
-        tuple(task for phase in phases for group in phase for task in group.tasks),
+        tuple(task for group in groups for task in group.tasks),
     )
+
+
+def _tables(program: Tasks) -> list[Buffer]:
+    """The buffers that are memory of the caller: inputs, then results, in the order of their tables."""
+    inputs = [buffer for buffer in program.leaves.values() if buffer.kind == "table"]
+    results = dict.fromkeys(program.results.values())
+    return [*inputs, *(buffer for buffer in results if buffer.kind == "result")]
+
+
+def _addresses(
+    program: Tasks, tables: Sequence[Buffer], lifetimes: _Lifetimes, persistent: Mapping[str, int]
+) -> tuple[dict[Buffer, Address], Arenas]:
+    """Returns the address of each buffer, and the bytes of both arenas."""
+    addresses = {buffer: Address(TABLES + i, 0) for i, buffer in enumerate(tables)}
+    shared, shared_size = _arrange(lifetimes.shared)
+    private, private_size = _arrange(lifetimes.private)
+    for memory, offsets in ((SHARED, shared), (PRIVATE, private)):
+        addresses.update({buffer: Address(memory, offset) for buffer, offset in offsets.items()})
+    for buffer in program.leaves.values():
+        if buffer.kind == "persistent":
+            addresses[buffer] = Address(PERSISTENT, persistent[buffer.name])
+    return addresses, Arenas(shared_size, private_size)
 
 
 def _named_dims(tasks: Iterable[Task]) -> Iterator[str]:
@@ -99,41 +126,45 @@ def _step_bytes(table: Buffer) -> tuple[int, int]:
     return (0, table.type.nbytes(1)) if table.type.is_batched else (table.type.nbytes(1), 0)
 
 
+class _Toucher(Struct, frozen=True):
+    """A task that touches a buffer: the numbers of its phase and of the task, and its group."""
+
+    phase: int
+    task: int
+    group: TaskGroup
+
+
 def _lifetimes(
-    phases: Sequence[Sequence[TaskGroup]], row_blocks: dict[int, int], sizes: Sizes, long_ago: int
-) -> tuple[list[_Lifetime], list[_Lifetime]]:
-    """Returns the lifetimes of buffers that workers share, counted in phases, and of private ones, counted in tasks.
+    phases: Sequence[Sequence[TaskGroup]], row_blocks: Mapping[TaskGroup, int], sizes: Sizes, long_ago: int
+) -> _Lifetimes:
+    """Returns the lifetimes of all temporary and scratch buffers.
 
     Rows that a group passes on row by row are private, unless many tasks lie between, which touch more than `long_ago`
     bytes of a row block: such rows would take memory in the arena of each worker for nothing.
     """
-    touched: dict[Buffer, list[tuple[int, int, TaskGroup]]] = {}
-    at, moved = 0, [0]  # the bytes that all tasks before a task touch
-    for number, phase in enumerate(phases):
-        for group in phase:
-            for task in group.tasks:
-                moved.append(moved[-1] + row_blocks[id(group)] * _bytes_of_row(task))
-                for pointer in task.pointers:
-                    if pointer.buffer.kind in ("temporary", "scratch"):
-                        touched.setdefault(pointer.buffer, []).append((number, at, group))
-                at += 1
-    shared, private = [], []
-    for buffer, touches in touched.items():
-        groups = {id(group): group for _, _, group in touches}
-        group = touches[0][2]
-        by_task = (min(task for _, task, _ in touches), max(task for _, task, _ in touches))
-        written, read = by_task
+    touched: dict[Buffer, list[_Toucher]] = {}
+    moved = [0]  # the bytes that all tasks before a task touch
+    for phase, group in ((number, group) for number, groups in enumerate(phases) for group in groups):
+        for task in group.tasks:
+            for pointer in task.pointers:
+                if pointer.buffer.kind in ("temporary", "scratch"):
+                    touched.setdefault(pointer.buffer, []).append(_Toucher(phase, len(moved) - 1, group))
+            moved.append(moved[-1] + row_blocks[group] * _bytes_of_row(task))
+    lifetimes = _Lifetimes([], [])
+    for buffer, touchers in touched.items():
+        group, is_of_one_group = touchers[0].group, len({each.group for each in touchers}) == 1
+        written, read = min(each.task for each in touchers), max(each.task for each in touchers)
         is_near = read - written <= _TASKS_AGO or moved[read] - moved[written + 1] <= long_ago
         is_row_by_row = rowwise(group, buffer, elements_of_row(buffer)) and _has_rows(buffer, group)
-        if len(groups) == 1 and is_row_by_row and is_near:
-            size = aligned(row_blocks[id(group)] * row_bytes(buffer))
-            private.append(_Lifetime(buffer, size, *by_task, is_row_block=True))
-        elif buffer.kind == "scratch" or (len(groups) == 1 and group.kind == "one"):
-            private.append(_Lifetime(buffer, aligned(buffer.type.nbytes(sizes)), *by_task))
+        if is_of_one_group and is_row_by_row and is_near:
+            size = aligned(row_blocks[group] * row_bytes(buffer))
+            lifetimes.private.append(_Lifetime(buffer, size, written, read, is_row_block=True))
+        elif buffer.kind == "scratch" or (is_of_one_group and group.kind == "one"):
+            lifetimes.private.append(_Lifetime(buffer, aligned(buffer.type.nbytes(sizes)), written, read))
         else:
-            first, last = min(phase for phase, _, _ in touches), max(phase for phase, _, _ in touches)
-            shared.append(_Lifetime(buffer, aligned(buffer.type.nbytes(sizes)), first, last))
-    return shared, private
+            first, last = min(each.phase for each in touchers), max(each.phase for each in touchers)
+            lifetimes.shared.append(_Lifetime(buffer, aligned(buffer.type.nbytes(sizes)), first, last))
+    return lifetimes
 
 
 def _bytes_of_row(task: Task) -> int:
@@ -167,8 +198,7 @@ def _arrange(lifetimes: Sequence[_Lifetime]) -> tuple[dict[Buffer, int], int]:
 
 
 def _group(group: TaskGroup, row_block: int, addresses: dict[Buffer, Address], in_row_block: set[Buffer]) -> Group:
-    def address(task: Task, number: int) -> Address:
-        pointer = task.pointers[number]
+    def address(pointer: Pointer) -> Address:
         size = pointer.buffer.type.itemsize
         if pointer.buffer.kind == "order":
             return Address(ORDER, pointer.offset * size, pointer.lead * size)
@@ -178,8 +208,7 @@ def _group(group: TaskGroup, row_block: int, addresses: dict[Buffer, Address], i
         return Address(address.memory, address.offset + pointer.offset * size, lead, pointer.shard * size, step)
 
     calls = tuple(
-        Call(task.kernel, (*(address(task, number) for number in range(len(task.pointers))), *task.counts))
-        for task in group.tasks
+        Call(task.kernel, tuple(address(pointer) for pointer in task.pointers), task.counts) for task in group.tasks
     )
     row_bytes = [
         pointer.lead * pointer.buffer.type.itemsize

@@ -45,7 +45,7 @@ def prefetch_rows(group: TaskGroup, row_block: int, sizes: Sizes, near: int, pri
     products = [
         _Product(number, operations // _HIDDEN)
         for number, task in enumerate(group.tasks)
-        if (operations := _operations(task, row_block, rows))
+        if (operations := _operations(task, row_block, sizes))
     ]
     for number, buffer in _far(group, private) if products else ():
         nbytes = row_block * row_bytes(buffer)
@@ -80,9 +80,9 @@ def _far(group: TaskGroup, private: set[Buffer]) -> Iterator[tuple[int, Buffer]]
     yield from written
 
 
-def _operations(task: Task, row_block: int, rows: int) -> int:
+def _operations(task: Task, row_block: int, sizes: Sizes) -> int:
     """The floating-point operations of a product or convolution in a row block; 0 for other tasks."""
-    counts = [count.factor * {"one": 1, "rows": row_block}.get(count.per, rows) for count in task.counts]
+    counts = [count.value(row_block, sizes) for count in task.counts]
     match task.kernel:
         case WinogradKernel(part="convolve" | "gradient" as part):
             return winograd.flops(part, dict(zip(winograd.numbers(part), counts, strict=True)))

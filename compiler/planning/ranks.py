@@ -12,14 +12,12 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from msgspec import Struct, field
 
-from netc.compiler.ir.types import BATCH, Sizes, size_of
-from netc.compiler.planning.accesses import PointerUse, reached, use_of
+from netc.compiler.ir.types import BATCH, Sizes
+from netc.compiler.planning.accesses import reached, use_by
 from netc.compiler.planning.traffic import traffic
 from netc.compiler.program.gathers import Division, Gather, Gathers, Message, Span
-from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.plan import Plan
-from netc.compiler.program.product import Product
-from netc.compiler.program.schedule import PERSISTENT, PRIVATE, Address, Call, Count, Group
+from netc.compiler.program.schedule import PERSISTENT, PRIVATE, Call, Group
 from netc.compiler.program.tasks import Buffer, Pointer, Task
 from netc.compiler.targets.machine import Machine
 from netc.dsl.structs import replace
@@ -78,23 +76,16 @@ class _Steps(Struct):
 def among_ranks(plan: Plan, machine: Machine) -> Plan:
     """Returns a plan for a machine whose groups are shared out among ranks too. It computes the same bits on any number
     of them."""
-    walked, tasks = plan.schedule.walked, iter(plan.tasks)
-    phases: list[list[tuple[Group, list[_Access]]]] = []
+    walked = plan.schedule.walked
+    phases: list[list[tuple[Group, list[_Access]]]] = [[] for _ in plan.schedule.phases]
     spans: set[Span] = set()
-    for phase in plan.schedule.phases:
-        phases.append([])
-        for group in phase:
-            in_group = [next(tasks) for _ in group.calls]
-            accesses = [
-                access
-                for task, call in zip(in_group, group.calls, strict=True)
-                for access in _accesses(group, task, call, walked, plan.sizes)
-            ]
-            spans.update(
-                span for task, call in zip(in_group, group.calls, strict=True) for span in _persistent(task, call)
-            )
-            repeated = not _is_shared_out(accesses) or _is_small(group, in_group, plan.sizes, machine)
-            phases[-1].append((replace(group, is_repeated=group.kind == "one" or repeated), accesses))
+    for planned in plan.groups():
+        group, calls = planned.group, planned.calls
+        accesses = [access for call, task in calls for access in _accesses(group, task, call, walked, plan.sizes)]
+        spans.update(span for call, task in calls for span in _persistent(task, call))
+        is_small = _is_small(group, [task for _, task in calls], plan.sizes, machine)
+        is_repeated = group.kind == "one" or is_small or not _is_shared_out(accesses)
+        phases[planned.phase].append((replace(group, is_repeated=is_repeated), accesses))
     schedule = replace(
         plan.schedule,
         phases=tuple(tuple(group for group, _ in phase) for phase in phases),
@@ -105,8 +96,8 @@ def among_ranks(plan: Plan, machine: Machine) -> Plan:
 
 def _persistent(task: Task, call: Call) -> Iterator[Span]:
     """Yields the bytes of the parameters and states that a task has pointers to."""
-    for pointer, address in zip(task.pointers, call.arguments, strict=False):
-        if isinstance(address, Address) and address.memory == PERSISTENT:
+    for pointer, address in zip(task.pointers, call.addresses, strict=True):
+        if address.memory == PERSISTENT:
             begin = address.offset - pointer.offset * pointer.buffer.type.itemsize
             yield begin, begin + pointer.buffer.type.nbytes(1)
 
@@ -161,30 +152,19 @@ def _is_small(group: Group, tasks: Sequence[Task], sizes: Sizes, machine: Machin
 
 def _accesses(group: Group, task: Task, call: Call, walked: frozenset[str], sizes: Sizes) -> Iterator[_Access]:
     """Yields the accesses of a task to memory that other groups may use: reads, then writes."""
-    memory = _memory_of(task)
-    counts = [
-        count.factor * (1 if count.per in ("one", "rows") else size_of(count.per, sizes)) for count in task.counts
-    ]
-    spans: dict[int, list[tuple[int, int]]] = {}
-    for number, span in reached(task.kernel, counts):  # for one row of the group
+    use, spans = use_by(task), dict[int, list[tuple[int, int]]]()
+    for number, span in reached(task.kernel, [count.value(1, sizes) for count in task.counts]):  # for one row
         spans.setdefault(number, []).append(span)
-    for numbers, is_write in ((memory.reads, False), (memory.writes, True)):
+    for numbers, is_write in ((use.reads, False), (use.writes, True)):
         for number in sorted(numbers):
-            pointer, address = task.pointers[number], call.arguments[number]
-            assert isinstance(address, Address)
+            pointer, address = task.pointers[number], call.addresses[number]
             if pointer.buffer.kind not in ("temporary", "persistent", "result") or address.memory == PRIVATE:
                 continue
             size = pointer.buffer.type.itemsize
             rows = None
-            if number not in memory.scattered and number in spans:
+            if number not in use.scattered and number in spans:
                 rows = _rows_of(group, pointer, spans[number], walked)
             yield _Access(pointer.buffer, (address.memory, address.offset - pointer.offset * size), rows, is_write)
-
-
-def _memory_of(task: Task) -> PointerUse:
-    if isinstance(task.kernel, Contraction):
-        return use_of(task.kernel, Product.of(task.pointers, task.counts, Count).has_start == Count(1))
-    return use_of(task.kernel)
 
 
 def _rows_of(

@@ -22,34 +22,48 @@ def row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
     They are few enough that what the tasks pass on stays in the second cache (of `second` bytes), and many enough
     that weights, and the operands of a weight's gradient, are not read too often.
     """
-    if group.kind == "shards":
-        return -(-size_of(BATCH, sizes) // group.shards)
-    if group.kind == "steps":
-        return size_of(BATCH, sizes)  # at each step no more samples run
-    grain = max(task.grain for task in group.tasks)
-    extent = size_of(group.axis, sizes) if group.kind in ("samples", "pieces") and group.axis is not None else 1
-    moving = _moving(group)
+    match group.kind:
+        case "shards":
+            return -(-size_of(BATCH, sizes) // group.shards)
+        case "steps":
+            return size_of(BATCH, sizes)  # at each step no more samples run
+        case "samples":
+            return _samples_at_once(group, sizes, second)
+    return _pieces_at_once(group, sizes, second)
+
+
+def _samples_at_once(group: TaskGroup, sizes: Sizes, second: int) -> int:
+    """Returns the row block of a group over a named dimension: the one with which the fewest bytes move."""
+    assert group.axis is not None, "samples without a dimension"
+    extent, grain, moving = size_of(group.axis, sizes), _grain(group), _moving(group)
     row = sum(map(row_bytes, moving))
-    if group.kind == "samples":
-        fitting = min(extent, second // row + 1) if row else 0
-        fewest = 4 * grain
-        if row and not any(isinstance(task.kernel, Contraction) for task in group.tasks):
-            # A product reads its weights again for each block; loops alone, such as padding and windows, may have fewer
-            # rows, at least one.
-            fewest = min(fewest, max(second // row // grain, 1) * grain)
-            fitting = max(fitting, min(fewest + 1, extent))
-        choices: list[int] = [extent, *range(fewest, fitting, 2 * grain)]
-        reuses, copied = list(_reuses(group, moving)), _copied_by_each_block(group, sizes)
+    fitting = min(extent, second // row + 1) if row else 0
+    fewest = 4 * grain
+    if row and not any(isinstance(task.kernel, Contraction) for task in group.tasks):
+        # A product reads its weights again for each block; loops alone, such as padding and windows, may have fewer
+        # rows, at least one.
+        fewest = min(fewest, max(second // row // grain, 1) * grain)
+        fitting = max(fitting, min(fewest + 1, extent))
+    choices: list[int] = [extent, *range(fewest, fitting, 2 * grain)]
+    reuses, copied = list(_reuses(group, moving)), _copied_by_each_block(group, sizes)
 
-        def moved(rows: int) -> int:
-            return _read_again(reuses, rows, extent, second) + (-(-extent // rows) - 1) * copied
+    def moved(rows: int) -> int:
+        return _read_again(reuses, rows, extent, second) + (-(-extent // rows) - 1) * copied
 
-        best = min(choices, key=lambda rows: (moved(rows), -rows))
-        # in a dimension that a scan walks, several workers take the rows of a step at once
-        return best if group.axis == BATCH else max(best, size_of(BATCH, sizes))
+    best = min(choices, key=lambda rows: (moved(rows), -rows))
+    # in a dimension that a scan walks, several workers take the rows of a step at once
+    return best if group.axis == BATCH else max(best, size_of(BATCH, sizes))
+
+
+def _pieces_at_once(group: TaskGroup, sizes: Sizes, second: int) -> int:
+    """Returns the row block of a group over the rows of a parameter, or of one that is not shared out: all rows, unless
+    its tasks pass on more than half of the second cache."""
+    extent = size_of(group.axis, sizes) if group.kind == "pieces" and group.axis is not None else 1
+    grain, moving = _grain(group), _moving(group)
     passed_on = {buffer for task in group.tasks for buffer in task.writes & moving if buffer.kind == "temporary"}
     if not passed_on:
         return extent
+    row = sum(map(row_bytes, moving))
     fitting = max(grain, min(extent, second // 2 // row // grain * grain))
     again = _read_by_each_block(group, sizes)
     saved = again * (-(-extent // fitting) - 1) if again > second // 2 else 0
@@ -58,6 +72,11 @@ def row_block(group: TaskGroup, sizes: Sizes, second: int) -> int:
     most = fitting * 9 // 8  # a few rows more are better than a last block of a few rows
     even = min(extent, -(-extent // -(-extent // most) // grain) * grain)
     return even if even <= most else fitting
+
+
+def _grain(group: TaskGroup) -> int:
+    """The rows that no block should cut."""
+    return max(task.grain for task in group.tasks)
 
 
 def stays_near(group: TaskGroup, rows: int, second: int) -> bool:

@@ -82,9 +82,7 @@ def traffic(task: Task, sizes: Sizes) -> dict[Buffer, Touch]:
 
 def number_of(count: Count, task: Task, sizes: Sizes) -> int:
     """Returns a count as a number, for all rows of the task."""
-    if count.per == "rows":
-        return count.factor * rows_of(task, sizes)
-    return count.factor * (1 if count.per == "one" else size_of(count.per, sizes))
+    return count.value(rows_of(task, sizes), sizes)
 
 
 def accesses_of(task: Task, sizes: Sizes) -> int:

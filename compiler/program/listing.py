@@ -168,9 +168,7 @@ class _TaskListing:
         text = f"{name} = {self.names.pointer(self.task.pointers[number])}"
         if self.call is None:
             return text
-        address = self.call.arguments[number]
-        assert isinstance(address, Address)
-        return f"{text} at {address_text(address, self.tables)}"
+        return f"{text} at {address_text(self.call.addresses[number], self.tables)}"
 
     def prefetched(self, nbytes: Sequence[Count]) -> Iterator[str]:
         """The stretches of memory that a kernel prefetches, its last pointers: rows of buffers, with their bytes."""
@@ -222,13 +220,13 @@ def plan_lines(program: Tasks, plan: Plan) -> Iterator[str]:
     tables = tuple(names.names[buffer_of[index]] for index in range(len(plan.schedule.tables)))
     for name, (fixed_bytes, bytes_each) in zip(tables, plan.schedule.tables, strict=True):
         yield f"table {name}: {fixed_bytes} bytes a step, {bytes_each} a sample"
-    tasks, walks, number = iter(plan.tasks), _walks(plan.tasks), itertools.count()
+    groups, walks, number = plan.groups(), _walks(plan.tasks), itertools.count()
     for phase_number, phase in enumerate(plan.schedule.phases):
         yield ""
         yield f"phase {phase_number}"
-        for group in phase:
-            yield f"  {group_title(group)}"
-            for call, task in zip(group.calls, tasks, strict=False):
+        for planned in itertools.islice(groups, len(phase)):
+            yield f"  {group_title(planned.group)}"
+            for call, task in planned.calls:
                 yield f"    task {next(number)}: {title(task)}{_source_lines(task)}"
                 yield from (f"      {line}" for line in _TaskListing(task, names, walks, call, tables).lines())
     if plan.schedule.gathers is not None:

@@ -1,12 +1,13 @@
 """The plan of a program as plain data: its memory, its tables and its schedule. Knows no graph and no machine."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
 from netc.compiler.ir.types import Sizes, Type
-from netc.compiler.program.schedule import Schedule
+from netc.compiler.program.schedule import Call, Group, Schedule
 
 if TYPE_CHECKING:
     from netc.compiler.program.gathers import Gathers
@@ -42,6 +43,14 @@ class CallLayout(Struct, frozen=True):
     phases: int = 0
 
 
+class PlannedGroup(Struct, frozen=True):
+    """A group of a plan with the number of its phase, and its calls, each with the task that it does."""
+
+    phase: int
+    group: Group
+    calls: tuple[tuple[Call, "Task"], ...]
+
+
 class Plan(Struct, frozen=True):
     """The memory and the schedule of a program, for steps of at most `sizes`.
 
@@ -56,6 +65,14 @@ class Plan(Struct, frozen=True):
     inputs: dict[str, Table]
     results: dict[str, Table]
     tasks: tuple["Task", ...]
+
+    def groups(self) -> Iterator[PlannedGroup]:
+        """Yields the groups of all phases, in order. Raises ValueError if there are more calls than tasks."""
+        tasks = iter(self.tasks)
+        for number, phase in enumerate(self.schedule.phases):
+            for group in phase:
+                done = islice(tasks, len(group.calls))
+                yield PlannedGroup(number, group, tuple(zip(group.calls, done, strict=True)))
 
     @property
     def call_layout(self) -> CallLayout:

@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Literal
 
 from msgspec import Struct
 
+from netc.compiler.ir.types import Sizes, size_of
+
 if TYPE_CHECKING:  # a plan whose code is linked already has none
     from netc.compiler.program.gathers import Gathers
     from netc.compiler.program.kernels import Kernel
@@ -34,6 +36,15 @@ class Count(Struct, frozen=True):
     factor: int
     per: str = "one"
 
+    def value(self, rows: int, sizes: Sizes) -> int:
+        """Returns the number for a call of some rows, in a program of these sizes."""
+        match self.per:
+            case "one":
+                return self.factor
+            case "rows":
+                return self.factor * rows
+        return self.factor * size_of(self.per, sizes)
+
 
 class Address(Struct, frozen=True):
     """An address: `offset` bytes into a memory, plus `lead` bytes for each row before the first of the call, `shard`
@@ -47,10 +58,16 @@ class Address(Struct, frozen=True):
 
 
 class Call(Struct, frozen=True):
-    """A call of a kernel: addresses, then counts."""
+    """A call of a kernel: one address for each pointer that the kernel takes, then its counts."""
 
     kernel: "Kernel"
-    arguments: tuple[Address | Count, ...]
+    addresses: tuple[Address, ...]
+    counts: tuple[Count, ...]
+
+    @property
+    def arguments(self) -> tuple[Address | Count, ...]:
+        """All arguments in their order."""
+        return (*self.addresses, *self.counts)
 
 
 class Group(Struct, frozen=True):

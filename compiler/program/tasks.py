@@ -30,17 +30,6 @@ class Buffer(Struct, eq=False):
     is_per_step: bool = False
 
 
-class StridedView(Struct, frozen=True):
-    """A view through which a value is read: element i is at offset + sum of stride * i of a buffer.
-
-    A range has no buffer (None): its elements are these sums themselves.
-    """
-
-    buffer: Buffer | None
-    strides: tuple[int, ...]
-    offset: int = 0
-
-
 class Pointer(Struct, frozen=True):
     """An address that a task takes, in elements from the beginning of a buffer.
 
@@ -51,6 +40,27 @@ class Pointer(Struct, frozen=True):
     offset: int = 0
     lead: int = 0
     shard: int = 0
+
+
+class StridedView(Struct, frozen=True):
+    """A view through which a value is read: element i is at offset + sum of stride * i of a buffer.
+
+    A range has no buffer (None): its elements are these sums themselves.
+    """
+
+    buffer: Buffer | None
+    strides: tuple[int, ...]
+    offset: int = 0
+
+    @property
+    def memory(self) -> Buffer:
+        """The buffer of a view that is not one of a range."""
+        assert self.buffer is not None, "a range has no memory"
+        return self.buffer
+
+    def pointer(self, lead: int = 0, shard: int = 0) -> Pointer:
+        """Returns the address of the view's first element."""
+        return Pointer(self.memory, self.offset, lead, shard)
 
 
 class Walk(Struct, frozen=True, eq=False):

@@ -20,6 +20,7 @@ PAGE = 4096  # bytes: what lies whole pages apart shares a few sets of each cach
 AMX = ("amx-tile", "amx-bf16")  # what LLVM calls the instruction sets for tiles of bf16 numbers
 PIECE = 16  # bytes of a vector inside of which, and as a whole, its elements are moved by simple instructions
 VECTORS = 2  # the register tile's width
+WIDE = 64  # bytes of the widest vectors
 GROUP = 4  # rows of a that share a pointer in a register tile: the heights of tiles are multiples, or the tallest
 STRIP = 1024  # rows of depth that a product takes at a time, so that a panel of b stays in the second cache
 PACKED = 256  # rows of depth that it takes at a time if it copies operands, so that a panel stays in the first cache
@@ -84,7 +85,7 @@ class Machine(Struct, frozen=True):
         """The features as LLVM takes them. By itself it would make loops of half vectors on CPUs with AVX-512, which
         were measured to be 1.2 to 1.7 times slower for functions such as exp and gelu on Zen 4, and gather elements
         that lie apart, which takes 1.2 to 2.4 times as long on Zen 4 as to load each."""
-        tuning = ["-prefer-256-bit"] if self.vector_bytes == 64 else []
+        tuning = ["-prefer-256-bit"] if self.vector_bytes == WIDE else []
         if tuning and self.cpu.startswith(_ZEN):
             tuning.append("+prefer-no-gather")
         return ",".join(filter(None, [self.features, *tuning]))
@@ -125,8 +126,22 @@ class Machine(Struct, frozen=True):
         On Zen 4 many prefetches at once delay the operands: weight gradients of 64 and 128 rows of depth were measured
         to be 3 to 7% slower with them, products with weights out of the last cache 5 to 25%, and updates no faster.
         Line by line, updates take two thirds of the time.
+
+        A tile of vectors of up to 32 bytes has a quarter of the multiply-adds of one of 64. Between two calls that have
+        a tile each, so that each can prefetch its lines at once, some 50 cycles were measured, and 15 between two tiles
+        of a call: products of 64 and 128 rows of depth gain 5 to 10% with AVX2.
         """
-        return self.cpu == "znver4"
+        return self.cpu == "znver4" or self.vector_bytes < WIDE
+
+    @property
+    def interleaved(self) -> int:
+        """The vectors that an iteration of a loop computes whose functions are long, such as exp.
+
+        16 registers cannot hold the constants of such a function, so an iteration loads each. With one vector it takes
+        1.5 to 2 times as long on Zen 4, where most instructions wait for the one before. With 32 registers, more
+        vectors than one were measured to gain nothing.
+        """
+        return 4 if self.registers == 16 else 1
 
     @property
     def tile_rows(self) -> int:

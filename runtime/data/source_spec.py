@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from netc.dsl import syntax
+from netc.dsl.chains import last_word
 from netc.dsl.diagnostics import fault, nearest, nearest_or_all
 from netc.dsl.source import Span
 from netc.dsl.synonyms import Kind
@@ -50,7 +51,7 @@ def _refuse_reader(name: str, node: syntax.Expression) -> NoReturn:
         kind = next((reader for ending, reader in _ENDINGS.items() if path.lower().endswith(ending)), "csv")
         fault("E0701", "a source says how it is read", node.span, hint=f'source = {kind}("{path}")')
     function = node.function if isinstance(node, syntax.Call) else node
-    word = syntax.last_word(function)
+    word = last_word(function)
     fact = f"there is no reader `{function.span.text}`"
     fault("E0701", fact, node.span, hint=nearest_or_all(word or name, READERS, Kind.READER))
 

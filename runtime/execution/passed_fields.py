@@ -100,11 +100,22 @@ class _Passed:
         except ValueError:
             self._refuse("E0804", f"the samples of `{self.name}`{where} have different shapes", "all have one shape")
         if array.dtype.kind == "O":
-            array = self._of_objects(array, where)
+            is_text = array.size and all(isinstance(item, str) for item in array.flat)
+            array = array.astype(str) if is_text else self._of_objects(array, where)
         if array.dtype.kind in _KINDS:
-            hint = "numbers: numpy.asarray(..., float)" if array.dtype.kind in "US" else None
+            hint = self._numbers_of_texts(array, where) if array.dtype.kind in "US" else None
             self._refuse("E0803", f"`{self.name}`{where} consists of {_KINDS[array.dtype.kind]}", "numbers", hint)
         return array
+
+    def _numbers_of_texts(self, texts: Array, where: str) -> str | None:
+        """A hint that says how texts become numbers, None if they are neither numbers nor names of classes."""
+        try:
+            texts.astype(np.float64)
+        except ValueError:
+            if self.type.classes is None or where:  # classes are not numbered for each sequence
+                return None
+            return "a label is the number of its class: numpy.unique(..., return_inverse=True)[1]"
+        return "numbers: numpy.asarray(..., float)"
 
     def _of_objects(self, array: Array, where: str) -> Array:
         """An array of Python objects as one of numbers."""

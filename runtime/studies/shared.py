@@ -9,6 +9,7 @@ from msgspec import Struct, field
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.model import Model
 from netc.dsl import syntax
+from netc.dsl.node import Node, children
 from netc.dsl.source import Span
 from netc.dsl.structs import replace
 from netc.runtime.data.classes import class_counter
@@ -162,10 +163,10 @@ def _remember(entries: dict[Any, Any], key: object, value: object) -> None:
         entries.pop(next(iter(entries)))
 
 
-def _nodes_of_data(file: syntax.File) -> Iterator[syntax.Node]:
+def _nodes_of_data(file: syntax.File) -> Iterator[Node]:
     """All nodes of the data block."""
-    pending: list[syntax.Node] = [item for item in file.items if isinstance(item, syntax.Data)]
+    pending: list[Node] = [item for item in file.items if isinstance(item, syntax.Data)]
     while pending:
         node = pending.pop()
         yield node
-        pending += syntax.children(node)
+        pending += children(node)

@@ -213,6 +213,19 @@ def test_names_of_axes_in_a_block_are_local() -> None:
     assert model.outputs["before"].sample == (4,)
 
 
+def test_a_block_and_its_caller_may_swap_the_names_of_axes() -> None:
+    blocks = (
+        "block means(x: float[t, n], y: float[s, n]) {\n  h = x * 2\n"
+        "  return mean(h, over = t) + mean(y * 3, over = s)\n}\n"
+        "block wider(x: float[t, n]) {\n  h: float[t, width] = x -> dense(4)\n  return h\n}\n"
+    )
+    inputs = "model {\n  input x: float[s, 3]\n  input y: float[t, 3]\n"
+    model = netc.parse(blocks + inputs + "  output p = means(x, y)\n  output q = mean(wider(x), over = s)\n}\n")
+    assert (model.outputs["p"].sample, model.outputs["q"].sample) == ((3,), (4,))
+    with pytest.raises(netc.Fault, match="no axis of this value is called `width`"):
+        netc.parse(blocks + inputs + "  output q = mean(wider(x), over = width)\n}\n")
+
+
 def test_an_einsum_of_parameters_may_be_a_number() -> None:
     model = netc.parse(
         'model {\n  input x: float[8]\n  param w: float[8] = normal(1)\n  output y = x * einsum(w, w, "i,i->")\n}\n'

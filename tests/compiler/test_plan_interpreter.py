@@ -326,14 +326,10 @@ def change_address(
         for g, (group, tasks) in enumerate(phase):
             calls = []
             for call, task in zip(group.calls, tasks, strict=True):
-                arguments = list(call.arguments)
-                for i, pointer in enumerate(task.pointers):
-                    address = arguments[i]
-                    assert isinstance(address, Address)
-                    if is_chosen(pointer, address):
-                        arguments[i] = change(address)
-                        count += 1
-                calls.append(replace(call, arguments=tuple(arguments)))
+                pairs = zip(task.pointers, call.addresses, strict=True)
+                addresses = [change(address) if is_chosen(pointer, address) else address for pointer, address in pairs]
+                count += sum(a is not b for a, b in zip(addresses, call.addresses, strict=True))
+                calls.append(replace(call, addresses=tuple(addresses)))
             phase[g] = (replace(group, calls=tuple(calls)), tasks)
     assert count
 
@@ -423,10 +419,9 @@ def test_a_broken_plan_is_caught(name: str) -> None:
     step = program.training({})
     tasks = lower(step.graph, 8, TINY)
     program_plan = plan(tasks, program.state.offsets, 8, TINY)
-    remaining = iter(program_plan.tasks)
-    phases = [
-        [(group, [next(remaining) for _ in group.calls]) for group in phase] for phase in program_plan.schedule.phases
-    ]
+    phases: Phases = [[] for _ in program_plan.schedule.phases]
+    for planned in program_plan.groups():
+        phases[planned.phase].append((planned.group, [task for _, task in planned.calls]))
     verify_plan(tasks, program_plan)
     BROKEN[name](phases)
     broken = replace(

@@ -38,7 +38,7 @@ def call_of(number: int) -> Call:
     pointers += [Address(PRIVATE, 8 * place) for place in range(len(POINTERS) - len(pointers))]
     counts = [Count(3 + number, "rows"), Count(5, "batch")]
     counts += [Count(100 * number + place) for place in range(len(WORDS) - len(POINTERS) - len(counts))]
-    return Call(Contraction("f32"), (*pointers, *counts))
+    return Call(Contraction("f32"), tuple(pointers), tuple(counts))
 
 
 @pytest.mark.parametrize("most", [records.MOST_WORDS, 1, 0])

@@ -79,6 +79,8 @@ def test_the_functions_of_loops(target: str, dtype: str) -> None:
         assert units.max() <= ERRORS[name][dtype == "f64"], f"{name}: {units.max()} units at {row[units.argmax()]!r}"
     alone = np.concatenate([run(x[:, i : i + 1]) for i in range(0, 1003, 59)], axis=1)
     assert alone.tobytes() == np.ascontiguousarray(together[:, ::59]).tobytes()
+    for count in (3, 8, 17, 31, 33, 70):  # remainders of vectors, and of four at a time
+        assert run(x[:, 7 : 7 + count]).tobytes() == np.ascontiguousarray(together[:, 7 : 7 + count]).tobytes()
     assert np.isnan(run(np.full((len(names), 9), np.nan, kind))).all()
 
 

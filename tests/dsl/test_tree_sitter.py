@@ -13,6 +13,7 @@ from test_fuzz import FILES as WRONG
 from test_fuzz import mutated
 
 from netc.dsl import syntax
+from netc.dsl.node import Node, children
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 
@@ -48,13 +49,13 @@ def test_every_file_is_read_without_an_error(parser: Any) -> None:
 
 
 def names_of(file: syntax.File) -> set[tuple[int, int]]:
-    pending: list[syntax.Node] = list(file.items)
+    pending: list[Node] = list(file.items)
     spans = set()
     while pending:
         node = pending.pop()
         if isinstance(node, syntax.Name):
             spans.add((node.span.start, node.span.end))
-        pending += syntax.children(node)
+        pending += children(node)
     return spans
 
 

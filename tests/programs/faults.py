@@ -137,8 +137,8 @@ FAULTS = (
     _fault(
         "a shared buffer is free a phase too early",
         "compiler/planning/plan.py",
-        "first, last = min(phase for phase, _, _ in touches), max(phase for phase, _, _ in touches)",
-        "first, last = min(phase for phase, _, _ in touches), max(phase for phase, _, _ in touches) - 1",
+        "first, last = min(each.phase for each in touchers), max(each.phase for each in touchers)",
+        "first, last = min(each.phase for each in touchers), max(each.phase for each in touchers) - 1",
     ),
     _fault(
         "the last sample of a shard is left out",

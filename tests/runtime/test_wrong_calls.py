@@ -88,6 +88,13 @@ def test_a_label_that_is_no_class_is_refused() -> None:
                 call({"x": sequences, "y": y})
 
 
+@pytest.mark.parametrize("dtype", [str, object])
+def test_labels_that_are_texts_are_refused_with_the_way_to_number_them(dtype: type) -> None:
+    for labels, hint in ((["a", "b"], "numpy.unique(..., return_inverse=True)[1]"), (["0", "1"], "numpy.asarray(")):
+        with pytest.raises(ArgumentFault, match=rf"(?s)`y` consists of texts.*hint: .*{re.escape(hint)}"):
+            program(SEQUENCES).step({"x": [[1], [2]], "y": np.array(labels, dtype)})
+
+
 MODEL = netc.parse(NUMBERS)
 
 

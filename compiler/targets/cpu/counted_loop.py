@@ -1,8 +1,10 @@
 """A counted loop in LLVM's instructions."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+
+from netc.compiler.targets.cpu.loop_hints import hint
 
 
 @contextmanager
@@ -13,12 +15,12 @@ def counted_loop(
     step: Any,
     name: str = "loop",
     flags: Sequence[str] = (),
-    hint: Callable[[Any, Any], None] | None = None,
+    kind: str = "range",
 ) -> Iterator[Any]:
     """Writes `for index in range(start, stop, step)` around what the body of the `with` statement emits.
 
     Yields the index, an integer of the type of `start`; `step` is positive. `flags` are those of the addition of the
-    step, such as "nsw" for one that does not overflow. `hint` marks the branch back to the head (loop_hints.py).
+    step, such as "nsw" for one that does not overflow. `kind` is that of loop_hints.py.
     """
     before, head, body, end = (
         builder.block,
@@ -33,6 +35,5 @@ def counted_loop(
     yield index
     index.add_incoming(builder.add(index, step, flags=flags), builder.block)
     back = builder.branch(head)
-    if hint is not None:
-        hint(builder.module, back)
+    hint(builder.module, back, kind)
     builder.position_at_end(end)

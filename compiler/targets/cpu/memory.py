@@ -13,7 +13,6 @@ from msgspec import Struct, field
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.targets.cpu.counted_loop import counted_loop
-from netc.compiler.targets.cpu.loop_hints import keep_single
 from netc.compiler.targets.cpu.nest_writer import SCOPES
 from netc.compiler.targets.cpu.values import Builtin, builtin
 from netc.compiler.targets.machine import LINE
@@ -129,8 +128,8 @@ def fetch(dtype: str) -> Builtin:
         prefetch = declared or ir.Function(builder.module, _PREFETCH, "llvm.prefetch.p0")
         step = LINE // DTYPES[dtype].bytes
         is_short = isinstance(count, ir.Constant) and count.constant <= _UNROLLED * step
-        hint = None if is_short else keep_single
-        with counted_loop(builder, _I64(0), count, _I64(step), "fetch", flags=("nsw",), hint=hint) as index:
+        kind = "range" if is_short else "single"
+        with counted_loop(builder, _I64(0), count, _I64(step), "fetch", flags=("nsw",), kind=kind) as index:
             pointer = _element(builder, dtype, base, builder.add(offset, index))
             builder.call(prefetch, [builder.bitcast(pointer, _BYTE), *(ir.Constant(_I32, flag) for flag in (0, 2, 1))])
 

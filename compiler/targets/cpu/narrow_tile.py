@@ -22,11 +22,10 @@ from llvmlite import ir
 
 from netc.compiler.targets.cpu.function import I32, I64, Fields, Function, Number, Word, at_most, pinned
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, joined
-from netc.compiler.targets.machine import PIECE, Machine
+from netc.compiler.targets.machine import PIECE, WIDE, Machine
 
 _Along = Literal["depth", "rows"]  # the loop along which a is contiguous
 _VECTORS = (6, 4, 3, 2, 1)  # of sums in a tile, for each height of tiles
-_WIDE = 64  # bytes of vectors of machines that have narrow tiles
 
 
 def narrow_columns(lanes: Lanes) -> int:
@@ -35,7 +34,7 @@ def narrow_columns(lanes: Lanes) -> int:
     With vectors of 32 bytes a narrow tile would multiply two rows at once, in place of two half empty vectors that take
     the same time.
     """
-    return PIECE // lanes.size if lanes.machine.vector_bytes == _WIDE and lanes.size < PIECE // 2 else 0
+    return PIECE // lanes.size if lanes.machine.vector_bytes == WIDE and lanes.size < PIECE // 2 else 0
 
 
 def narrow_operations(machine: Machine, dtype: str) -> list[int]:

@@ -5,12 +5,15 @@ A text serves every machine: it names the number of lanes of a vector, `LANES_f3
     if 9 >= LANES_f32:                                   # never taken where a vector has 16 lanes
         for i1 in range(0, 9 // LANES_f32 * LANES_f32, LANES_f32):
             ...
+
+Loops that call functions such as `exp` become loops of several vectors at a time where registers are few.
 """
 
 import ast
 import re
 
 from netc.compiler.program.nests import LANES
+from netc.compiler.targets.cpu.math.functions import LONG
 from netc.compiler.targets.machine import Machine
 
 _LANES = re.compile(rf"\bLANES_({'|'.join(LANES)})\b")
@@ -21,7 +24,18 @@ def specialised(text: str, machine: Machine) -> ast.Module:
     module = ast.parse(_LANES.sub(lambda name: str(machine.lanes(name[1])), text))
     if _LANES.search(text):
         module.body = _taken(module.body)
+    if machine.interleaved > 1:
+        for loop in _innermost_loops(module):
+            if any(isinstance(node, ast.Name) and node.id in LONG for node in ast.walk(loop)):
+                assert isinstance(loop.iter, ast.Call)
+                loop.iter.keywords.append(ast.keyword("interleave", ast.Constant(machine.interleaved)))
     return module
+
+
+def _innermost_loops(module: ast.Module) -> list[ast.For]:
+    """The loops over ranges that contain no other loop."""
+    loops = [node for node in ast.walk(module) if isinstance(node, ast.For)]
+    return [loop for loop in loops if sum(isinstance(node, ast.For | ast.While) for node in ast.walk(loop)) == 1]
 
 
 def _taken(body: list[ast.stmt]) -> list[ast.stmt]:

@@ -58,7 +58,7 @@ def optimised(text: str, symbol: str, machine: Machine, target: Any) -> tuple[An
     options.slp_vectorization = False
     builder = llvm.create_pass_builder(target, options)
     builder.getModulePassManager().run(compiled, builder)
-    result = str(compiled)
+    result = calls.joined(str(compiled))
     if called := calls.definitions(result, machine.has_fma):
         compiled = llvm.parse_assembly(calls.without_declarations(result))
         compiled.link_in(llvm.parse_assembly(called))

@@ -4,14 +4,13 @@ from msgspec import Struct
 
 from netc.compiler.targets.cpu.function import Number, Word, at_least, at_most
 from netc.compiler.targets.cpu.vectors import Lanes
-from netc.compiler.targets.machine import GROUP, VECTORS, Machine
+from netc.compiler.targets.machine import GROUP, VECTORS, WIDE, Machine
 from netc.dsl.structs import replace
 
 FEW_ROWS = 4  # the most rows of a product whose tiles are wide
 _BETWEEN = 6  # the height of a tile between those of FEW_ROWS and of twice as many
 _LOW = (2, 1)  # the heights of tiles for products of fewer rows than a group
 _WIDE = (4, 8)  # vectors of the tiles of a few rows, beside 1 and 2
-_HALVED = 64  # bytes of the vectors of which there are halves
 
 
 def heights(tile_rows: int) -> list[int]:
@@ -73,7 +72,7 @@ def all_sizes(machine: Machine) -> list[Size]:
     most = sizes(machine)
     if machine.tile_rows > 2 * FEW_ROWS:
         most += [Size(_BETWEEN, number) for number in range(1, VECTORS + 1)]
-    halved = most if machine.vector_bytes == _HALVED else []
+    halved = most if machine.vector_bytes == WIDE else []
     return [*most, *low, *wide, *(replace(size, ends_in_half=True) for size in halved)]
 
 

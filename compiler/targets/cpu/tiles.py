@@ -41,9 +41,10 @@ are stores, and on Zen 4 each takes the time of one or two multiply-adds.
 Prefetches. While a panel is multiplied, the next one is prefetched; while a strip of a weight's gradient is multiplied,
 the next strip, whose operands were computed long before. The first tiles of a strip prefetch the rows of a behind them.
 Also prefetched are rows of c below a tile, and buffers that will be written next at the offsets of c: another core may
-have those lines, and the tile leaves the memory idle. On Zen 4 tiles do so line by line, one at each row of depth,
-because many at a time would delay their loads. Other CPUs prefetch panels, c and those buffers at once before a tile
-(`Machine.prefetches_by_line`), and c only if the tile is deep.
+have those lines, and the tile leaves the memory idle. Tiles do so line by line, one at each row of depth, because many
+at a time would delay their loads on Zen 4, and because a call then has several tiles, which pays for small ones. Other
+CPUs with AVX-512 prefetch panels, c and those buffers at once before a tile (`Machine.prefetches_by_line`), and c only
+if the tile is deep.
 
 A gathered operand a is read directly, by the numbers of its rows (tile_operand.py). It is not copied, and has no narrow
 tiles and no prefetches of its next rows: products gather only what stays in the second cache.

@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from netc.compiler.ir.types import BATCH
 from netc.compiler.program.plan import Plan
-from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Address, Call, Count, Group
+from netc.compiler.program.schedule import ORDER, PERSISTENT, PRIVATE, SHARED, TABLES, Call, Group
 from netc.compiler.program.tasks import Buffer, Task
 from netc.compiler.targets import target
 from netc.compiler.targets.emulator.calls import Placed, Spot, passing_on
@@ -65,16 +65,13 @@ class Emulator:
         self.interface = target.Interface.of_layout(plan.call_layout)
         self.spots: dict[Buffer, Spot] = {}  # one pointer to each buffer
         self.tags: dict[Buffer, int] = {}
-        self.phases: list[list[tuple[Group, list[Placed]]]] = []
-        tasks = iter(plan.tasks)
-        for number, phase in enumerate(plan.schedule.phases):
-            self.phases.append([])
-            for group in phase:
-                calls = [
-                    self.placed(call, task, number, group.kind) for call, task in zip(group.calls, tasks, strict=False)
-                ]
-                self.phases[-1].append((group, calls))
-        assert next(tasks, None) is None, "the schedule has no call for a task"
+        self.phases: list[list[tuple[Group, list[Placed]]]] = [[] for _ in plan.schedule.phases]
+        for planned in plan.groups():
+            phase, kind = planned.phase, planned.group.kind
+            placed = [self.placed(call, task, phase, kind) for call, task in planned.calls]
+            self.phases[phase].append((planned.group, placed))
+        count = sum(len(calls) for phase in self.phases for _, calls in phase)
+        assert count == len(plan.tasks), "a task without a call"
         groups = [(group, calls) for phase in self.phases for group, calls in phase]
         self.passing = {
             id(calls): passing_on(calls, [placed for _, others in groups if others is not calls for placed in others])
@@ -84,14 +81,12 @@ class Emulator:
 
     def placed(self, call: Call, task: Task, phase: int, group: str) -> Placed:
         """Returns the task of a call with all that does not change from step to step."""
-        addresses = [argument for argument in call.arguments if isinstance(argument, Address)]
-        counts = tuple(argument for argument in call.arguments if isinstance(argument, Count))
         spots = []
-        for pointer, address in zip(task.pointers, addresses, strict=True):
+        for pointer, address in zip(task.pointers, call.addresses, strict=True):
             tag = self.tags.setdefault(pointer.buffer, len(self.tags) % MOST_TAGS + 1)
             spots.append(Spot.of(pointer, address, tag, self.plan.schedule))
             self.spots.setdefault(pointer.buffer, spots[-1])
-        return Placed(task, kernel_of(call.kernel), tuple(spots), counts, phase, group)
+        return Placed(task, kernel_of(call.kernel), tuple(spots), call.counts, phase, group)
 
     def run(self, call: target.Call, workspace: target.Workspace) -> None:
         """Runs the steps of a call in this thread. Raises BrokenPlan."""
@@ -264,9 +259,8 @@ class Run:
 
     def call(self, placed: Placed, frame: Frame, member: int, unit: int) -> None:
         """Calls a task's kernel for a frame."""
-        sizes = {**self.sizes, "rows": frame.rows, "one": 1}
         pointers = [self.reference(spot, frame, member) for spot in placed.spots]
-        counts = [count.factor * sizes[count.per] for count in placed.counts]
+        counts = [count.value(frame.rows, self.sizes) for count in placed.counts]
         placed.kernel(Access(placed, member, frame, unit), pointers, counts)
 
     def reference(self, spot: Spot, frame: Frame, member: int = 0) -> Reference:
