@@ -133,11 +133,12 @@ class NestWriter:
             terms.append(f"{names.get(row, row)} * {self.stride(None, stride)}")
         shift = 0
         for axis, distance in point.items():
-            stride = self.stride(axis, access.strides[axis]) if access.strides[axis] else "0"
-            if self.shape is None or stride.lstrip("-").isdigit():
-                shift += access.strides[axis] * distance
-            elif distance:
-                terms.append(f"{distance} * {stride}")
+            move = access.strides[axis] * distance
+            text = self.stride(axis, access.strides[axis]) if move else "0"
+            if text.lstrip("-").isdigit():
+                shift += move
+            else:
+                terms.append(f"{distance} * {text}")
         return " + ".join([*terms, *([str(shift)] if shift else [])]) or "0"
 
     def stride(self, axis: int | None, stride: int) -> str:
