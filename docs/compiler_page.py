@@ -163,7 +163,7 @@ LISTING = """
 | `attention in f32`, `heads = 4`, ... | an attention kernel, and its counts and strides (`program/attention.py`) |
 | `winograd convolve in f32`, ... | a kernel of Winograd's convolution, its counts and strides (`program/winograd.py`) |
 | `rows = rows: a + 40, c + 24` | a loop of a product, and by how many elements each operand moves in it |
-| `contraction in f32 of gathered rows` | row i of `a` is row `order[i]` of the table; `depth`: its rows are the depth |
+| `contraction in f32 of gathered rows` | `order` names rows of `a`, or those of its `depth` or `copied depth` |
 
 The text reads back to equal data (`compiler/program/listing_parser.py`), and `verify_tasks` checks what holds for every
 program. A target writes the kernels in its own language. For CPUs that is text in a small part of Python, with built-in
@@ -283,13 +283,14 @@ the weights its adjoint.
 The graph knows nothing of it: lowering chooses, for each product of windows (`lowering/winograd.py`), and `netc explain
 M.net --after lower` prints `winograd` for `product`. It compares the cycles of a tile, with its transforms, with those
 of direct sums. So the choice depends on the shape and the target, never on the batch or on threads. It falls on images
-with an even height and width, at least 16 tiles, and about 16 channels or more (8 where vectors are short), as long as
-a block of tiles, and the sums of a gradient, fit the second cache. Products of bf16 and bodies of scans keep direct
-sums.
+with at least 16 tiles, and about 16 channels or more (8 where vectors are short); on gradients of weights only as long
+as their sums fit the second cache. Where a side is odd, the last tiles have a line of results that is not stored.
+Products of bf16 and bodies of scans keep direct sums.
 
 - **Memory.** One task transforms the weights, once in a step, to panels that the register tile reads. The kernel takes
   up to 48 tiles at a time through both transforms and the products, in memory of its own that stays in the second
-  cache. Nothing else passes through memory but the image, the panels and the result.
+  cache. With many channels, whose weights come from memory for each block, a block is larger: up to 128 tiles. Nothing
+  else passes through memory but the image, the panels and the result.
 - **Bits.** A result depends on its tile alone, and the sums of a gradient run over tiles in order, in shards or channel
   by channel. So bits do not depend on threads, nor on how a batch is divided.
 - **Errors.** In f32, errors of results are 0.6 to 0.8 times those of direct sums (root of mean squares against f64, 16

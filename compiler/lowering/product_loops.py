@@ -159,10 +159,12 @@ def gathered_loop_of(
         return "rows" if loops.rows.count == Count(1, "rows") and loops.rows.a == Count(row) else ""
     if batch not in indices.depth or loops.depth.count.factor != 1 or loops.depth.count.per == "one":
         return ""
-    is_copied = columns.factor > MANY_PANELS * machine.panel(dtype) and (
-        machine.packs_rows or row * DTYPES[dtype].bytes % PAGE == 0
-    )
-    return "depth" if loops.depth.a == Count(row) and not is_copied else ""
+    if loops.depth.a != Count(row):
+        return ""
+    has_many_panels = columns.factor > MANY_PANELS * machine.panel(dtype)
+    if has_many_panels and machine.packs_rows:
+        return "copied depth" if loops.rows.a == Count(1) else ""
+    return "depth" if not has_many_panels or row * DTYPES[dtype].bytes % PAGE else ""
 
 
 def lead_of(indices: Indices, in_shards: bool) -> str:

@@ -48,7 +48,10 @@ def product_task(
             return None
     leads = [operand.get(lead, 0) for operand in strides]
     in_tiles = of_pairs and machine.has_tiles and _fills_tiles(loops)
-    pack_elements = (_copied_pairs if of_pairs else _copied_elements)(loops, machine, dtype)
+    if of_pairs:
+        pack_elements = _copied_pairs(loops, machine, dtype)
+    else:
+        pack_elements = _copied_elements(loops, machine, dtype, gathered == "copied depth")
     order = None
     if views.order is not None:
         moves = indices.left[0] == lead  # with the task's rows
@@ -124,15 +127,16 @@ def _product(
     )
 
 
-def _copied_elements(loops: ProductLoops, machine: Machine, dtype: str) -> int:
+def _copied_elements(loops: ProductLoops, machine: Machine, dtype: str, copies_gathered: bool) -> int:
     """The elements of memory for copies of operands (see tiles.py); 0 if copies never pay.
 
-    The kernel decides what it copies, because it knows how many rows there are.
+    The kernel decides what it copies, because it knows how many rows there are. It always copies gathered rows that it
+    is to copy.
     """
     columns, panel = loops.columns.count, machine.panel(dtype)
     has_many_rows = loops.runs.count == Count(1) and _has_many_rows(loops)
     has_many_panels = columns.per != "one" or columns.factor > MANY_PANELS * panel
-    copies_rows = has_many_rows and loops.rows.a.factor == 1 and has_many_panels
+    copies_rows = copies_gathered or (has_many_rows and loops.rows.a.factor == 1 and has_many_panels)
     depth = loops.depth
     is_large = depth.count.per != "one" or depth.count.factor * depth.b.factor * DTYPES[dtype].bytes > NEAR
     copies_panels = loops.columns.b.factor != 1 or (has_many_rows and depth.b.factor > panel and is_large)

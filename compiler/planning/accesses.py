@@ -122,7 +122,7 @@ def _reached_by_product(kernel: Contraction, counts: Sequence[int]) -> Iterator[
     """Yields for each operand of a product the interval that is read or written, in elements from its pointer."""
     product = Product.of(POINTERS, counts, int)
     if kernel.gathered:
-        count = getattr(product, kernel.gathered).count
+        count = getattr(product, kernel.gathered_loop).count
         if count:
             yield POINTERS.index("order"), (0, count - 1)
     for operand in WALKS:

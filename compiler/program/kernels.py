@@ -14,7 +14,7 @@ from netc.compiler.program import attention
 from netc.compiler.program.nests import Nest
 from netc.compiler.program.winograd import Part
 
-Gathered = Literal["", "rows", "depth"]
+Gathered = Literal["", "rows", "depth", "copied depth"]
 
 
 class Contraction(Struct, frozen=True):
@@ -25,13 +25,19 @@ class Contraction(Struct, frozen=True):
     type.
 
     Of a `gathered` operand a, rows of memory are read in the order of `Product.order`: these are its "rows", or those
-    of the "depth". Such a product has no loops but rows, columns and depth.
+    of the "depth". Such a product has no loops but rows, columns and depth. The kernel copies those of a "copied depth"
+    in order before it multiplies them; they must be neighbours in a.
     """
 
     dtype: str
     of_pairs: bool = False
     in_tiles: bool = False
     gathered: Gathered = ""
+
+    @property
+    def gathered_loop(self) -> Literal["", "rows", "depth"]:
+        """The loop along which rows of a are gathered, if any."""
+        return "depth" if self.gathered == "copied depth" else self.gathered
 
 
 class AttentionKernel(Struct, frozen=True):

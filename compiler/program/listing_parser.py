@@ -40,7 +40,7 @@ _VALUE = re.compile(r"%(\d+) (\w+)")
 _SCAN = re.compile(r"scan (?P<number>\d+)")
 _CONTRACTION = re.compile(
     r"contraction in (?P<dtype>\w+)(?P<pairs> of pairs(?P<tiles> in tiles)?)?"
-    r"(?: of gathered (?P<gathered>rows|depth))?"
+    r"(?: of gathered (?P<gathered>rows|depth|copied depth))?"
 )
 _POINTER = re.compile(
     rf"(?P<argument>p\d+|a|b|c|start|pack|order|fetches|prefetches) = (?P<buffer>{NAME})(?: \+ (?P<offset>-?\d+))?"

@@ -42,13 +42,17 @@ class Case(Struct, frozen=True):
     def memory(self, operand: str, dtype: str) -> "Memory":
         """Memory for an operand."""
         loops = [self.loops[name] for name in WALKS[operand]]
-        more = [3 if (operand, name) == ("a", self.gathered) else 0 for name in WALKS[operand]]
+        more = [3 if (operand, name) == ("a", self.gathered_loop) else 0 for name in WALKS[operand]]
         extents = [loop.count + extra for loop, extra in zip(loops, more, strict=True)]
         return Memory.of(extents, [getattr(loop, operand) for loop in loops], dtype)
 
+    @property
+    def gathered_loop(self) -> str:
+        return Contraction("f32", gathered=self.gathered).gathered_loop
+
     def order(self, rng: np.random.Generator) -> Array:
         """Random numbers for the rows that are gathered, and one behind them that is not read."""
-        count = self.loops[self.gathered].count if self.gathered else 0
+        count = self.loops[self.gathered_loop].count if self.gathered else 0
         return np.append(rng.integers(0, count + 3, count), 1 << 30).astype(np.int32)
 
     def counts(self, *names: str) -> tuple[int, ...]:
@@ -109,7 +113,7 @@ def check_product(
     batches, depth = case.counts(*BATCHES), math.prod(case.counts(*DEPTHS))
     left, order = memories["a"].values, case.order(rng)
     if case.gathered:
-        left = left.take(order[:-1], WALKS["a"].index(case.gathered))
+        left = left.take(order[:-1], WALKS["a"].index(case.gathered_loop))
     left = left.reshape(*batches, *case.counts("rows"), depth).astype(np.float64)
     right = memories["b"].values.reshape(*batches, depth, *case.counts("columns")).astype(np.float64)
     expected = c.data.copy()
@@ -287,7 +291,7 @@ def gathered_cases(gathered: Gathered, dtype: str, machine: Machine, rng: np.ran
 def gathered_case(case: Case, gathered: Gathered, gap: int, touches: int) -> Case:
     """The same product of gathered rows, between which `gap` elements of memory are not read."""
     rows, depth = case.loops["rows"], case.loops["depth"]
-    if gathered == "depth":
+    if gathered in ("depth", "copied depth"):
         loops = {"rows": replace(rows, a=1), "depth": replace(depth, a=rows.count + gap)}
     else:
         loops = {"rows": replace(rows, a=depth.count + gap)}
@@ -358,8 +362,8 @@ def test_the_product_kernel(target: str, dtype: str) -> None:
     check_bits_of_shares(kernel, dtype, machine)
 
 
-GATHERED: list[Gathered] = ["rows", "depth"]
-# Every fourth has another target, and of four of these each has another type or is gathered otherwise.
+GATHERED: list[Gathered] = ["rows", "depth", "copied depth"]
+# Of every fourth each has another target or type, or is gathered otherwise.
 GATHERED_PAIRS = [
     (target, dtype, gathered)
     for i, target in enumerate(TARGETS)
@@ -386,7 +390,7 @@ def test_gathered_rows_have_the_bits_of_copied_ones(gathered: Gathered) -> None:
         case = gathered_case(plain_case(rows, columns, depth), gathered, 3, 0)
         copied = replace(case, gathered="")
         memories = {name: case.memory(name, "f32").fill(rng.standard_normal) for name in ("a", "b", "start")}
-        order, axis = case.order(rng), WALKS["a"].index(gathered)
+        order, axis = case.order(rng), WALKS["a"].index(case.gathered_loop)
         in_order = copied.memory("a", "f32")
         in_order.data[in_order.indices] = memories["a"].values.take(order[:-1], axis)
         pack, bits = np.zeros(machine.pack_elements("f32"), np.float32), set()

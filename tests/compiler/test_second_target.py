@@ -55,13 +55,13 @@ def counts_of(task: Task, batch: int) -> tuple[int, int, int]:
     sizes = {"one": 1, "rows": batch if isinstance(task.axis, str) else task.axis or 1, BATCH: batch}
     numbers = [count.factor * sizes[count.per] for count in task.counts]
     match task.kernel:
-        case Contraction(dtype, gathered=gathered):
+        case Contraction(dtype):
             product = Product.of(task.pointers, numbers, int)
             read = ["a", "b", "start"] if product.has_start else ["a", "b"]
             elements = {name: walked(*product.walk(name)) for name in (*read, "c")}
             counts = [getattr(product, name).count for name in LOOPS]
             size = DTYPES[dtype].bytes
-            order = 4 * getattr(product, gathered).count if gathered else 0
+            order = 4 * getattr(product, task.kernel.gathered_loop).count if task.kernel.gathered else 0
             return 2 * math.prod(counts), size * sum(elements[name] for name in read) + order, size * elements["c"]
         case Nest(extents, lines, outputs):
             arguments = iter(numbers)

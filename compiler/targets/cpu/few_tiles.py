@@ -40,8 +40,9 @@ class FewTilesKernel(PanelKernel):
 
     def write_tiles(self) -> None:
         super().write_tiles()
-        self.multiply_batches = Function(self.module, "multiply_batches", 6)
-        self.write_batches()
+        if not self.copies_gathered:
+            self.multiply_batches = Function(self.module, "multiply_batches", 6)
+            self.write_batches()
 
     def has_few_tiles(self, turns: Word, runs: Word, depth: Word) -> Word:
         """Whether a batch is a few tiles of one strip, or of turns without copies, that narrow tiles do not multiply, b

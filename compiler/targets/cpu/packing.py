@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from netc.compiler.targets.cpu.function import Function, Word, at_least, at_most, pinned
+from netc.compiler.targets.cpu.tile_operand import NUMBER
 from netc.compiler.targets.cpu.tile_sizes import rows_of_next
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.machine import GROUP, LINE, PIECE, VECTORS
@@ -95,20 +96,25 @@ def _copy_strip(vectors: Vectors, to: Word, width: int, rows: Sequence[Sequence[
             vectors.store(row, target + i * width)
 
 
-def pack_rows(module: Any, lanes: Lanes) -> Function:
-    """Returns the function `pack(to, a, a_step, rows, depth)` of rows that are neighbours.
+def pack_rows(module: Any, lanes: Lanes, is_gathered: bool = False) -> Function:
+    """Returns the function `pack(to, a, a_step, rows, depth, order)` of rows that are neighbours.
 
     It copies them in the order in which tiles read them: tile upon tile, and in each, one column of rows upon another.
     A few columns are copied for all tiles before the next ones, so that a is read in the order of memory. Up to ROOM
-    elements behind the copy are overwritten.
+    elements behind the copy are overwritten. The steps of depth are found by their numbers at the address `order` if
+    they are gathered, and then `a_step` elements apart; `order` is not read otherwise.
     """
-    function = Function(module, "pack_rows", 5)
-    to, a, a_step, rows, depth = function.parameters
+    function = Function(module, "pack_rows", 6)
+    to, a, a_step, rows, depth, order = function.parameters
     vectors, tall, size, count = Vectors(function, lanes), lanes.machine.tile_rows, lanes.size, lanes.count
+
+    def moved(k: Word) -> Word:
+        return (function.index_at(order + k * NUMBER) if is_gathered else k) * a_step
+
     with function.loop(0, depth, _COLUMNS) as begin:
         soon, end = begin.index + _AHEAD, at_most(begin.index + _COLUMNS, depth)
         with function.loop(soon, at_most(soon + _COLUMNS, depth)) as k, function.loop(0, rows, LINE // size) as i:
-            vectors.fetch(a + (k.index * a_step + i.index) * size, 1, is_written=False)
+            vectors.fetch(a + (moved(k.index) + i.index) * size, 1, is_written=False)
         with function.loop(0, rows) as i:
             i.step = height = rows_of_next(rows - i.index, tall)
             source, target = a + i.index * size, to + i.index * depth * size
@@ -116,12 +122,12 @@ def pack_rows(module: Any, lanes: Lanes) -> Function:
             # a column covers what the one before wrote too much, but behind the last one lies the next tile
             with function.loop(begin.index, is_last.choose(end - 1, end)) as k:
                 for first in range(0, tall, count):
-                    column = vectors.load(source + (k.index * a_step + first) * size)
+                    column = vectors.load(source + (moved(k.index) + first) * size)
                     vectors.store(column, target + (k.index * height + first) * size)
             with function.when(is_last):
                 k_last = end - 1
                 for first in range(0, tall, count):
-                    column = vectors.load(source + (k_last * a_step + first) * size)
+                    column = vectors.load(source + (moved(k_last) + first) * size)
                     at = target + (k_last * height + first) * size
                     vectors.store_masked(column, at, vectors.columns_mask(height, first))
     function.end()

@@ -24,12 +24,13 @@ class ProductKernel(ABC):
 
     The kernel's function takes the address of its arguments (program/product.py), an int64 each, in memory of its
     caller. Its functions share a record with these arguments and with variables: the fields of a tile, `panel_c` and
-    `panel_start`, the addresses of c and start at a panel, and others. `gathered` is the loop ("rows" or "depth") along
-    which rows of a are gathered, if any.
+    `panel_start`, the addresses of c and start at a panel, and others. `gathered` says which rows of a are
+    gathered, if any. Those of a "copied depth" are copied in order, and tiles read the copy.
     """
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, fields: Fields, gathered: Gathered = "") -> None:
         self.gathered: Gathered = gathered
+        self.copies_gathered = gathered == "copied depth"
         self.module, self.lanes, self.size, self.width = module, lanes, lanes.size, VECTORS * lanes.count
         self.fields = fields
         self.multiply_panel = Function(module, "multiply_panel", 1)
@@ -81,8 +82,9 @@ class ProductKernel(ABC):
 
     def add_tiles(self) -> Tiles:
         """Adds the functions of tiles of all sizes to the module."""
+        gathered: Gathered = "" if self.copies_gathered else self.gathered
         return {
-            (size.height, size.columns(self.lanes)): tile(self.module, size, self.lanes, self.fields, self.gathered)
+            (size.height, size.columns(self.lanes)): tile(self.module, size, self.lanes, self.fields, gathered)
             for size in self.sizes()
         }
 

@@ -25,10 +25,11 @@ in one record, of which every function takes the address. Two kinds of products 
 
 Copies. Operands are copied into the order in which tiles read them (packing.py) where that pays:
 
-- a panel of b, if its columns are not neighbours (a transposed weight); or if a has many rows (`Machine.packing_rows`)
-  and the rows of b are many and far apart, so that they share a few sets of the first cache and need a page for every
-  two. It stays in the first cache, and the copies of a group in the second. With a single block of rows, every panel is
-  copied to the same memory.
+- a panel of b, if its columns are not neighbours (a transposed weight); or if a has many rows (`Machine.packing_rows`;
+  fewer if b is so large that it comes from the last cache or from memory, because a copy prefetches it in time) and the
+  rows of b are many and far apart, so that they share a few sets of the first cache and need a page for every two. It
+  stays in the first cache, and the copies of a group in the second. With a single block of rows, every panel is copied
+  to the same memory.
 - a block of rows of a, if the rows are neighbours (a weight's gradient) and a is large, because each step of depth then
   reads another page: on CPUs that do not prefetch pages in time (`Machine.packs_rows`), and on all if the rows share
   a few sets of the caches.
@@ -46,8 +47,9 @@ at a time would delay their loads on Zen 4, and because a call then has several 
 CPUs with AVX-512 prefetch panels, c and those buffers at once before a tile (`Machine.prefetches_by_line`), and c only
 if the tile is deep.
 
-A gathered operand a is read directly, by the numbers of its rows (tile_operand.py). It is not copied, and has no narrow
-tiles and no prefetches of its next rows: products gather only what stays in the second cache.
+A gathered operand a is read directly, by the numbers of its rows (tile_operand.py), without narrow tiles and prefetches
+of its next rows: products gather only what stays in the second cache. If a product would copy its rows in any case
+(`Machine.packs_rows`), it is gathered while it is copied (a "copied depth"), and tiles read the copy.
 
 Every element of c is written, whatever the counts: with no depth it is `start`, or zero. A caller can therefore add
 up shards some of which have no samples. An element's sum runs over the depth in order, whatever tile it falls in: the
@@ -71,6 +73,7 @@ from netc.compiler.targets.cpu.tile_sizes import FEW_ROWS, panel_columns
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import (
     BLOCK,
+    DISTANT,
     MANY_PANELS,
     MANY_ROWS,
     NEAR,
@@ -97,13 +100,16 @@ class _Kernel(NextStripKernel):
     """Writes the kernel's functions into a module."""
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, gathered: Gathered) -> None:
-        self.pack_rows = pack_rows(module, lanes)
+        self.pack_rows = pack_rows(module, lanes, gathered == "copied depth")
         self.multiply_narrow = None if gathered else multiply_narrow(module, lanes, FIELDS)
         super().__init__(module, symbol, lanes, gathered)
 
     def write_strips(self) -> None:
         """Writes the loops of few_tiles.py and the others, and the test that chooses between them."""
         turns, runs, depth = self.counts()
+        if self.copies_gathered:
+            self.multiply_many_tiles(turns, runs, depth)
+            return
         with self.run.builder.if_else(self.has_few_tiles(turns, runs, depth).value) as (few, many):
             with few:
                 self.multiply_few_tiles(turns, runs, depth)
@@ -195,7 +201,7 @@ class _Kernel(NextStripKernel):
                 is_first = words["is_first"].equals(1)
                 words["is_first"] = 0
                 words["strip_a"], words["strip_b"] = a + self.moved("a", strip), b + self.moved("b", strip)
-                if self.gathered == "depth":
+                if self.gathered in ("depth", "copied depth"):
                     words["strip_a"], words["strip_order"] = a, words["order"] + k.index * NUMBER
                 words["strip_c"], words["strip_start"] = c, is_first.choose(start, c)
                 words["start_row"] = is_first.choose(words["rows_start"], words["rows_c"])
@@ -212,9 +218,12 @@ class _Kernel(NextStripKernel):
         is_spread = words["rows_a"].equals(1) & (depth * words["depth_a"] > 2 * NEAR // self.size)
         is_slow = is_spread if self.lanes.machine.packs_rows else is_spread & self.shares_sets(depth)
         has_many_panels = words["columns_count"] > MANY_PANELS * self.width
-        packs_a = may_copy & is_slow & has_many_panels if not self.gathered else run.number(1).equals(0)
+        packs_a = may_copy & is_slow & has_many_panels
+        if self.gathered:
+            packs_a = run.number(int(self.copies_gathered)).equals(1)
         is_far = (words["depth_b"] > self.width) & (depth * words["depth_b"] > NEAR // self.size)
-        has_many = words["rows_count"] >= self.lanes.machine.packing_rows
+        is_distant = depth * words["columns_count"] > DISTANT // self.size
+        has_many = (words["rows_count"] >= self.lanes.machine.packing_rows) | is_distant
         packs_b = ~words["columns_b"].equals(1) | (may_copy & is_far & has_many)
         words["packs_a"], words["packs_b"] = packs_a.choose(1, 0), packs_b.choose(1, 0)
         limit = (packs_a | packs_b | (is_spread & has_many_panels)).choose(PACKED, STRIP)
@@ -243,7 +252,8 @@ class _Kernel(NextStripKernel):
             words["block_start"] = words["strip_start"] + top.index * words["start_row"] * size
             words["a_row"] = packs_a.choose(1, words["rows_a"])
             with run.when(packs_a):
-                self.pack_rows(run, words["pack"], source, words["depth_a"], rows, words["depth"])
+                order = words["strip_order"] if self.copies_gathered else source
+                self.pack_rows(run, words["pack"], source, words["depth_a"], rows, words["depth"], order)
             with run.when(words["columns_count"] > self.width):
                 words["share"] = words["depth"] // rows + 1
             end = at_most(group.index + PANELS * self.width, words["columns_count"])

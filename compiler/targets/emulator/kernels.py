@@ -127,10 +127,10 @@ def _product(kernel: Contraction) -> Callable[..., None]:
 
 def _gathered(access: Access, call: Product[Reference, int], kernel: Contraction) -> Array:
     """The operand a over the loops that it walks, found by the numbers of its rows, or of those of the depth."""
-    loop = getattr(call, kernel.gathered)
+    loop = getattr(call, kernel.gathered_loop)
     order = access.load(call.order, "i32", 0, (loop.count,), (1,)).astype(np.int64) * loop.a
     rows, depth = (
-        order if name == kernel.gathered else np.arange(getattr(call, name).count) * getattr(call, name).a
+        order if name == kernel.gathered_loop else np.arange(getattr(call, name).count) * getattr(call, name).a
         for name in ("rows", "depth")
     )
     elements: Array = access.load_at(call.a, kernel.dtype, rows[:, None] + depth)
