@@ -159,7 +159,7 @@ LISTING = """
 | `f32 p1[i0] = fold of t1 from f32(0.0) by a + b` | a store, here of a sum |
 | `... by a + b, at each point` | a store of each sum so far |
 | `first equal of n0 = batch` | looks up each element of an index among those before it |
-| `sums in blocks`, `sums in lanes` | the order of a long sum of floats, or of products, which decides its bits |
+| `sums in blocks`, `in groups`, `in lanes` | the order of a sum of floats, of rows, or of products: it decides bits |
 | `attention in f32`, `heads = 4`, ... | an attention kernel, and its counts and strides (`program/attention.py`) |
 | `winograd convolve in f32`, ... | a kernel of Winograd's convolution, its counts and strides (`program/winograd.py`) |
 | `rows = rows: a + 40, c + 24` | a loop of a product, and by how many elements each operand moves in it |
@@ -305,8 +305,9 @@ Products of bf16 and bodies of scans keep direct sums.
 that LLVM vectorises every loop that contains them, for each instruction set, and none calls libm. Large angles of
 `sin`, `cos` and `tan` are the exception: a function with versions for vectors corrects their results, with one branch
 for all vectors of an iteration (`targets/cpu/math/calls.py`). CPUs with 16 registers compute four vectors at a time,
-because one iteration then loads the constants for all four, and does not wait for each result. An element has the same
-bits in a vector and alone. Numbers below the smallest normal one (1.2e-38 in f32, 2.2e-308 in f64) count as 0.
+because one iteration then loads the constants for all four, and does not wait for each result;
+`targets/cpu/in_order.py` keeps LLVM from undoing that. An element has the same bits in a vector and alone. Numbers
+below the smallest normal one (1.2e-38 in f32, 2.2e-308 in f64) count as 0.
 
 ERRORS
 
