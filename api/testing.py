@@ -330,7 +330,7 @@ def _is_smooth(operation: Operation, types: tuple[str, ...], attributes: Mapping
     graph, _, *results = graph_of(operation, types, attributes)
     parts = [value for value in graph.values() if value.operands]
     return all(result.type.is_float for result in results) and not any(
-        isinstance(OPERATIONS[value.operation].lower, SplitMetric) for value in parts
+        isinstance(value.lower, SplitMetric) for value in parts
     )
 
 

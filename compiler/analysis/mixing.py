@@ -6,7 +6,7 @@ An evaluation is cut there, and predictions before such values are a sample's ow
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.forms import SplitMetric
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan
 
 
@@ -19,6 +19,6 @@ def mixes_samples(value: Value) -> bool:
         return any(mixes_samples(inner) for inner in Scan.of(value).body.values())
     if value.role is Role.EXTENT:  # named dimensions depend on how many samples, or steps, there are
         return any(isinstance(dim, str) for dim in value.attributes_as(Dims).dims)
-    if value.operands and isinstance(OPERATIONS[value.operation].lower, SplitMetric):
+    if isinstance(value.lower, SplitMetric):
         return True
     return not value.type.is_batched and any(operand.type.is_batched for operand in value.operands)

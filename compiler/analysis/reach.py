@@ -18,7 +18,7 @@ from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded, Dim
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.convolution import Convolution, conv2d
 from netc.compiler.operations.elementwise import greater, greater_equal, less, less_equal, where
 from netc.compiler.operations.gathering import gather
@@ -182,7 +182,7 @@ def _through(value: Value, number: int, axis: int, reach: Reach, along: Mapping[
             return _reshaped(operand.type.dims, value.type.dims, axis, reach)
     if value.definition is gather:
         return [(axis, reach)] if number == 1 else []
-    lower = OPERATIONS[value.operation].lower
+    lower = value.lower
     result_axis = axis + value.type.rank - operand.type.rank
     if isinstance(lower, Scalar) or value.role is Role.SHAPE or value.type.dims == operand.type.dims:
         return [(result_axis, reach)] if value.type.dims[result_axis] == operand.type.dims[axis] else []

@@ -13,7 +13,7 @@ from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.convolution import Convolution, conv2d
 from netc.compiler.operations.pooling import Pool, avgpool2d, maxpool2d
 from netc.compiler.operations.shape import reshape
@@ -72,7 +72,7 @@ def receptive_fields(graph: Graph) -> dict[Value, Field]:
             for operand in value.operands
             if operand in fields and operand.type.sample[:2] == value.type.sample[:2]
         ]
-        if aligned and isinstance(OPERATIONS[value.operation].lower, Scalar):
+        if aligned and isinstance(value.lower, Scalar):
             (height, rows), (width, columns) = (
                 (max(each.size[n] for each in aligned), max(each.step[n] for each in aligned)) for n in (0, 1)
             )

@@ -16,7 +16,7 @@ from netc.compiler.ir.forms import SplitMetric
 from netc.compiler.ir.graph import Graph, dependents, needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.model import Better, TrainSettings
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, nearest, nearest_or_all
@@ -65,7 +65,7 @@ class _Dependence(Struct, frozen=True):
 
 
 def _is_split_metric(value: Value) -> bool:
-    return bool(value.operands) and isinstance(OPERATIONS[value.operation].lower, SplitMetric)
+    return isinstance(value.lower, SplitMetric)
 
 
 def _check_result(context: Context, result: Result, value: Value, dependence: _Dependence) -> None:

@@ -9,7 +9,7 @@ from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph, dependents, needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.model import TrainSettings
 from netc.dsl.chains import steps_of
 from netc.dsl.diagnostics import Diagnostic, Label
@@ -48,7 +48,7 @@ def _compares_with_input(graph: Graph, losses: Iterable[Value]) -> bool:
     does."""
     learned, from_inputs = (dependents(graph, graph.values(role)) for role in (Role.PARAMETER, Role.INPUT))
     return any(
-        isinstance(OPERATIONS[value.operation].lower, Scalar)
+        isinstance(value.lower, Scalar)
         and not learned.isdisjoint(value.operands)
         and any(operand in from_inputs and operand not in learned for operand in value.operands)
         for value in needed_by(losses)

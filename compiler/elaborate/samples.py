@@ -11,7 +11,7 @@ from typing import Any
 from netc.compiler.elaborate import contractions
 from netc.compiler.ir.forms import Custom, Scalar
 from netc.compiler.ir.types import BATCH, Bounded, Dim, Mismatch, describe_sample
-from netc.compiler.ir.value import OPERATIONS, Operation, Value, apply
+from netc.compiler.ir.value import Operation, Value, apply
 from netc.compiler.operations import bounded, sequence
 from netc.dsl.diagnostics import nearest
 
@@ -123,7 +123,7 @@ def axis_names(value: Value, declared: AxisNames, called: Mapping[str, str]) -> 
         return declared[value]
     sample = len(value.type.sample)
     names: list[str | None] = [called.get(dim, dim) if isinstance(dim, str) else None for dim in value.type.sample]
-    if value.operands and isinstance(OPERATIONS[value.operation].lower, Scalar):
+    if isinstance(value.lower, Scalar):
         for operand in value.operands:
             for i, name in enumerate(reversed(axis_names(operand, declared, called)), 1):
                 if i <= sample and name is not None:

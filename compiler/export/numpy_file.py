@@ -18,7 +18,7 @@ from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.ir.types import BATCH, DTYPES, Dim, Type
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.elementwise import COMPARISONS
 from netc.compiler.operations.scan import Scan, Slot, SlotKind
 from netc.compiler.program.custom import definition
@@ -147,7 +147,7 @@ class _NumpyFile(Writer):
         return Term(f"_weights[{python_string(name)}]", "i32")
 
     def custom_kernel(self, value: Value, operands: Sequence[Term]) -> Term | None:
-        lower = OPERATIONS[value.operation].lower
+        lower = value.lower
         if isinstance(lower, Fold):
             pair = {name: Term(name, value.type.dtype) for name in ("a", "b")}
             combine = f"lambda a, b: {translate(lower.combine, pair, {}, value.type.dtype, self).text}"

@@ -21,7 +21,7 @@ from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.forms import Fold
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.types import BATCH, Dim, Type
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Scan, Slot, SlotKind
 from netc.dsl.quoting import escaped, json_text
 
@@ -196,7 +196,7 @@ class _OnnxFile(OnnxNodes):
 
     def custom_kernel(self, value: Value, operands: Sequence[Term]) -> Term | None:
         """Writes a reduction with a combining function as a Scan over the elements. Returns None for other kernels."""
-        lower = OPERATIONS[value.operation].lower
+        lower = value.lower
         if not isinstance(lower, Fold):
             return None
         over, dtype, rank = value.attributes_as(Over).over, value.type.dtype, value.operands[0].type.rank

@@ -22,7 +22,7 @@ from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import SuppliedKind, parse_supplied
 from netc.compiler.ir.types import Bounded, Dim, is_undeclared
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Part, Scan, Slot
 from netc.dsl.diagnostics import fault
 
@@ -197,7 +197,7 @@ class Writer(ABC):
             return self.random_words(value)
         if name:
             return self.parameter(name, self.exported.arrays[name])
-        lower = OPERATIONS[value.operation].lower
+        lower = value.lower
         form = self.FORMS.get(value.operation)
         if form is not None:
             return form(self, value, *operands)

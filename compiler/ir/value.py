@@ -97,6 +97,11 @@ class Value(Struct, frozen=True, eq=False):
         assert isinstance(self.attributes, kind), f"{self} has no {kind.__name__}"
         return self.attributes
 
+    @property
+    def lower(self) -> "KernelRule | None":
+        """The rule by which operands become this value in a kernel; None for a value without operands."""
+        return OPERATIONS[self.operation].lower if self.operands else None
+
     def lowered_as(self, kind: builtins.type[L]) -> L:
         """The rule by which the operation becomes a kernel, which must be an object of the class `kind`."""
         lower = OPERATIONS[self.operation].lower

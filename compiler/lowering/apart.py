@@ -6,7 +6,7 @@ from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.forms import Fold, Scalar, View
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.lowering.units import MOST_BUFFERS, Fusion, walked_by
 
 
@@ -15,7 +15,7 @@ def readers(fusion: Fusion, value: Value) -> Iterator[Value]:
     pending = list(reversed(fusion.users[value]))
     while pending:
         user = pending.pop()
-        if isinstance(OPERATIONS[user.operation].lower, View):
+        if isinstance(user.lower, View):
             pending += reversed(fusion.users[user])
         else:
             yield user
@@ -23,7 +23,7 @@ def readers(fusion: Fusion, value: Value) -> Iterator[Value]:
 
 def why_apart(fusion: Fusion, value: Value, user: Value) -> str:
     """Explains in words why a value is kept in memory for a user instead of being computed in the user's loop."""
-    lower, reader = OPERATIONS[value.operation].lower, OPERATIONS[user.operation].lower
+    lower, reader = value.lower, user.lower
     if user.role is Role.CONTRACTION:
         return "the register tile reads it from memory"
     if not isinstance(reader, Scalar | Fold):

@@ -16,7 +16,7 @@ from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Sizes, Type
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.lowering.copies import copy, fill, gather_rows
 from netc.compiler.lowering.fuse import fuse
 from netc.compiler.lowering.padding import inside_of, padded_forms, write_padding
@@ -222,7 +222,7 @@ class Lowering:
         if name not in self.leaf_of:  # nobody reads it
             return True
         unit = self.fusion.unit_of[value]
-        if not isinstance(OPERATIONS[value.operation].lower, Scalar) or unit.space != self.leaf_of[name].type.dims:
+        if not isinstance(value.lower, Scalar) or unit.space != self.leaf_of[name].type.dims:
             return False
         return all(
             reader.position < unit.position or (reader is unit and pointwise)

@@ -2,7 +2,7 @@
 
 from netc.compiler.ir.forms import Fold
 from netc.compiler.ir.strides import contiguous
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.loop import Loop
 from netc.compiler.lowering.shards import fold_shards, is_sharded, shards_of
@@ -44,5 +44,5 @@ def _fold_in_shards(lowering: Lowering, unit: Unit) -> None:
 
 def _stays_inside(lowering: Lowering, value: Value, unit: Unit) -> bool:
     """Whether all users of a value are in its own loop."""
-    is_fold = isinstance(OPERATIONS[value.operation].lower, Fold)
+    is_fold = isinstance(value.lower, Fold)
     return not is_fold and value not in lowering.roots and lowering.fusion.only_reader[value] is unit

@@ -17,7 +17,7 @@ from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.forms import Fold, Scalar, View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.lowering.sizes import computed_from_sizes, only_loops_read
 from netc.compiler.lowering.units import MOST_BUFFERS, Fusion, Unit, viewed, walked_by
 from netc.compiler.operations.elementwise import add
@@ -50,7 +50,7 @@ def fuse(graph: Graph) -> Fusion:
     for value in graph.values():
         if value in unstored:
             continue
-        lower = OPERATIONS[value.operation].lower if value.operands else None
+        lower = value.lower
         if lower is None or isinstance(lower, View) or value in fusion.inlined:
             if value.role is Role.EXTENT:
                 _add_unit(fusion, value)
@@ -67,7 +67,7 @@ def fuse(graph: Graph) -> Fusion:
 
 def _is_inlined(value: Value, users: list[Value]) -> bool:
     """Whether a value is element-wise and its only user walks the same points or assembles its result from it."""
-    if not isinstance(OPERATIONS[value.operation].lower, Scalar) or len(users) != 1:
+    if not isinstance(value.lower, Scalar) or len(users) != 1:
         return False
     if users[0].role is Role.ASSEMBLY:  # it is computed into its part of the user's buffer
         return True
@@ -215,7 +215,7 @@ def _fits(unit: Unit, over: tuple[int, ...], reads: set[Value], near: set[Value]
     axes that are folded, which are the last ones if the loop also stores values of its points, and not all of them:
     workers share the rows of such a loop. Together they may use MOST_BUFFERS buffers.
     """
-    has_stores = not over or any(not isinstance(OPERATIONS[value.operation].lower, Fold) for value in unit.values)
+    has_stores = not over or any(not isinstance(value.lower, Fold) for value in unit.values)
     folded = unit.folded or over
     assert unit.space is not None
     is_trailing = folded == tuple(range(len(unit.space) - len(folded), len(unit.space)))

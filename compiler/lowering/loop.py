@@ -24,7 +24,7 @@ from netc.compiler.ir.forms import Fold, Scalar
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import broadcast, contiguous
 from netc.compiler.ir.types import BATCH, Dim, Type
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.lowering.sizes import behind_shapes, count_of
 from netc.compiler.lowering.units import Fusion, viewed
 from netc.compiler.operations.elementwise import cast
@@ -202,7 +202,7 @@ class Loop:
 
     def member(self, value: Value) -> str:
         """Returns the name of a value of this loop; for a fold, the name of the element that it reduces."""
-        if isinstance(OPERATIONS[value.operation].lower, Fold):
+        if isinstance(value.lower, Fold):
             return self.operand(value.operands[0])
         self.members[value] = self.compute(value)
         return self.members[value]
@@ -264,7 +264,7 @@ class Loop:
 
     def _reduction(self, value: Value) -> Reduction | None:
         """Returns how a value is reduced over the folded axes: as its operation says, or as the sum of a product."""
-        lower = OPERATIONS[value.operation].lower if value.operands else None
+        lower = value.lower
         dtype = value.type.dtype
         if isinstance(lower, Fold) and self.folded:
             keyed = lower.keyed if value.type.is_float else None

@@ -10,7 +10,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import fixed_size
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.lowering.copies import fill
 from netc.compiler.lowering.loop import LoopContext
 from netc.compiler.lowering.units import Fusion
@@ -35,11 +35,7 @@ def padded_forms(graph: Graph, fusion: Fusion) -> dict[Value, Value]:
 
 def _writes_anywhere(value: Value) -> bool:
     """Whether the kernel of a value can write rows that are not contiguous."""
-    return (
-        value.role is Role.CONTRACTION
-        or isinstance(value.attributes, Interleave)
-        or isinstance(OPERATIONS[value.operation].lower, Scalar)
-    )
+    return value.role is Role.CONTRACTION or isinstance(value.attributes, Interleave) or isinstance(value.lower, Scalar)
 
 
 def inside_of(padded: Value) -> StridedView:

@@ -6,7 +6,7 @@ from netc.compiler.ir.forms import Form, View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.types import BATCH
-from netc.compiler.ir.value import OPERATIONS, Value, apply
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.lowering.buffers import Bindings, Lowering
 from netc.compiler.lowering.copies import copy
 from netc.compiler.lowering.forms import lowers
@@ -76,6 +76,6 @@ def _step(scan: Scan, parts: dict[Result, Value]) -> Graph:
     body, _ = scan.body.subgraph(read)
     for i in range(len(scan.begins)):
         following = body.results.pop(ResultKind.NEXT.named(i))
-        moves = not following.operands or isinstance(OPERATIONS[following.operation].lower, View)
+        moves = not following.operands or isinstance(following.lower, View)
         body.results[ResultKind.UPDATE.named(_carry(i))] = apply("copied", following) if moves else following
     return body

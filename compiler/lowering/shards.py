@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from netc.compiler.ir.forms import Fold
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import contiguous
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.loop import Loop
 from netc.compiler.program.tasks import Buffer, StridedView
@@ -23,7 +23,7 @@ def is_sharded(lowering: Lowering, values: Sequence[Value]) -> bool:
     """
     machine = lowering.machine
     for value in values:
-        lower = OPERATIONS[value.operation].lower
+        lower = value.lower
         sums_batch = not value.type.is_batched and any(operand.type.lead for operand in value.operands)
         if not sums_batch or not (isinstance(lower, Fold) or value.role is Role.CONTRACTION):
             return False

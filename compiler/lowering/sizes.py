@@ -10,7 +10,7 @@ from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.forms import Fold, Scalar, View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.passes.recompute import MOST_STEPS
 from netc.compiler.passes.sink import is_scalar, steps_of
 from netc.compiler.program.schedule import Count
@@ -51,7 +51,7 @@ def _follows(value: Value, earlier: Container[Value]) -> bool:
     operands = value.operands
     return (
         any(operand in earlier for operand in operands)
-        and isinstance(OPERATIONS[value.operation].lower, Scalar | View)
+        and isinstance(value.lower, Scalar | View)
         and all(operand in earlier or behind_shapes(operand).role is Role.CONSTANT for operand in operands)
     )
 
@@ -65,7 +65,7 @@ def behind_shapes(value: Value) -> Value:
 
 def _is_loop(user: Value, starts: Container[Value]) -> bool:
     """Whether a loop over points computes a value."""
-    return isinstance(OPERATIONS[user.operation].lower, Scalar | Fold) and user not in starts
+    return isinstance(user.lower, Scalar | Fold) and user not in starts
 
 
 def count_of(extent: Value) -> Count:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from netc.compiler.ir.forms import Custom, Form, SpecialForm, View
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.elementwise import as_bf16, copied
 from netc.compiler.operations.pooling import Interleave
 from netc.compiler.operations.shape import Pad
@@ -63,7 +63,7 @@ class Storage:
 
 
 def _reads_f32(value: Value) -> bool:
-    lower = OPERATIONS[value.operation].lower if value.operands else None
+    lower = value.lower
     return isinstance(lower, Custom) or (isinstance(lower, SpecialForm) and lower.form in _READS_F32)
 
 
@@ -83,5 +83,5 @@ def _moved(value: Value) -> tuple[Value, ...]:
     if not value.operands or value.role is Role.PART:
         return ()
     is_padded = isinstance(value.attributes, Pad) and value.attributes.fill == 0
-    is_moved = isinstance(OPERATIONS[value.operation].lower, View) or isinstance(value.attributes, Interleave)
+    is_moved = isinstance(value.lower, View) or isinstance(value.attributes, Interleave)
     return value.operands if is_padded or is_moved or value.definition is copied else ()

@@ -11,7 +11,7 @@ from msgspec import Struct, field
 from netc.compiler.ir.forms import Fold, Scalar, View
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Dim
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.passes.sink import is_scalar
 
 MOST_BUFFERS = 16  # in one loop: each has an alias scope, and registers are few
@@ -71,11 +71,11 @@ class Fusion(Struct, dict=True):
             source, pointwise = pending.pop()
             if source.role in (Role.CONSTANT, Role.RANGE) or source in self.from_sizes:
                 continue
-            is_view = bool(source.operands) and isinstance(OPERATIONS[source.operation].lower, View)
+            is_view = isinstance(source.lower, View)
             if not is_view and source not in self.inlined:
                 yield source, pointwise
                 continue
-            is_product = not is_view and not isinstance(OPERATIONS[source.operation].lower, Scalar)
+            is_product = not is_view and not isinstance(source.lower, Scalar)
             keeps = pointwise and not is_view and not is_product
             for pair in [(operand, keeps and operand.type.dims == space) for operand in reversed(source.operands)]:
                 if pair not in seen:
@@ -85,7 +85,7 @@ class Fusion(Struct, dict=True):
     def views(self, value: Value, space: tuple[Dim, ...]) -> Iterator[Value]:
         """Yields the views that a value reads point by point; values that read the same views read the same memory."""
         for operand in self._read(value, self.inlined.__contains__):
-            is_view = bool(operand.operands) and isinstance(OPERATIONS[operand.operation].lower, View)
+            is_view = isinstance(operand.lower, View)
             if is_view and operand.type.dims == space and operand not in self.from_sizes:
                 yield operand
 
@@ -111,12 +111,12 @@ class Fusion(Struct, dict=True):
 
 def walked_by(value: Value) -> tuple[Dim, ...]:
     """The dimensions that a value's loop walks: those of the value, or for a fold those of its operand."""
-    is_fold = isinstance(OPERATIONS[value.operation].lower, Fold)
+    is_fold = isinstance(value.lower, Fold)
     return value.operands[0].type.dims if is_fold else value.type.dims
 
 
 def viewed(value: Value) -> Value:
     """The value that a view shows in another shape; any other value is returned as it is."""
-    while value.operands and isinstance(OPERATIONS[value.operation].lower, View):
+    while isinstance(value.lower, View):
         value = value.operands[0]
     return value

@@ -4,6 +4,7 @@ The choice depends only on the shape and the machine: never on the batch, nor on
 some tiles at least, so that transforming the weights pays for a single sample too.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
@@ -15,7 +16,7 @@ from netc.compiler.program import prefetched, winograd
 from netc.compiler.program.kernels import WinogradKernel
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task
-from netc.compiler.program.winograd import POSITIONS, STEP, WINDOW
+from netc.compiler.program.winograd import POSITIONS, WINDOW
 from netc.compiler.targets.machine import GROUP, VECTORS, Machine
 
 # Cycles for a vector of a tile, measured on Zen 4, where a multiply-add of vectors takes one
@@ -23,7 +24,8 @@ _OF_TILE, _OF_RESULTS, _OF_SLOPES = 90, 60, 70  # to transform a tile, its resul
 _OF_SUMS = 3  # to load and store a sum of a gradient
 _MUST_SAVE = 1.1  # the ratio of times from which on it is used
 _FEW_TILES = 16  # the least tiles of an image
-_BLOCK = 48  # tiles: more were measured to be no faster
+_BLOCK = 48  # tiles: more were measured to be no faster, where they stay in the second cache
+_MOST_TILES = 128  # of a block that does not
 
 
 class _Windows(Struct, frozen=True):
@@ -52,7 +54,13 @@ class _Windows(Struct, frozen=True):
     @property
     def tiles(self) -> tuple[int, int]:
         """The tiles of an image, down and across."""
-        return int(self.sizes[self.row]) // STEP, int(self.sizes[self.column]) // STEP
+        down, across = map(winograd.tiles_of, self.results)
+        return down, across
+
+    @property
+    def results(self) -> tuple[int, int]:
+        """The results of an image, down and across."""
+        return int(self.sizes[self.row]), int(self.sizes[self.column])
 
     def strides(self, name: str, of: Strides) -> dict[str, int]:
         """Returns the strides of an image or of weights by the names of the kernel's numbers."""
@@ -104,8 +112,8 @@ def _windows(
     if len(pairs) != 2 or len(leads) != 1 or len(channels) != 1:
         return None
     (row, down), (column, across) = pairs
-    is_even = all(isinstance(size, int) and size % STEP == 0 for size in (sizes[row], sizes[column]))
-    if not is_even or sizes[leads[0]] != BATCH or image[channels[0]] != 1:
+    has_sides = all(isinstance(sizes[axis], int) for axis in (row, column))
+    if not has_sides or sizes[leads[0]] != BATCH or image[channels[0]] != 1:
         return None
     return _Windows(leads[0], row, column, down, across, channels[0], indices.columns[0], sizes)
 
@@ -117,18 +125,28 @@ def _vectors(windows: _Windows, machine: Machine, dtype: str) -> tuple[int, int]
 
 
 def _block(windows: _Windows, machine: Machine, dtype: str, is_gradient: bool) -> int:
-    """Returns how many tiles are multiplied at once, so that they take half of the second cache; 0 if too few do, or
-    if the sums of a gradient take the other half."""
+    """Returns how many tiles are multiplied at once, so that they take half of the second cache; 0 if the sums of a
+    gradient do not fit the other half.
+
+    With many channels too few tiles do. Then a block is so large that its tiles are as many bytes, written and read, as
+    the weights, which every block reads.
+    """
     channels, outputs = _vectors(windows, machine, dtype)
     half = machine.second_cache // 2
     fitting = half // (POSITIONS * (channels + outputs) * machine.vector_bytes)
     sums = POSITIONS * windows.channels * outputs * machine.vector_bytes
-    is_enough = fitting >= 2 * machine.tile_rows and (not is_gradient or sums <= half)
-    return min(_BLOCK, fitting // GROUP * GROUP) if is_enough else 0
+    is_enough = fitting >= 2 * machine.tile_rows
+    if is_enough and (not is_gradient or sums <= half):
+        return min(_BLOCK, fitting // GROUP * GROUP)
+    balanced = windows.channels * windows.outputs // (2 * (windows.channels + windows.outputs))
+    return 0 if is_gradient else min(_MOST_TILES, balanced // GROUP * GROUP)
 
 
 def _pays(windows: _Windows, machine: Machine, dtype: str, block: int, is_gradient: bool) -> bool:
-    """Whether a tile takes less time than its results take in direct sums: multiply-adds, and transforms beside."""
+    """Whether tiles take less time than results take in direct sums: multiply-adds, and transforms beside.
+
+    Tiles of an image with an odd side have results that it does not need.
+    """
     channels, outputs = _vectors(windows, machine, dtype)
     down, across = windows.tiles
     if not block or down * across < _FEW_TILES:
@@ -137,7 +155,7 @@ def _pays(windows: _Windows, machine: Machine, dtype: str, block: int, is_gradie
     cycles = sums + _OF_TILE * channels + (_OF_SLOPES if is_gradient else _OF_RESULTS) * outputs
     if is_gradient:
         cycles += _OF_SUMS * sums // block
-    return _MUST_SAVE * cycles < STEP**2 * WINDOW**2 * windows.channels * outputs
+    return _MUST_SAVE * cycles * down * across < math.prod(windows.results) * WINDOW**2 * windows.channels * outputs
 
 
 class _Lowered(Struct, frozen=True):
@@ -214,8 +232,8 @@ class _Lowered(Struct, frozen=True):
 
     def task(self, kernel: WinogradKernel, pointers: dict[str, Pointer], numbers: dict[str, Count], axis: Dim) -> Task:
         """Returns a task; numbers of tiles and scratch memory are added."""
-        windows, part, (down, across) = self.windows, kernel.part, self.windows.tiles
-        numbers = {"tiles_down": Count(down), "tiles_across": Count(across), "block": Count(self.block), **numbers}
+        windows, part, (down, across) = self.windows, kernel.part, self.windows.results
+        numbers = {"results_down": Count(down), "results_across": Count(across), **numbers, "block": Count(self.block)}
         writes = {pointers[winograd.WRITTEN[part]].buffer}
         if part != "transform":
             sizes = windows.channels, windows.outputs, self.block

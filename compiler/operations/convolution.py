@@ -14,7 +14,7 @@ from typing import Any
 from netc.compiler.ir.attributes import Attributes
 from netc.compiler.ir.forms import Expansion, View
 from netc.compiler.ir.types import Dim, Mismatch, Type, fixed_size
-from netc.compiler.ir.value import OPERATIONS, Operation, Value, apply, register
+from netc.compiler.ir.value import Operation, Value, apply, register
 from netc.compiler.operations.convolution_reference import conv_reference, input_reference, weights_reference
 from netc.compiler.operations.strided import spread_by_phases
 from netc.compiler.operations.window import Pads, Pair, image_axes, image_size, padded, window_count
@@ -65,7 +65,7 @@ def _conv_type(x: Type, w: Type, stride: Pair, dilation: Pair, pad: Pads, groups
 
 def _build_conv(x: Value, w: Value, stride: Pair, dilation: Pair, pad: Pads, groups: int) -> Value:
     _conv_type(x.type, w.type, stride, dilation, pad, groups)
-    if w.operands and isinstance(OPERATIONS[w.operation].lower, View):  # the register tile needs contiguous columns
+    if isinstance(w.lower, View):  # the register tile needs contiguous columns
         w = apply("copied", w)
     return window_product(padded(x, pad), w, stride, dilation, groups)
 

@@ -14,7 +14,7 @@ from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type
-from netc.compiler.ir.value import OPERATIONS, Value, apply
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import (
     Part,
@@ -213,6 +213,6 @@ def _may_leave(value: Value) -> bool:
 
 def _is_computed(value: Value) -> bool:
     """Whether a value is computed from others: not a constant, a range or another leaf, nor a view of one."""
-    while value.operands and isinstance(OPERATIONS[value.operation].lower, View):
+    while isinstance(value.lower, View):
         value = value.operands[0]
     return bool(value.operands)

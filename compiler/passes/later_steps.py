@@ -71,7 +71,7 @@ def _elements(value: Value, axis: int, operands: list[Elements]) -> Elements:
         raise NeedsAll(value, "it compares all steps with all others at each step")
     if value.role is Role.SHAPE or isinstance(value.attributes, Order):
         return operands[0]
-    if isinstance(OPERATIONS[value.operation].lower, Scalar):
+    if isinstance(value.lower, Scalar):
         return _pointwise(value, operands)
     _refuse_end(value, operands)
     table = table_of(value.operands[-1])

@@ -6,7 +6,7 @@ from netc.compiler.ir.forms import View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Precision
-from netc.compiler.ir.value import OPERATIONS, Value, apply
+from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.attention import attend, attend_gradient, attend_sums
 from netc.compiler.operations.convolution import conv2d, conv2d_input, conv2d_weights
 from netc.compiler.operations.elementwise import cast
@@ -67,7 +67,7 @@ def _repeats_or_moves(value: Value) -> bool:
 
 def is_view(value: Value) -> bool:
     """Whether a value is its operand's elements, seen with other strides."""
-    is_moved = bool(value.operands) and isinstance(OPERATIONS[value.operation].lower, View)
+    is_moved = isinstance(value.lower, View)
     return is_moved and value.role is not Role.PART
 
 

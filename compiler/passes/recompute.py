@@ -17,7 +17,7 @@ from netc.compiler.ir.forms import Fold, Scalar, View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.shape import Pad
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.passes.sink import is_large, is_light, is_scalar, is_spread
@@ -132,7 +132,7 @@ class _Cones:
         while pending:
             chain = pending.pop()
             for user in self.users[chain[-1]]:
-                if isinstance(OPERATIONS[user.operation].lower, View) or isinstance(user.attributes, Pad):
+                if isinstance(user.lower, View) or isinstance(user.attributes, Pad):
                     pending.append([*chain, user])
                 elif user.role is Role.CONTRACTION and end < user.number < last:
                     yield chain, user
@@ -152,7 +152,7 @@ class _Cones:
 
 def walks(user: Value, value: Value) -> bool:
     """Whether a value's user is a loop over the same points."""
-    lower = OPERATIONS[user.operation].lower
+    lower = user.lower
     if isinstance(lower, Fold):
         return user.operands[0].type.dims == value.type.dims
     return isinstance(lower, Scalar) and user.type.dims == value.type.dims
@@ -173,7 +173,7 @@ def loops_behind(
             if user in seen:
                 continue
             seen.add(user)
-            if isinstance(OPERATIONS[user.operation].lower, Fold):
+            if isinstance(user.lower, Fold):
                 folds.setdefault(user.attributes_as(Over).over, []).append(user)
             elif passes_on(user):
                 between.add(user)

@@ -12,7 +12,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type, fixed_size
-from netc.compiler.ir.value import OPERATIONS, Operation, Value
+from netc.compiler.ir.value import Operation, Value
 from netc.compiler.operations.derivative import passes_by, variables
 from netc.compiler.operations.elementwise import add
 from netc.compiler.operations.shape import Pad
@@ -38,7 +38,7 @@ def expand(graph: Graph, kept: Collection[Operation] = ()) -> Graph:
 
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         is_kept = not value.operands or value.definition in kept
-        lower = None if is_kept else OPERATIONS[value.operation].lower
+        lower = None if is_kept else value.lower
         if isinstance(lower, Expansion):
             expansion: Value = lower.build(*operands, **value.keywords)
             return expansion

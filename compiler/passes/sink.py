@@ -74,7 +74,7 @@ def _through(graph: Graph) -> set[Value]:
 
 def is_scalar(value: Value) -> bool:
     """Whether a value is computed element by element."""
-    return bool(value.operands) and isinstance(OPERATIONS[value.operation].lower, Scalar)
+    return isinstance(value.lower, Scalar)
 
 
 def _begins_with_product(value: Value) -> bool:
@@ -98,7 +98,7 @@ def is_spread(value: Value) -> bool:
     """
     if not value.operands or not value.type.is_batched:
         return False
-    is_one = isinstance(OPERATIONS[value.operation].lower, Scalar) and steps_of(value) == 1
+    is_one = isinstance(value.lower, Scalar) and steps_of(value) == 1
     return is_one and all(operand.type.dims != value.type.dims for operand in value.operands)
 
 

@@ -14,7 +14,7 @@ from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Bounded
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.operations.attention import Attending
 from netc.compiler.operations.gathering import gather
 from netc.compiler.operations.linear import Subscripts
@@ -140,7 +140,7 @@ def follows_from_number(value: Value) -> bool:
 
 
 def _is_pointwise(value: Value) -> bool:
-    return isinstance(OPERATIONS[value.operation].lower, Scalar) or value.role is Role.SHAPE
+    return isinstance(value.lower, Scalar) or value.role is Role.SHAPE
 
 
 def _operand_axis(value: Value, axis: int, number: int) -> int:
@@ -176,7 +176,7 @@ def _same_axis(value: Value, axis: int, number: int) -> int | None:
             return _reshaped(value, axis)
     if value.definition is gather:
         return axis if number == 1 and axis < operand.type.rank else None
-    if isinstance(OPERATIONS[value.operation].lower, Scalar) or value.role is Role.SHAPE:
+    if isinstance(value.lower, Scalar) or value.role is Role.SHAPE:
         return axis - (value.type.rank - operand.type.rank)
     if axis > 0:
         raise NeedsAll(value)

@@ -8,6 +8,10 @@ F(2x2, 3x3) of Lavin and Gray, "Fast Algorithms for Convolutional Neural Network
 so that sums over channels are 16 products of matrices, one for each position in a tile. `transform` computes G g G' of
 all weights, `convolve` a convolution by them, and `gradient` the gradient of the weights: the adjoint, whose sums run
 over tiles. A stride along channels is always 1. Knows no buffers and no machine.
+
+If the results have an odd side, the last tiles of it stick out by a line, which the image does not have. No result
+depends on this line alone: the first result of y = A' d reads three elements. So any numbers may stand there, as long
+as the results that depend on it are not stored, and count as zeros in a gradient.
 """
 
 from collections.abc import Mapping
@@ -72,11 +76,16 @@ def shape_numbers(part: Part) -> tuple[str, ...]:
     if part != "gradient":
         counts.append("width")
     if part != "transform":
-        counts += ["samples", "tiles_down", "tiles_across", "block"]
+        counts += ["samples", "results_down", "results_across", "block"]
     if part == "convolve":
         counts.append("has_start")
     strides = (f"{name}_{axis}" for name in _POINTERS[part] for axis in axes(name))
     return (*counts, *strides)
+
+
+def tiles_of(results: Any) -> Any:
+    """Returns the tiles along a side of an image, of its results: a number, or a term of a kernel."""
+    return (results + (STEP - 1)) // STEP
 
 
 def walk(pointer: str, of: Mapping[str, int]) -> tuple[list[int], list[int]]:
@@ -86,7 +95,7 @@ def walk(pointer: str, of: Mapping[str, int]) -> tuple[list[int], list[int]]:
     """
     if pointer in _IMAGES:
         border = SIDE - STEP if pointer == "image" else 0
-        sides = [STEP * of[tiles] + border for tiles in ("tiles_down", "tiles_across")]
+        sides = [of[results] + border for results in ("results_down", "results_across")]
         extents = [of["samples"], *sides, of["outputs" if border == 0 else "channels"]]
     elif pointer == "panels":
         extents = [POSITIONS, -(-of["outputs"] // of["width"]), of["channels"], of["width"]]
@@ -131,7 +140,7 @@ def flops(part: Part, of: Mapping[str, int]) -> int:
     channels, outputs = of["channels"], of["outputs"]
     if part == "transform":
         return channels * outputs * _OF_WEIGHTS * (WINDOW + SIDE)
-    tiles = of["samples"] * of["tiles_down"] * of["tiles_across"]
+    tiles: int = of["samples"] * tiles_of(of["results_down"]) * tiles_of(of["results_across"])
     of_products, of_image = 2 * POSITIONS * channels * outputs, channels * _OF_TILE * (SIDE + SIDE)
     if part == "convolve":
         of_results = outputs * (_OF_RESULTS * (SIDE + STEP) + STEP * STEP * of["has_start"])

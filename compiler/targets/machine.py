@@ -31,6 +31,9 @@ _ZEN = "znver"  # how LLVM names of these CPUs begin
 TILE = 16  # rows of a tile of AMX, and the sums, or pairs of bf16 numbers, of each
 NEAR = 16 << 10  # bytes of b: so few stay in the first cache as they lie
 MANY_PANELS = 3  # of b, that a copied row of a is multiplied by
+# Bytes of b: more come from the last cache or from memory in each step. A copy prefetches them in time, tiles do not:
+# on Zen 4 products of 32 to 128 rows were measured to take 10 to 45% less time with one.
+DISTANT = 1 << 20
 MANY_ROWS = 24  # of a: to copy a row of a panel takes some cycles, to multiply it by a row of a takes one
 
 
@@ -102,7 +105,8 @@ class Machine(Struct, frozen=True):
 
     @property
     def packing_rows(self) -> int:
-        """The rows of a from which on a product copies b because b's rows are far apart.
+        """The rows of a from which on a product copies b because b's rows are far apart. Of a b of more than DISTANT
+        bytes, MANY_ROWS are enough.
 
         Zen 4 multiplies one vector of 64 bytes in a cycle, others two, and so reads b in time as it lies: products of
         up to 256 rows were measured to be 5 to 25% faster without a copy.
@@ -132,6 +136,16 @@ class Machine(Struct, frozen=True):
         of a call: products of 64 and 128 rows of depth gain 5 to 10% with AVX2.
         """
         return self.cpu == "znver4" or self.vector_bytes < WIDE
+
+    @property
+    def interleaved(self) -> int:
+        """The vectors that an iteration of a loop computes whose functions are long, such as exp.
+
+        16 registers cannot hold the constants of such a function, so an iteration loads each. With one vector it takes
+        1.5 to 2 times as long on Zen 4, where most instructions wait for the one before. With 32 registers, more
+        vectors than one were measured to gain nothing.
+        """
+        return 4 if self.registers == 16 else 1
 
     @property
     def tile_rows(self) -> int:

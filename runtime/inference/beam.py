@@ -17,7 +17,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import fixed_size
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
 from netc.compiler.operations.reduce import argmax, softmax
 from netc.compiler.operations.scan import Part, Scan, Slot, SlotKind, unpack
@@ -88,7 +88,7 @@ def _last_yield(scan: Scan) -> Result:
 
 def _without_views(value: Value) -> Value:
     """The value that a chain of views reads."""
-    while isinstance(OPERATIONS[value.operation].lower if value.operands else None, View):
+    while isinstance(value.lower, View):
         value = value.operands[0]
     return value
 

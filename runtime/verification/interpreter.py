@@ -101,7 +101,7 @@ class Noise:
             (x,) = operands
             return np.asarray(rounded_to_bf16(x + x * self.random.uniform(-_NEAR_HALF, _NEAR_HALF, x.shape)), x.dtype)
         size = np.abs(array)
-        if not isinstance(OPERATIONS[value.operation].lower, Scalar):
+        if not isinstance(value.lower, Scalar):
             size = np.maximum(size, _size_of_terms(value, operands, array))
         noise = self.random.uniform(-1, 1, array.shape) * _ULPS * np.finfo(array.dtype).eps
         return np.asarray(array + noise * size, array.dtype)
@@ -109,7 +109,7 @@ class Noise:
 
 def _is_exact(value: Value, operands: list[Array], array: Array) -> bool:
     """Whether the value only moves or chooses elements of its operands, and so is not rounded."""
-    if value.role is Role.PART or isinstance(OPERATIONS[value.operation].lower, View):
+    if value.role is Role.PART or isinstance(value.lower, View):
         return True
     floats = [operand.ravel() for operand in operands if operand.dtype.kind == "f"]
     if not floats:

@@ -25,3 +25,24 @@ else:
 )
 def test_branches_that_depend_on_lanes_alone_are_decided(target: str, expected: str) -> None:
     assert ast.unparse(specialised(TEXT, machine_for(target))) == expected
+
+
+LOOPS = """\
+for i0 in range(n0):
+    for i1 in row(n1):
+        store_f32_0(p0, i0 * n1 + i1, exp_f32(load_f32_1(p1, i1)))
+    for i1 in range(n1):
+        store_f32_0(p0, i0 * n1 + i1, floor_f32(load_f32_1(p1, i1)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "expected"),
+    [
+        ("avx2", ["range(n0)", "row(n1, interleave=4)", "range(n1)"]),
+        ("avx512", ["range(n0)", "row(n1)", "range(n1)"]),
+    ],
+)
+def test_loops_of_long_functions_are_interleaved_where_registers_are_few(target: str, expected: list[str]) -> None:
+    loops = [node for node in ast.walk(specialised(LOOPS, machine_for(target))) if isinstance(node, ast.For)]
+    assert [ast.unparse(loop.iter) for loop in loops] == expected

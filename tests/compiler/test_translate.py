@@ -244,6 +244,8 @@ def test_extremes_have_the_bits_of_their_choice_in_vectors_and_alone(target: str
         ("x = unknown(1)", r"a kernel has no `unknown\(1\)`"),
         ("for i in p1: pass", "a kernel has no `p1`"),
         ("x = 1.5 & 2", "a kernel has no `&` of f64"),
+        ("for i in range(n0, interleave=n0): pass", r"a kernel has no `range\(n0, interleave=n0\)`"),
+        ("for i in range(n0, step=2): pass", r"a kernel has no `range\(n0, step=2\)`"),
         ("x = n0 ** n0", r"a kernel has no `\*\*` of i64"),
     ],
 )

@@ -24,6 +24,10 @@ CASES = [
     (1, 8, 4, 40, 70, 24),
     (2, 4, 4, 33, 16, 100),
     (5, 2, 2, 16, 31, 3),
+    (2, 7, 7, 16, 20, 5),
+    (3, 5, 4, 18, 33, 48),
+    (1, 4, 9, 3, 16, 4),
+    (2, 1, 3, 16, 5, 2),
 ]
 # every third is the widest in f32 and the middle one in f64
 PAIRS = [*((target, "f32") for target in reversed(TARGETS)), *((target, "f64") for target in TARGETS[1:] + TARGETS[:1])]
@@ -53,7 +57,7 @@ class Convolution:
         self.dtype, self.machine = dtype, machine
         lanes = machine.lanes(dtype)
         panel = min(VECTORS * lanes, -(-outputs // lanes) * lanes)
-        self.numbers = {"samples": samples, "tiles_down": height // 2, "tiles_across": width // 2, "block": block}
+        self.numbers = {"samples": samples, "results_down": height, "results_across": width, "block": block}
         self.numbers |= {"channels": channels, "outputs": outputs, "width": panel}
         self.numbers |= {name: samples * outputs * i for i, name in enumerate(prefetched.NUMBERS)}
         result = (samples, height, width, outputs)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from netc.compiler.ir.forms import Scalar
-from netc.compiler.ir.value import OPERATIONS, Value
+from netc.compiler.ir.value import Value
 from netc.compiler.lowering.units import Fusion, Unit
 
 
@@ -51,4 +51,4 @@ def _inside(fusion: Fusion, unit: Unit) -> Iterator[Value]:
 
 
 def _lower(value: Value) -> object:
-    return OPERATIONS[value.operation].lower
+    return value.lower

@@ -8,29 +8,34 @@ from typing import Any
 from llvmlite import ir
 
 _ROLLED = "llvm.loop.unroll.disable"
+_NO_VECTORS = "llvm.loop.vectorize.enable"
 _VECTORS = ("llvm.loop.vectorize.followup_vectorized", "llvm.loop.vectorize.followup_epilogue")
+_INTERLEAVED = "llvm.loop.interleave.count"
 
 
-def keep_for_vectors(module: Any, back: Any) -> None:
-    """Marks a loop, by the branch back to its head, so that LLVM does not unroll it before it has vectors.
+def hint(module: Any, back: Any, kind: str, interleaved: int = 1) -> None:
+    """Marks a loop by the branch back to its head.
 
-    The loops that it becomes, over vectors and over the rest, may be unrolled.
+    LLVM unrolls no loop of the kind "rolled", with the loops that are inside, nor one of the kind "row" before it has
+    vectors; the loops that this becomes, over vectors and over the rest, may be unrolled. An iteration of the loop over
+    vectors shall compute `interleaved` of them, instruction by instruction. Of a loop of the kind "single", LLVM
+    computes one iteration after another.
     """
-
-    done = _node(module, "llvm.loop.isvectorized", ir.Constant(ir.IntType(32), 1))
-    _hint(module, back, [_node(module, _ROLLED), *(_node(module, name, done) for name in _VECTORS)])
-
-
-def keep_rolled(module: Any, back: Any) -> None:
-    """Marks a loop, by the branch back to its head, so that LLVM does not unroll it, with the loops that are inside."""
-    _hint(module, back, [_node(module, _ROLLED)])
-
-
-def _hint(module: Any, back: Any, hints: list[Any]) -> None:
-    number = len(module.metadata)
-    identity = _node(module, f"netc.loop.{number}", *hints)
-    identity.operands = (identity, *hints)  # LLVM tells loops apart by a node that names itself
-    back.set_metadata("llvm.loop", identity)
+    hints = []
+    if kind in ("row", "rolled", "single"):
+        hints.append(_node(module, _ROLLED))
+    if kind == "single":
+        hints.append(_node(module, _NO_VECTORS, ir.Constant(ir.IntType(1), 0)))
+    if kind == "row":
+        done = _node(module, "llvm.loop.isvectorized", ir.Constant(ir.IntType(32), 1))
+        hints += [_node(module, name, done) for name in _VECTORS]
+    if interleaved > 1:
+        hints.append(_node(module, _INTERLEAVED, ir.Constant(ir.IntType(32), interleaved)))
+    if hints:
+        number = len(module.metadata)
+        identity = _node(module, f"netc.loop.{number}", *hints)
+        identity.operands = (identity, *hints)  # LLVM tells loops apart by a node that names itself
+        back.set_metadata("llvm.loop", identity)
 
 
 def _node(module: Any, *operands: Any) -> Any:

@@ -25,10 +25,11 @@ in one record, of which every function takes the address. Two kinds of products 
 
 Copies. Operands are copied into the order in which tiles read them (packing.py) where that pays:
 
-- a panel of b, if its columns are not neighbours (a transposed weight); or if a has many rows (`Machine.packing_rows`)
-  and the rows of b are many and far apart, so that they share a few sets of the first cache and need a page for every
-  two. It stays in the first cache, and the copies of a group in the second. With a single block of rows, every panel is
-  copied to the same memory.
+- a panel of b, if its columns are not neighbours (a transposed weight); or if a has many rows (`Machine.packing_rows`;
+  fewer if b is so large that it comes from the last cache or from memory, because a copy prefetches it in time) and the
+  rows of b are many and far apart, so that they share a few sets of the first cache and need a page for every two. It
+  stays in the first cache, and the copies of a group in the second. With a single block of rows, every panel is copied
+  to the same memory.
 - a block of rows of a, if the rows are neighbours (a weight's gradient) and a is large, because each step of depth then
   reads another page: on CPUs that do not prefetch pages in time (`Machine.packs_rows`), and on all if the rows share
   a few sets of the caches.
@@ -72,6 +73,7 @@ from netc.compiler.targets.cpu.tile_sizes import FEW_ROWS, panel_columns
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import (
     BLOCK,
+    DISTANT,
     MANY_PANELS,
     MANY_ROWS,
     NEAR,
@@ -220,7 +222,8 @@ class _Kernel(NextStripKernel):
         if self.gathered:
             packs_a = run.number(int(self.copies_gathered)).equals(1)
         is_far = (words["depth_b"] > self.width) & (depth * words["depth_b"] > NEAR // self.size)
-        has_many = words["rows_count"] >= self.lanes.machine.packing_rows
+        is_distant = depth * words["columns_count"] > DISTANT // self.size
+        has_many = (words["rows_count"] >= self.lanes.machine.packing_rows) | is_distant
         packs_b = ~words["columns_b"].equals(1) | (may_copy & is_far & has_many)
         words["packs_a"], words["packs_b"] = packs_a.choose(1, 0), packs_b.choose(1, 0)
         limit = (packs_a | packs_b | (is_spread & has_many_panels)).choose(PACKED, STRIP)

@@ -2,9 +2,10 @@
 
 The text is a function `kernel` in a small part of Python: assignments, `for` over `range`, `while`, `if`, the operators
 of operators.py, and calls of built-ins. `for i in row(n)` is the same loop as over `range(n)`, with a hint that LLVM
-shall vectorise it, and `for i in rolled(n)` one that LLVM shall not unroll (loop_hints.py). Each variable has a type,
-which follows from what is assigned to it. Numbers and addresses that the function takes are 64-bit integers. Knows no
-built-in.
+shall vectorise it, `for i in rolled(n)` one that LLVM shall not unroll, and `for i in single(n)` one that it shall
+neither unroll nor vectorise. `range(n, interleave=4)` asks for four vectors at a time (loop_hints.py). Each variable
+has a type, which follows from what is assigned to it. Numbers and addresses that the function takes are 64-bit
+integers. Knows no built-in.
 """
 
 import ast
@@ -15,7 +16,7 @@ from llvmlite import ir
 from msgspec import Struct, field
 
 from netc.compiler.targets.cpu.function import ALIGNED_STACK, I64
-from netc.compiler.targets.cpu.loop_hints import keep_for_vectors, keep_rolled
+from netc.compiler.targets.cpu.loop_hints import hint
 from netc.compiler.targets.cpu.operators import binary
 from netc.compiler.targets.cpu.translate_expressions import BINARY, Expressions, refused
 from netc.compiler.targets.cpu.values import Builtin, Kind, Value, constant
@@ -149,8 +150,11 @@ class _Writer:
     def loop_over_range(self, node: ast.For) -> None:
         match node.iter:
             case ast.Call(
-                func=ast.Name(id="range" | "row" | "rolled" as kind), args=[_, *_] as arguments, keywords=[]
+                func=ast.Name(id="range" | "row" | "rolled" | "single" as kind),
+                args=[_, *_] as arguments,
+                keywords=keywords,
             ) if len(arguments) <= 3:
+                interleaved = _interleaved(keywords, node)
                 numbers = [self.expressions.integer(argument) for argument in arguments]
             case _:
                 raise refused(node.iter)
@@ -169,10 +173,7 @@ class _Writer:
         self.enter(self.variables.state(loop.again, *loop.continued, changed=head.changed))
         index.add_incoming(builder.add(index, step, flags=("nsw",)), loop.again)
         back = builder.branch(head.block)
-        if kind == "row":
-            keep_for_vectors(self.module, back)
-        elif kind == "rolled":
-            keep_rolled(self.module, back)
+        hint(self.module, back, kind, interleaved)
         head.predecessors.append(self.variables.here())
         self.close(head, loop, (head.block, head))
 
@@ -249,6 +250,16 @@ def _assigned(nodes: Sequence[ast.AST]) -> set[str]:
             case ast.If(body=body, orelse=otherwise):
                 names |= _assigned([*body, *otherwise])
     return names
+
+
+def _interleaved(keywords: Sequence[ast.keyword], loop: ast.For) -> int:
+    """The number of `interleave=4` in the head of a loop; 1 without it."""
+    match keywords:
+        case []:
+            return 1
+        case [ast.keyword(arg="interleave", value=ast.Constant(value=int(count)))]:
+            return count
+    raise refused(loop.iter)
 
 
 def _name_of(target: ast.expr, statement: ast.stmt) -> str:

@@ -28,6 +28,8 @@ from netc.compiler.targets.cpu.winograd_blocks import TileBody, WinogradWriter
 from netc.compiler.targets.cpu.winograd_transforms import Square
 from netc.compiler.targets.machine import VECTORS, Machine
 
+Load = Callable[[TileBody, Square], list[list[Any]]]
+
 
 def winograd(symbol: str, part: Part, dtype: str, machine: Machine) -> Any:
     """Returns an LLVM module with a kernel of an element type: the function `symbol` of program/winograd.py."""
@@ -137,13 +139,29 @@ def _transform_tile(body: TileBody) -> None:
 
 def _transform_slopes(body: TileBody) -> None:
     """Transforms the slopes (the gradient of the results) of a tile."""
-    _transform(body, "slopes", "outputs", STEP, transforms.of_slopes)
+    _transform(body, "slopes", "outputs", STEP, transforms.of_slopes, _without_lines_beyond)
 
 
-def _transform(body: TileBody, image: str, axis: str, side: int, transform: Callable[..., Any]) -> None:
+def _without_lines_beyond(body: TileBody, square: Square) -> list[list[Any]]:
+    """Loads slopes, with zeros where the tile sticks out of the image."""
+    rows, zero = square.load(body.vectors), body.lanes.zero
+    is_below, is_behind = (beyond.equals(1).value for beyond in body.beyond)
+    for row in rows:
+        row[-1] = body.builder.select(is_behind, zero, row[-1])
+    rows[-1] = [body.builder.select(is_below, zero, vector) for vector in rows[-1]]
+    return rows
+
+
+def _loaded(body: TileBody, square: Square) -> list[list[Any]]:
+    return square.load(body.vectors)
+
+
+def _transform(
+    body: TileBody, image: str, axis: str, side: int, transform: Callable[..., Any], load: Load = _loaded
+) -> None:
     """Transforms the square of a tile and stores the result, for all vectors of an axis, "channels" or "outputs"."""
     with body.each_vector(axis) as first:
-        square = body.square(image, first, side).load(body.vectors)
+        square = load(body, body.square(image, first, side))
         result = transforms.transformed(body.builder, square, transform)
         transforms.store(body.vectors, result, body.square(axis, first, SIDE))
 

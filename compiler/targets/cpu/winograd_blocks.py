@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from netc.compiler.program import winograd as program
-from netc.compiler.program.winograd import POSITIONS, SIDE, STEP, Part
+from netc.compiler.program.winograd import POSITIONS, SIDE, STEP, Part, tiles_of
 from netc.compiler.targets.cpu import later, tile
 from netc.compiler.targets.cpu.function import Fields, Function, Word, at_least, at_most
 from netc.compiler.targets.cpu.tile_sizes import heights, rows_of_next, sizes
@@ -37,23 +37,31 @@ _LAYOUT = tuple(f"layout_{part}" for part in program.ScratchLayout._fields)
 
 class TileRow(Struct, frozen=True):
     """Tiles that follow one another: the address of the first, and the distances between tiles, and between rows and
-    columns of their elements, in bytes."""
+    columns of their elements, in bytes. Tiles of an image may stick out of it."""
 
     at: Word
     apart: Word
     row: Word
     column: Word
+    is_image: bool = False
 
-    def square(self, number: Word, moved: Word, side: int) -> Square:
-        """The `side` x `side` elements of tile `number`, each `moved` bytes behind the tile's own."""
-        return Square(self.at + number * self.apart + moved, self.row, self.column, side)
+    def square(self, number: Word, moved: Word, side: int, beyond: tuple[Word, Word]) -> Square:
+        """The `side` x `side` elements of tile `number`, each `moved` bytes behind the tile's own.
+
+        `beyond` says, down and across, whether the tile sticks out of its image: 0 or 1.
+        """
+        at = self.at + number * self.apart + moved
+        if not self.is_image:
+            return Square(at, self.row, self.column, side)
+        return Square(at, self.row, self.column, side, (beyond[0] * self.row, beyond[1] * self.column))
 
 
 class TileBody:
     """The body of a loop over tiles of a row in a function under construction, which has the kernel's record.
 
-    `lines` has the tiles in images, by name, and in the kernel's memory, by axis; `number` is that of the tile. What
-    the loop needs of the record is read before it, because LLVM cannot know that stores do not change the record.
+    `lines` has the tiles in images, by name, and in the kernel's memory, by axis; `number` is that of the tile, and
+    `beyond` says whether it sticks out of its image, down and across: 0 or 1. What the loop needs of the record is read
+    before it, because LLVM cannot know that stores do not change the record.
     """
 
     def __init__(
@@ -62,10 +70,11 @@ class TileBody:
         self.function, self.counts, self.lanes, self.lines = function, counts, lanes, lines
         self.vectors, self.builder = Vectors(function, lanes), function.builder
         self.number = function.number(0)
+        self.beyond = (function.number(0), function.number(0))
 
     def square(self, line: str, first: Word, side: int) -> Square:
         """The elements of this tile in an image or in the kernel's memory, from a channel or output on."""
-        return self.lines[line].square(self.number, first * self.lanes.size, side)
+        return self.lines[line].square(self.number, first * self.lanes.size, side, self.beyond)
 
     @contextmanager
     def each_vector(self, count: str) -> Iterator[Word]:
@@ -96,10 +105,16 @@ class WinogradWriter:
         words["runs"], words["runs_a"], words["panel_run"] = 1, 0, 0
         later.begin(words, self.depths(is_gradient))
 
+    def count_tiles(self) -> Word:
+        """The tiles of all samples of a call."""
+        words = self.words
+        tiles: Word = words["samples"] * tiles_of(words["results_down"]) * tiles_of(words["results_across"])
+        return tiles
+
     def depths(self, is_gradient: bool) -> Word:
         """The rows of depth of all tiles of a call."""
         words, tall = self.words, self.lanes.machine.tile_rows
-        tiles = words["samples"] * words["tiles_down"] * words["tiles_across"]
+        tiles = self.count_tiles()
         panels = (words["outputs"] + words["width"] - 1) // words["width"]
         of_rows = words["channels"], tiles
         depth, rows = reversed(of_rows) if is_gradient else of_rows
@@ -113,7 +128,7 @@ class WinogradWriter:
     def blocks(self) -> Iterator[Word]:
         """Loops over blocks of tiles, and yields how many a block has. Without tiles, there is one block of none."""
         words, run = self.words, self.run
-        total = words["samples"] * words["tiles_down"] * words["tiles_across"]
+        total = self.count_tiles()
         with run.loop(0, at_least(total, 1), words["block"]) as first:
             words["first"] = first.index
             words["count"] = at_most(total - first.index, words["block"])
@@ -126,7 +141,8 @@ class WinogradWriter:
         """
         function = Function(self.module, name, 1)
         words, size = function.record(function.parameters[0], self.fields), self.size
-        count, across, down = words["count"], words["tiles_across"], words["tiles_down"]
+        count, results_down, results_across = words["count"], words["results_down"], words["results_across"]
+        down, across = tiles_of(results_down), tiles_of(results_across)
         counts = {axis: words[axis]}
         sides = {image: [words[f"{image}_{of}"] * size for of in ("sample", "row", "column")] for image in images}
         ats, first = {image: words[image] for image in images}, words["first"]
@@ -141,10 +157,12 @@ class WinogradWriter:
             for image, (of_sample, of_row, of_column) in sides.items():
                 step = of_column * STEP
                 at = ats[image] + sample * of_sample + (row - sample * down) * of_row * STEP + column * step
-                lines[image] = TileRow(at, step, of_row, of_column)
+                lines[image] = TileRow(at, step, of_row, of_column, is_image=True)
             body = TileBody(function, counts, self.lanes, lines)
+            is_below = at_least((row - sample * down + 1) * STEP - results_down, 0)
             with function.loop(0, begin.step) as k:
                 body.number = k.index
+                body.beyond = is_below, at_least((column + k.index + 1) * STEP - results_across, 0)
                 write(body)
         function.end()
         return function

@@ -12,7 +12,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.program.winograd import SIDE
-from netc.compiler.targets.cpu.function import Word, pinned
+from netc.compiler.targets.cpu.function import Number, Word, pinned
 from netc.compiler.targets.cpu.vectors import Vectors
 
 VectorLine = Sequence[Any]
@@ -59,11 +59,17 @@ def _half(vector: Any) -> Any:
 
 
 class Square:
-    """The elements of a square in memory: the address of the first, and the distances of rows and columns in bytes."""
+    """The elements of a square in memory: the address of the first, and the distances of rows and columns in bytes.
 
-    def __init__(self, at: Word, row: Word, column: Word, side: int) -> None:
-        rows = [pinned(at + row * i) for i in range(side)]  # so that an address is one of a few registers and another
-        self.addresses = [[of_row + column * j for j in range(side)] for of_row in rows]
+    With `cut`, the last row and the last column lie so many bytes before their places: where a tile sticks out of its
+    image, on the line before.
+    """
+
+    def __init__(self, at: Word, row: Word, column: Word, side: int, cut: tuple[Number, Number] = (0, 0)) -> None:
+        of_rows, of_columns = ([step * i for i in range(side)] for step in (row, column))
+        of_rows[-1], of_columns[-1] = of_rows[-1] - cut[0], of_columns[-1] - cut[1]
+        rows = [pinned(at + of_row) for of_row in of_rows]  # so that an address is one of a few registers and another
+        self.addresses = [[of_row + of_column for of_column in of_columns] for of_row in rows]
 
     @classmethod
     def of_positions(cls, at: Word, position: Word, side: int = SIDE) -> "Square":
@@ -87,10 +93,13 @@ def added(builder: Any, square: Sequence[VectorLine], other: Sequence[VectorLine
 
 def store(vectors: Vectors, square: Sequence[VectorLine], to: Square, columns: Word | None = None) -> None:
     """Stores the vectors of a square. With `columns`, the number that remains, lanes past the last one are not
-    stored."""
+    stored.
+
+    The last vector comes first: where a square sticks out of an image, the line before overwrites its last line.
+    """
     builder, count = vectors.function.builder, vectors.lanes.count
     addresses = [address for row in to.addresses for address in row]
-    cells = list(zip((vector for row in square for vector in row), addresses, strict=True))
+    cells = list(zip((vector for row in square for vector in row), addresses, strict=True))[::-1]
 
     def store_whole() -> None:
         for vector, address in cells:

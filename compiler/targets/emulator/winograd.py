@@ -75,8 +75,15 @@ def _transform(arrays: Mapping[str, Array], of: Mapping[str, int]) -> Array:
     return in_panels
 
 
+def _even(image: Array) -> Array:
+    """An image with zeros behind odd sides."""
+    result: Array = np.pad(image, [(0, 0), *((0, side % STEP) for side in image.shape[1:3]), (0, 0)])
+    return result
+
+
 def _tiles(image: Array) -> Array:
-    """The transformed tiles of an image: [sample, row, column, channel, position]."""
+    """The transformed tiles of an image: [sample, row, column, channel, position]. Behind odd sides there are zeros."""
+    image = _even(image)
     tiles = np.lib.stride_tricks.sliding_window_view(image, (SIDE, SIDE), (1, 2))[:, ::STEP, ::STEP]
     result: Array = np.einsum("ia,jb,nhwcij->nhwcab", _OF_TILE, _OF_TILE, tiles)
     return result.reshape(*tiles.shape[:4], POSITIONS)
@@ -87,13 +94,14 @@ def _convolve(arrays: Mapping[str, Array], of: Mapping[str, int]) -> Array:
     products = np.einsum("nhwcp,pco->nhwop", tiles, arrays["panels"])
     products = products.reshape(*tiles.shape[:3], of["outputs"], SIDE, SIDE)
     results: Array = np.einsum("ia,jb,nhwoij->nhawbo", _OF_RESULTS, _OF_RESULTS, products)
-    results = results.reshape(len(tiles), STEP * of["tiles_down"], STEP * of["tiles_across"], of["outputs"])
+    results = results.reshape(len(tiles), STEP * tiles.shape[1], STEP * tiles.shape[2], of["outputs"])
+    results = results[:, : of["results_down"], : of["results_across"]]
     return results + arrays.get("start", 0)
 
 
 def _gradient(arrays: Mapping[str, Array], of: Mapping[str, int]) -> Array:
-    sides = of["tiles_down"], STEP, of["tiles_across"], STEP
-    slopes = arrays["slopes"].reshape(of["samples"], *sides, of["outputs"])
+    down, across = winograd.tiles_of(of["results_down"]), winograd.tiles_of(of["results_across"])
+    slopes = _even(arrays["slopes"]).reshape(of["samples"], down, STEP, across, STEP, of["outputs"])
     slopes = np.einsum("ia,jb,nhawbo->nhwoij", _OF_RESULTS, _OF_RESULTS, slopes)
     slopes = slopes.reshape(*slopes.shape[:4], POSITIONS)
     sums = np.einsum("nhwcp,nhwop->pco", _tiles(arrays["image"]), slopes)

@@ -1,11 +1,13 @@
 """The functions that branch: sin, cos and tan, whose large angles take another way.
 
-LLVM vectorises no loop with a branch to another function. So each of them is an LLVM function of its own, with versions
-for vectors, which their attribute names (LLVM's vector function ABI). A kernel only declares them; `definitions` has
-the versions that a compiled kernel calls, which then become part of its loops. Each lane of a vector chooses its way
-alone, so that an element has the same bits in a vector and alone.
+A loop computes them for all angles as if none were large, and then calls a function that corrects the results of large
+ones. LLVM vectorises no loop with a branch. So the function that corrects has versions for vectors, which its attribute
+names (LLVM's vector function ABI). A kernel only declares them; `definitions` has the versions that a compiled kernel
+calls, which then become part of its loops. Each lane of a vector chooses its way alone, so that an element has the same
+bits in a vector and alone.
 """
 
+import itertools
 import re
 from collections.abc import Callable
 from typing import Any
@@ -31,17 +33,21 @@ FUNCTIONS = {
     "tan": Function(trigonometry.reduced_to_two_parts, trigonometry.tan),
 }
 _LANES = {"f32": (4, 8, 16), "f64": (2, 4, 8)}
-_PATTERN = re.compile(r"\bcall\b[^@\n]*@(netc_(\w+)_(f32|f64)(?:_v(\d+))?)\(")
+_PATTERN = re.compile(r"\bcall\b[^@\n]*@(netc_corrected_([a-z]+)_(f32|f64)(?:_v(\d+))?(?:_x(\d+))?)\(")
+_LINE = re.compile(r"  (%\S+) = (?:tail )?call (<[^>]*>) @(netc_corrected_\w+)\((.*)\)[^)]*")
 _ATTRIBUTES = "nounwind willreturn speculatable memory(none)"
 
 
 def call_of(name: str) -> Callable[[Term], Term]:
-    """Returns the function over terms that calls a function of FUNCTIONS."""
+    """Returns a function of FUNCTIONS over terms: for any angle, by a call that corrects large ones."""
 
     def write(x: Term) -> Term:
-        module, symbol = x.scope.builder.module, f"netc_{name}_{x.dtype}"
+        module, symbol = x.scope.builder.module, f"netc_corrected_{name}_{x.dtype}"
         function = module.globals.get(symbol) or _declared(module, symbol, x.dtype)
-        return Term(x.scope, x.dtype, x.scope.builder.call(function, [x.value]))
+        if x.scope.lanes:
+            function = module.globals[f"{symbol}_v{x.scope.lanes}"]
+        result = FUNCTIONS[name].result(*FUNCTIONS[name].reduced(x))
+        return Term(x.scope, x.dtype, x.scope.builder.call(function, [result.value, x.value]))
 
     return write
 
@@ -51,10 +57,10 @@ def _declared(module: Any, symbol: str, dtype: str) -> Any:
     versions = []
     for lanes in _LANES[dtype]:
         type_ = Scope(None, True, lanes).type_of(dtype)
-        versions.append(ir.Function(module, ir.FunctionType(type_, [type_]), f"{symbol}_v{lanes}"))
+        versions.append(ir.Function(module, ir.FunctionType(type_, [type_, type_]), f"{symbol}_v{lanes}"))
     type_ = Scope(None, True).type_of(dtype)
-    function = ir.Function(module, ir.FunctionType(type_, [type_]), symbol)
-    names = ",".join(f"_ZGV_LLVM_N{lanes}v_{symbol}({symbol}_v{lanes})" for lanes in _LANES[dtype])
+    function = ir.Function(module, ir.FunctionType(type_, [type_, type_]), symbol)
+    names = ",".join(f"_ZGV_LLVM_N{lanes}vv_{symbol}({symbol}_v{lanes})" for lanes in _LANES[dtype])
     # llvmlite knows few attributes by name
     set.add(function.attributes, _ATTRIBUTES)
     set.add(function.attributes, f'"vector-function-abi-variant"="{names}"')
@@ -80,39 +86,79 @@ def without_declarations(text: str) -> str:
     return "\n".join(lines) + "\n"
 
 
+def joined(text: str) -> str:
+    """Returns an optimised kernel's text with calls that follow each other, for the vectors of an iteration, as one.
+
+    So the loop has one branch for all of them. LLVM would move what only the second call reads behind the branch of the
+    first, and no longer compute the vectors side by side.
+    """
+    lines, declarations = list[str](), set[str]()
+    for symbol, group in itertools.groupby(text.splitlines(), _called):
+        calls = list(group)
+        if symbol is None or len(calls) == 1:
+            lines += calls
+        else:
+            matches = [match for line in calls if (match := _LINE.fullmatch(line))]
+            types, function = [match[2] for match in matches], f"@{symbol}_x{len(calls)}"
+            result, name = f"{{ {', '.join(types)} }}", f"%joined.{len(lines)}"
+            declarations.add(f"declare {result} {function}({', '.join(2 * types)})")
+            lines.append(f"  {name} = call {result} {function}({', '.join(match[4] for match in matches)})")
+            lines += [f"  {match[1]} = extractvalue {result} {name}, {i}" for i, match in enumerate(matches)]
+    return "\n".join([*lines, *sorted(declarations)]) + "\n"
+
+
+def _called(line: str) -> str | None:
+    """The function for vectors that a line calls."""
+    match = _LINE.fullmatch(line)
+    return match[3] if match else None
+
+
 def definitions(text: str, has_fma: bool) -> str:
     """Returns a module with the functions that a compiled kernel calls, as text; empty if it calls none."""
+    if text.count("@netc_") == 1:  # the kernel itself
+        return ""
     calls = sorted({match.groups() for match in _PATTERN.finditer(text)}, key=str)
     if not calls:
         return ""
     module = ir.Module("functions")
-    for symbol, name, dtype, lanes in calls:
-        _define(module, symbol, name, Scope(None, has_fma, int(lanes or 0)), dtype)
+    for symbol, name, dtype, lanes, count in calls:
+        _define(module, symbol, name, Scope(None, has_fma, int(lanes or 0)), dtype, int(count or 0))
     return str(module)
 
 
-def _define(module: Any, symbol: str, name: str, scope: Scope, dtype: str) -> None:
-    """Defines one version: the polynomials for all lanes, and a call that corrects lanes with a large angle.
+def _define(module: Any, symbol: str, name: str, scope: Scope, dtype: str, count: int) -> None:
+    """Defines one version: a test of all lanes, which becomes part of the loop, and a call if one is large, which does
+    not: it is rare, and the loop would save its registers for it.
 
-    It becomes part of the loop that calls it, whose registers then hold its constants. The correction does not: it is
-    rare, and the loop would save its registers for it.
+    `count` is the number of calls in one (`joined`), whose results are in a struct; 0 for a call alone.
     """
-    type_ = scope.type_of(dtype)
-    function = ir.Function(module, ir.FunctionType(type_, [type_]), symbol)
+    type_, each = scope.type_of(dtype), max(count, 1)
+    result_type = ir.LiteralStructType([type_] * count) if count else type_
+    function = ir.Function(module, ir.FunctionType(result_type, [type_, type_] * each), symbol)
     function.attributes.add("alwaysinline")
     entry = function.append_basic_block("entry")
     builder = ir.IRBuilder(entry)
-    (angles,) = function.args
-    x = Term(Scope(builder, scope.has_fma, scope.lanes), dtype, angles)
-    result = FUNCTIONS[name].result(*FUNCTIONS[name].reduced(x)).value
-    is_large = (absolute(x) > trigonometry.limit(x)).value
+    results, angles = function.args[::2], function.args[1::2]
+    large = None
+    for angle in angles:
+        x = Term(Scope(builder, scope.has_fma, scope.lanes), dtype, angle)
+        is_large = absolute(x) > trigonometry.limit(x)
+        large = is_large if large is None else large | is_large
+    assert large is not None
     mask = ir.IntType(max(scope.lanes, 1))
-    any_large = builder.icmp_unsigned("!=", builder.bitcast(is_large, mask), mask(0))
+    any_large = builder.icmp_unsigned("!=", builder.bitcast(large.value, mask), mask(0))
     correct = _corrected(module, f"large_{symbol}", name, scope, dtype)
     with builder.if_then(any_large, likely=False):
-        corrected = builder.call(correct, [result, angles])
+        corrected = [builder.call(correct, operands) for operands in zip(results, angles, strict=True)]
         after = builder.block
-    builder.ret(_joined(builder, {entry: result, after: corrected}))
+    ends = [_joined(builder, {entry: result, after: other}) for result, other in zip(results, corrected, strict=True)]
+    if not count:
+        builder.ret(ends[0])
+        return
+    together = ir.Constant(result_type, ir.Undefined)
+    for i, end in enumerate(ends):
+        together = builder.insert_value(together, end, i)
+    builder.ret(together)
 
 
 def _corrected(module: Any, symbol: str, name: str, scope: Scope, dtype: str) -> Any:

@@ -1,8 +1,8 @@
 """The functions of scalar expressions (exp, log, tanh, ...) for f32 and f64, in a form that LLVM vectorises.
 
 Each is a Python function over terms (terms.py), in a file of its family. `builtins_for` turns them into built-ins of a
-kernel's text (values.py): most write their instructions into the loop itself, and those of calls.py call a function for
-an element that has versions for vectors.
+kernel's text (values.py). All write their instructions into the loop itself; those of calls.py also call a function
+that has versions for vectors.
 """
 
 from collections.abc import Callable, Sequence
@@ -68,6 +68,9 @@ FUNCTIONS: dict[str, MathFunction] = {
     "unit_f64": MathFunction(random_bits.unit_f64, ("i32",), "f64"),
 }
 assert FUNCTIONS.keys() == FUNCTION_NAMES
+_SHORT = ("fma", "max_key", "min_key", "of_key", "rint", "floor", "sqrt", "as_bf16", "unit")
+# functions of many instructions, most of which wait for the one before
+LONG = frozenset(name for name in FUNCTIONS if name.rpartition("_")[0] not in _SHORT)
 
 
 def builtins_for(machine: Machine) -> dict[str, values.Builtin]:

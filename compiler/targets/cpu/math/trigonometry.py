@@ -2,8 +2,7 @@
 
 x = n pi/2 + r with a whole number n and |r| <= pi/4, where pi/2 is taken in parts (Cody and Waite), and polynomials
 of r. That holds up to a limit. A larger angle is reduced by `huge_angles.py`, which is slow and cannot be
-vectorised: sin, cos and tan are functions that loops call (calls.py), and they branch if an angle of a vector is
-large.
+vectorised: loops call functions that correct the results of large angles (calls.py).
 """
 
 import math
