@@ -159,7 +159,7 @@ LISTING = """
 | `f32 p1[i0] = fold of t1 from f32(0.0) by a + b` | a store, here of a sum |
 | `... by a + b, at each point` | a store of each sum so far |
 | `first equal of n0 = batch` | looks up each element of an index among those before it |
-| `sums in blocks`, `sums in lanes` | the order of a long sum of floats, or of products, which decides its bits |
+| `sums in blocks`, `in groups`, `in lanes` | the order of a sum of floats, of rows, or of products: it decides bits |
 | `attention in f32`, `heads = 4`, ... | an attention kernel, and its counts and strides (`program/attention.py`) |
 | `winograd convolve in f32`, ... | a kernel of Winograd's convolution, its counts and strides (`program/winograd.py`) |
 | `rows = rows: a + 40, c + 24` | a loop of a product, and by how many elements each operand moves in it |
@@ -172,7 +172,7 @@ functions:
 BELOW = """
 Some built-ins stand for loops of vectors: `sum_f32(block, n)` adds up n elements of a block in the fixed order of
 `targets/cpu/sums.py`, `index_of_largest_f32(p0, i, n)` is the index of the largest of n elements, and
-`transpose_f32(square0, p0, i, stride)` transposes 16 x 16 elements in registers, for a loop that reads across rows.
+`transpose16_f32(square0, p0, i, stride)` transposes 16 x 16 elements in registers, for a loop that reads across rows.
 
 A matrix product has a kernel of its own: a tile of the result stays in registers while the kernel walks the summed
 dimension, and the tile starts with the bias. With vectors of 64 bytes, the sums of up to four columns in f32 share a
@@ -226,7 +226,8 @@ disk under a hash of everything that decides it.
 LLVM finds the vectors of most loops. The text that is compiled differs from the printed one for some kinds of rows:
 
 - **Long rows.** Extents and strides are arguments, because that costs nothing there: a model with other widths then
-  needs few other kernels.
+  needs few other kernels. So they are for rows of numbers, such as the border of an image, for operands that are read
+  across their rows, and for sums of rows whose length is an argument (`targets/cpu/shape_numbers.py`).
 - **Odd rows.** Sums of rows of products, such as those of a depthwise convolution, and odd rows of copies and of
   expressions without functions name their vectors, so that the rest of a row is one narrow vector
   (`targets/cpu/vector_rows.py`).
@@ -304,8 +305,9 @@ Products of bf16 and bodies of scans keep direct sums.
 that LLVM vectorises every loop that contains them, for each instruction set, and none calls libm. Large angles of
 `sin`, `cos` and `tan` are the exception: a function with versions for vectors corrects their results, with one branch
 for all vectors of an iteration (`targets/cpu/math/calls.py`). CPUs with 16 registers compute four vectors at a time,
-because one iteration then loads the constants for all four, and does not wait for each result. An element has the same
-bits in a vector and alone. Numbers below the smallest normal one (1.2e-38 in f32, 2.2e-308 in f64) count as 0.
+because one iteration then loads the constants for all four, and does not wait for each result;
+`targets/cpu/in_order.py` keeps LLVM from undoing that. An element has the same bits in a vector and alone. Numbers
+below the smallest normal one (1.2e-38 in f32, 2.2e-308 in f64) count as 0.
 
 ERRORS
 

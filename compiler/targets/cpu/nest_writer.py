@@ -16,9 +16,10 @@ Knows no graph.
 from collections.abc import Callable, Mapping, Sequence
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.nests import Access, Nest, Output, Reduction
+from netc.compiler.program.nests import ADDITION, GROUP, Access, Nest, Output, Reduction
 from netc.compiler.targets.cpu.expressions import text_of
 from netc.compiler.targets.cpu.jam import Jam, Point
+from netc.compiler.targets.cpu.joined_terms import added_to, extreme
 from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers
 from netc.compiler.targets.cpu.short_rows import has_free_rows
 from netc.compiler.targets.cpu.vector_rows import LEAST_LANES, MOST_LANES
@@ -45,6 +46,7 @@ class NestWriter:
         # "r19" for the rest of a row of 19, "s" and "m19" for sums in lanes, "c32" and "c8" for sums in chunks, "w" for
         # up to one vector, whose elements are counted when the kernel runs.
         self.part = ""
+        self.around = "rolled" if in_vectors and shape is not None else "range"  # the loops around rows of any length
         self.ranges = [
             f"n{axis}" if extent is None else str(extent) if shape is None else shape.extent(axis, extent)
             for axis, extent in enumerate(nest.extents)
@@ -65,7 +67,7 @@ class NestWriter:
         lines, indent = [], ""
         is_innermost = not any(line.lstrip().startswith(("for ", "while ")) for line in inside)
         for axis in axes:
-            kind = "row" if axis == self.row_axis and axis == axes[-1] and is_innermost else "range"
+            kind = "row" if axis == self.row_axis and axis == axes[-1] and is_innermost else self.around
             lines.append(f"{indent}for i{axis} in {kind}({self.ranges[axis]}):")
             indent += "    "
         return lines + [indent + line for line in inside]
@@ -78,6 +80,8 @@ class NestWriter:
         """
         axis, dtype = self.kept[-1], self.nest.outputs[0].target.dtype
         extent = self.nest.extents[axis]
+        if self.in_vectors and self.shape is not None:
+            return self.row_of_any_length(body)
         if not self.in_vectors or extent is None:
             return self.loops([axis], body())
         lanes, lines = f"LANES_{dtype}", list[str]()
@@ -92,6 +96,17 @@ class NestWriter:
             self.part = f"r{extent}"
             lines += [f"if {extent} % {lanes}:", *indented([f"i{axis} = {end}", *body()])]
         self.part = ""
+        return lines
+
+    def row_of_any_length(self, body: Callable[[], list[str]]) -> list[str]:
+        """The loop over the last axis, whose length is an argument, in vectors; the last one may have unused lanes."""
+        axis, lanes = self.kept[-1], f"LANES_{self.nest.outputs[0].target.dtype}"
+        end, before = f"{self.ranges[axis]} // {lanes} * {lanes}", self.count
+        self.part = "v"
+        lines = [f"for i{axis} in single(0, {end}, {lanes}):", *indented(body())]
+        self.part, self.count = "w", f"{self.ranges[axis]} - i{axis}"
+        lines += [f"if {self.ranges[axis]} % {lanes}:", *indented([f"i{axis} = {end}", *body()])]
+        self.part, self.count = "", before
         return lines
 
     def rest_of_row(self, extent: int, lanes: str, body: Callable[[], list[str]]) -> list[str]:
@@ -117,7 +132,14 @@ class NestWriter:
         if access.indirect:
             row, stride = access.indirect
             terms.append(f"{names.get(row, row)} * {self.stride(None, stride)}")
-        shift = sum(access.strides[axis] * distance for axis, distance in point.items())
+        shift = 0
+        for axis, distance in point.items():
+            move = access.strides[axis] * distance
+            text = self.stride(axis, access.strides[axis]) if move else "0"
+            if text.lstrip("-").isdigit():
+                shift += move
+            else:
+                terms.append(f"{distance} * {text}")
         return " + ".join([*terms, *([str(shift)] if shift else [])]) or "0"
 
     def stride(self, axis: int | None, stride: int) -> str:
@@ -129,7 +151,7 @@ class NestWriter:
         part = self.part if self.part and access.strides[-1] else ""
         if access.pointer is None:
             return f"range_{access.dtype}{part}({offset})" if part else f"{DTYPES[access.dtype].conversion}({offset})"
-        count = f", {self.count}" if part == "w" else ""
+        count = f", {self.count}" if part.startswith("w") else ""
         return f"load_{access.dtype}{part}_{self.scopes[access.pointer]}(p{access.pointer}, {offset}{count})"
 
     def lines(self) -> list[str]:
@@ -154,7 +176,7 @@ class NestWriter:
     def write_to(self, target: Access, value: str, point: Point = _FIRST) -> str:
         assert target.pointer is not None, "an output is stored in a buffer"
         store = f"store_{target.dtype}{self.part}_{self.scopes[target.pointer]}"
-        count = f", {self.count}" if self.part == "w" else ""
+        count = f", {self.count}" if self.part.startswith("w") else ""
         return f"{store}(p{target.pointer}, {self.offset(target, point)}, {value}{count})"
 
     @staticmethod
@@ -227,6 +249,7 @@ class NestWriter:
         names: dict[str, str] = {}  # the variable that has the value of a load or expression, by its text
         totals: dict[tuple[int, str], str] = {}
         extremes: dict[str, tuple[Output, list[str]]] = {}  # for each total of a maximum or minimum, its values
+        groups: dict[str, list[str]] = {}  # for each total of a sum in groups, the terms of a group that is not full
         begin, lines, end = list[str](), list[str](), list[str]()
         for point in jam.points(self.nest.folded, steps):
             texts: dict[str, str] = {}
@@ -249,32 +272,24 @@ class NestWriter:
                     end.append(self.write_to(fold.target, totals[key], point))
                 if self.keyed(fold):
                     extremes.setdefault(totals[key], (fold, []))[1].append(texts[fold.line])
+                elif self.is_grouped(fold):
+                    group, is_first = groups.setdefault(totals[key], []), not point.get(self.folded[-1], 0) % GROUP
+                    lines += added_to(totals[key], group) if is_first else []
+                    group.append(texts[fold.line])
+                    lines += added_to(totals[key], group) if len(group) == GROUP else []
                 else:
                     lines.append(f"{totals[key]} = {self.combined(fold, totals[key], texts)}")
         for total, (fold, values) in extremes.items():
-            lines += self.extreme(fold, total, values)
+            lines += extreme(fold, self.keyed(fold) or "", total, values)
+        for total, group in groups.items():
+            lines += added_to(total, group)
         self.unrolled = frozenset()
         return begin, lines, end
 
-    def extreme(self, fold: Output, total: str, values: Sequence[str]) -> list[str]:
-        """Combines a maximum or minimum with values: pairs of neighbours first, so that few comparisons wait for each
-        other. The first of equal values remains.
-
-        A comparison alone ignores NaN, so the values are tested for NaN separately: one instruction for two values. A
-        total that is NaN stays NaN, because no comparison with it is true.
-        """
-        dtype, sign = fold.target.dtype, {"max": ">", "min": "<"}[self.keyed(fold) or ""]
-        lines, left = list[str](), list(values)
-        while len(left) > 1:
-            pairs = list(zip(left[::2], left[1::2], strict=False))
-            odd, left = left[2 * len(pairs) :], list[str]()
-            for first, second in pairs:
-                left.append(f"{total}_{len(lines)}")
-                lines.append(f"{left[-1]} = {second} if {second} {sign} {first} else {first}")
-            left += odd
-        lines.append(f"{total} = {left[0]} if {left[0]} {sign} {total} else {total}")
-        is_nan = " | ".join(f"({value} != {value})" for value in values)
-        return [*lines, f"{total} = {DTYPES[dtype].conversion}(NAN) if {is_nan} else {total}"]
+    def is_grouped(self, output: Output) -> bool:
+        """Whether a fold is a sum of floats that adds rows in groups. In a text without hints it adds them in order."""
+        is_sum = self.reduction(output).combine == ADDITION and DTYPES[output.target.dtype].is_float
+        return self.has_hints and self.nest.sums == "in groups" and is_sum
 
 
 def _scopes(nest: Nest) -> list[int]:

@@ -69,6 +69,16 @@ def has_odd_rows(nest: Nest) -> bool:
     )
 
 
+def has_rows_of_floats(nest: Nest) -> bool:
+    """Whether all outputs of a nest are of one float type, and neighbours along the last axis."""
+    targets = [output.target for output in nest.outputs]
+    return (
+        bool(nest.extents)
+        and targets[0].dtype in LEAST_LANES
+        and all(target.dtype == targets[0].dtype and target.strides[-1] == 1 for target in targets)
+    )
+
+
 def may_fit_vectors(nest: Nest) -> bool:
     """Whether a nest folds rows of floats to one row, by sums, maxima or minima of expressions that have a form for
     vectors, and the length of a row is an argument of the kernel."""
@@ -90,6 +100,19 @@ def may_fit_vectors(nest: Nest) -> bool:
         and all(kinds[name] == "i32" if name in indices else kinds[name] in (dtype, "bool") for name in kinds)
         and all(kinds[output.line] == dtype for output in nest.outputs)
     )
+
+
+def narrow_lanes(nest: Nest) -> int | None:
+    """The lanes of a vector of 16 or 32 bytes that the rows of a nest of `may_fit_vectors` fill, if they follow one
+    another so closely; None for longer rows.
+
+    A CPU splits a load whose lanes reach into the next cache line, also if a mask leaves these out. Of rows of 16 bytes
+    in vectors of 64, three of four would be split.
+    """
+    along = max(axis for axis, is_folded in enumerate(nest.folded) if is_folded)
+    dtype = nest.outputs[0].target.dtype
+    length, lanes = max(abs(load.strides[along]) for load in nest.loads() if load.strides[-1]), LEAST_LANES[dtype]
+    return next((count for count in (lanes, 2 * lanes) if 0 < length <= count), None)
 
 
 def keeps_totals(nest: Nest) -> bool:
