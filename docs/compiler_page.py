@@ -174,7 +174,7 @@ functions:
 BELOW = """
 Some built-ins stand for loops of vectors: `sum_f32(block, n)` adds up n elements of a block in the fixed order of
 `targets/cpu/sums.py`, `index_of_largest_f32(p0, i, n)` is the index of the largest of n elements, and
-`transpose_f32(square0, p0, i, stride)` transposes 16 x 16 elements in registers, for a loop that reads across rows.
+`transpose16_f32(square0, p0, i, stride)` transposes 16 x 16 elements in registers, for a loop that reads across rows.
 
 A matrix product has a kernel of its own: a tile of the result stays in registers while the kernel walks the summed
 dimension, and the tile starts with the bias. With vectors of 64 bytes, the sums of up to four columns in f32 share a
@@ -228,7 +228,8 @@ disk under a hash of everything that decides it.
 LLVM finds the vectors of most loops. The text that is compiled differs from the printed one for some kinds of rows:
 
 - **Long rows.** Extents and strides are arguments, because that costs nothing there: a model with other widths then
-  needs few other kernels.
+  needs few other kernels. So they are for rows of numbers, such as the border of an image, for operands that are read
+  across their rows, and for sums of rows whose length is an argument (`targets/cpu/shape_numbers.py`).
 - **Odd rows.** Sums of rows of products, such as those of a depthwise convolution, and odd rows of copies and of
   expressions without functions name their vectors, so that the rest of a row is one narrow vector
   (`targets/cpu/vector_rows.py`).

@@ -73,13 +73,13 @@ class _Split:
         # A scan that recomputes stays in one piece: only values that are the same at every step leave it, and products
         # of what it yields anyway. So a sum to which a product is added begins with the same number as without a limit
         # on memory, and has the same bits.
-        self.is_whole = bool(original.value.attributes_as(ScanAttributes).whole)
-        in_core = (SlotKind.CARRY, SlotKind.STEP_INPUT) if self.is_whole else (SlotKind.CARRY,)
+        self.recomputes = bool(original.value.attributes_as(ScanAttributes).recomputes)
+        in_core = (SlotKind.CARRY, SlotKind.STEP_INPUT) if self.recomputes else (SlotKind.CARRY,)
         self.carried = depending(self.body, *in_core)
         self.moving = depending(self.body, SlotKind.STEP_INPUT, SlotKind.CARRY)
         self.expansions = _expansions(self.body, self.moving)
         self.from_leaves = depending(self.body, *SlotKind)
-        self.needed = set(self.body.values()) - self.of_yields() if self.is_whole else self.of_carries()
+        self.needed = set(self.body.values()) - self.of_yields() if self.recomputes else self.of_carries()
         self.outer: dict[Value, Value] = {}  # values of the body -> values outside
         self.copies: dict[Value, Value] = {}  # values of the body -> values in the core
         self.inner = Graph()
@@ -96,7 +96,7 @@ class _Split:
         for value in self.body.results_of(ResultKind.YIELD).values():
             self.reach(value)
         inner_operands = ScanOperands(*self.operands.values())
-        self.core = scan(graph, self.inner, self.dim, inner_operands, self.is_reversed, recomputes=self.is_whole)
+        self.core = scan(graph, self.inner, self.dim, inner_operands, self.is_reversed, recomputes=self.recomputes)
 
     def of_carries(self) -> set[Value]:
         """Returns the values that the next carries are computed from."""
@@ -131,7 +131,7 @@ class _Split:
         slot = slot_of(value)
         if slot is not None and slot.kind is SlotKind.CARRY:
             inner_value = self.carries[slot]
-        elif slot is not None and slot.kind is SlotKind.STEP_INPUT and self.is_whole:
+        elif slot is not None and slot.kind is SlotKind.STEP_INPUT and self.recomputes:
             inner_value = self.operand(SlotKind.STEP_INPUT, self.operand_by_slot[slot], value.type)
         elif (
             value not in self.carried
