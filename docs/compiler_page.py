@@ -159,7 +159,7 @@ LISTING = """
 | `f32 p1[i0] = fold of t1 from f32(0.0) by a + b` | a store, here of a sum |
 | `... by a + b, at each point` | a store of each sum so far |
 | `first equal of n0 = batch` | looks up each element of an index among those before it |
-| `sums in blocks`, `sums in lanes` | the order of a long sum of floats, or of products, which decides its bits |
+| `sums in blocks`, `in groups`, `in lanes` | the order of a sum of floats, of rows, or of products: it decides bits |
 | `attention in f32`, `heads = 4`, ... | an attention kernel, and its counts and strides (`program/attention.py`) |
 | `winograd convolve in f32`, ... | a kernel of Winograd's convolution, its counts and strides (`program/winograd.py`) |
 | `rows = rows: a + 40, c + 24` | a loop of a product, and by how many elements each operand moves in it |

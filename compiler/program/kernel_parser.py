@@ -27,7 +27,7 @@ from netc.compiler.program.schedule import Count
 _LOOP = re.compile(r"for i(?P<axis>\d+) < (?:n(?P=axis) = (?P<count>.+?)|(?P<extent>\d+))(?P<folded>, folded)?")
 _SIZE = re.compile(r"s\d+ = (?P<count>.+)")
 _ARGUMENT = re.compile(r"s(?P<index>\d+)")
-_SUMS = re.compile(r"sums (?P<sums>in blocks|in one block|in lanes)")
+_SUMS = re.compile(r"sums (?P<sums>in groups|in blocks|in one block|in lanes)")
 _ACCESS = re.compile(r"(?P<dtype>\w+) (?:p(?P<pointer>\d+)|range)\[(?P<offset>[^\]]*)\]")
 _LINE = re.compile(r"(?P<name>\w+) = (?P<value>.+)")
 _OUTPUT = re.compile(r"(?P<target>\w+ p\d+\[[^\]]*\]) = (?P<stored>.+)")

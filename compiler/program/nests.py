@@ -9,11 +9,13 @@ from typing import Literal
 
 from msgspec import Struct
 
+from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.scalars import Binary, Expression, FunctionCall, Name, Number
 from netc.dsl.structs import replace
 
-Sums = Literal["in order", "in one block", "in blocks", "in lanes"]
+Sums = Literal["in order", "in groups", "in one block", "in blocks", "in lanes"]
 ADDITION = Binary("+", Name("a"), Name("b"))  # what `combine` of a sum is
+GROUP = 8  # rows that a sum of rows adds up as a unit: additions of a group do not wait for those of the one before
 BLOCK = 256  # elements that a sum adds up as a unit: a kilobyte of f32, so that a block stays in the first cache
 LANES = {"f32": 16, "f64": 8}  # running sums of a sum in lanes, on any machine
 _LONG_ROW = 64  # elements of a row from which on its length need not be known
@@ -136,9 +138,12 @@ def compact(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
     The order of a sum is decided only by its own axes, before axes are joined, because which axes can be joined
     depends on everything in the nest. It does not depend on what else the loop computes, on how many rows a call has,
     or on the vector width. A sum in lanes runs along joined axes: its loop computes nothing else.
+
+    A sum of rows in groups adds GROUP rows along its last axis as a tree, ((r0 + r1) + (r2 + r3)) + ((r4 + r5) + ...),
+    and then the result to the total; rows behind the last group are added one by one.
     """
-    in_blocks = _is_summed_in_blocks(nest)
-    smaller, extents = collapse(nest)
+    in_blocks, in_groups = _is_summed_in_blocks(nest), _is_summed_in_groups(nest)
+    smaller, extents = collapse(nest, in_groups)
     last = len(extents) - 1
     is_of_rows = (
         bool(extents)
@@ -155,6 +160,8 @@ def compact(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
     if in_blocks:
         is_one = smaller.folded.count(True) == 1 and extents[last].axis is None and extents[last].factor <= BLOCK
         sums = "in one block" if is_one else "in blocks"
+    elif in_groups:
+        sums = "in groups"
     elif _sums_products(smaller):
         sums = "in lanes"
     counts = tuple(None if axis in arguments else extent.factor for axis, extent in enumerate(extents))
@@ -170,6 +177,18 @@ def _is_summed_in_blocks(nest: Nest) -> bool:
     if not folded or not nest.folded[axes[-1]] or any(output.is_multiply_add for output in nest.outputs):
         return False
     return None in folded or math.prod(extent for extent in folded if extent is not None) > _IN_ORDER
+
+
+def _is_summed_in_groups(nest: Nest) -> bool:
+    """Whether the nest sums rows of floats, and its last folded axis may be long enough for a group."""
+    if nest.is_running or nest.argmax or nest.combine is not None:
+        return False
+    axes = [axis for axis, extent in enumerate(nest.extents) if extent != 1]
+    folded = [nest.extents[axis] for axis in axes if nest.folded[axis]]
+    if not folded or nest.folded[axes[-1]]:
+        return False
+    folds = [output for output in nest.outputs if output.fold is not None and output.fold.combine == ADDITION]
+    return any(DTYPES[fold.target.dtype].is_float for fold in folds) and (folded[-1] is None or folded[-1] >= GROUP)
 
 
 def _sums_products(nest: Nest) -> bool:
@@ -191,16 +210,20 @@ def _sums_products(nest: Nest) -> bool:
     )
 
 
-def collapse(nest: Nest) -> tuple[Nest, tuple[Extent, ...]]:
+def collapse(nest: Nest, in_groups: bool) -> tuple[Nest, tuple[Extent, ...]]:
     """Joins neighbouring axes that every access can walk as one, and removes axes of one element.
 
+    Of a nest that sums `in_groups`, the last folded axis is joined to the one before it only if groups fill it.
     Returns the smaller nest and the extent of each of its axes.
     """
     kept: list[list[int]] = []
-    for axis, extent in _longer(nest):
+    longer = _longer(nest)
+    last = max((axis for axis, _ in longer if nest.folded[axis]), default=None)
+    for axis, extent in longer:
         joined = (
             kept
             and extent is not None
+            and not (in_groups and axis == last and extent % GROUP)
             and nest.folded[kept[-1][-1]] == nest.folded[axis]
             and not nest.argmax
             and all(access.strides[kept[-1][-1]] == access.strides[axis] * extent for access in nest.accesses())

@@ -6,7 +6,8 @@
                                                      total1 += x[i0 + 1, i1] * w[i1]
 
 Elements that several points read are then loaded once, and a total stays in a register while several elements are added
-to it. The order in which a sum is taken does not change. Knows only the nest, no text and no machine.
+to it. The order in which a sum is taken does not change: a body has whole groups of rows. Knows only the nest, no text
+and no machine.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from itertools import combinations, product
 from msgspec import Struct, field
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.nests import Access, Nest
+from netc.compiler.program.nests import GROUP, Access, Nest
 from netc.compiler.program.scalars import call_count
 from netc.compiler.targets.cpu.vector_rows import has_vector_rows, keeps_totals
 
@@ -58,7 +59,7 @@ def jam_of(nest: Nest, kept: Sequence[int], folded: Sequence[int]) -> Jam:
     `kept` are the other axes that are not folded. Either all folded axes are taken completely, and then several points
     of one other axis; or several points along the last folded axis, for all points of some others.
     """
-    jams = [Jam({}, folded[-1])]
+    jams = [Jam({}, folded[-1], _steps(nest, folded[-1])[0])]
     extents = {axis: extent for axis, extent in enumerate(nest.extents) if extent is not None}
     if all(axis in extents for axis in folded):
         complete = {axis: extents[axis] for axis in folded}
@@ -96,7 +97,11 @@ def _cost_in_lanes(nest: Nest, jam: Jam) -> float:
     return cost(jam.steps) * (1 - rest) + cost(1) * rest + _GAIN * _weight(nest, jam)
 
 
-def _steps(nest: Nest, axis: int) -> range:
+def _steps(nest: Nest, axis: int) -> Sequence[int]:
+    """The numbers of points that a body may compute along an axis. Along an axis that is summed in groups it has one
+    group."""
+    if nest.sums == "in groups" and axis == max(i for i, is_folded in enumerate(nest.folded) if is_folded):
+        return (GROUP,)
     return range(1, min(nest.extents[axis] or _MOST_STEPS, _MOST_STEPS) + 1)
 
 

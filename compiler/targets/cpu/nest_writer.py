@@ -16,9 +16,10 @@ Knows no graph.
 from collections.abc import Callable, Mapping, Sequence
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.nests import Access, Nest, Output, Reduction
+from netc.compiler.program.nests import ADDITION, GROUP, Access, Nest, Output, Reduction
 from netc.compiler.targets.cpu.expressions import text_of
 from netc.compiler.targets.cpu.jam import Jam, Point
+from netc.compiler.targets.cpu.joined_terms import added_to, extreme
 from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers
 from netc.compiler.targets.cpu.short_rows import has_free_rows
 from netc.compiler.targets.cpu.vector_rows import LEAST_LANES, MOST_LANES
@@ -129,7 +130,7 @@ class NestWriter:
         part = self.part if self.part and access.strides[-1] else ""
         if access.pointer is None:
             return f"range_{access.dtype}{part}({offset})" if part else f"{DTYPES[access.dtype].conversion}({offset})"
-        count = f", {self.count}" if part == "w" else ""
+        count = f", {self.count}" if part.startswith("w") else ""
         return f"load_{access.dtype}{part}_{self.scopes[access.pointer]}(p{access.pointer}, {offset}{count})"
 
     def lines(self) -> list[str]:
@@ -154,7 +155,7 @@ class NestWriter:
     def write_to(self, target: Access, value: str, point: Point = _FIRST) -> str:
         assert target.pointer is not None, "an output is stored in a buffer"
         store = f"store_{target.dtype}{self.part}_{self.scopes[target.pointer]}"
-        count = f", {self.count}" if self.part == "w" else ""
+        count = f", {self.count}" if self.part.startswith("w") else ""
         return f"{store}(p{target.pointer}, {self.offset(target, point)}, {value}{count})"
 
     @staticmethod
@@ -227,6 +228,7 @@ class NestWriter:
         names: dict[str, str] = {}  # the variable that has the value of a load or expression, by its text
         totals: dict[tuple[int, str], str] = {}
         extremes: dict[str, tuple[Output, list[str]]] = {}  # for each total of a maximum or minimum, its values
+        groups: dict[str, list[str]] = {}  # for each total of a sum in groups, the terms of a group that is not full
         begin, lines, end = list[str](), list[str](), list[str]()
         for point in jam.points(self.nest.folded, steps):
             texts: dict[str, str] = {}
@@ -249,32 +251,24 @@ class NestWriter:
                     end.append(self.write_to(fold.target, totals[key], point))
                 if self.keyed(fold):
                     extremes.setdefault(totals[key], (fold, []))[1].append(texts[fold.line])
+                elif self.is_grouped(fold):
+                    group, is_first = groups.setdefault(totals[key], []), not point.get(self.folded[-1], 0) % GROUP
+                    lines += added_to(totals[key], group) if is_first else []
+                    group.append(texts[fold.line])
+                    lines += added_to(totals[key], group) if len(group) == GROUP else []
                 else:
                     lines.append(f"{totals[key]} = {self.combined(fold, totals[key], texts)}")
         for total, (fold, values) in extremes.items():
-            lines += self.extreme(fold, total, values)
+            lines += extreme(fold, self.keyed(fold) or "", total, values)
+        for total, group in groups.items():
+            lines += added_to(total, group)
         self.unrolled = frozenset()
         return begin, lines, end
 
-    def extreme(self, fold: Output, total: str, values: Sequence[str]) -> list[str]:
-        """Combines a maximum or minimum with values: pairs of neighbours first, so that few comparisons wait for each
-        other. The first of equal values remains.
-
-        A comparison alone ignores NaN, so the values are tested for NaN separately: one instruction for two values. A
-        total that is NaN stays NaN, because no comparison with it is true.
-        """
-        dtype, sign = fold.target.dtype, {"max": ">", "min": "<"}[self.keyed(fold) or ""]
-        lines, left = list[str](), list(values)
-        while len(left) > 1:
-            pairs = list(zip(left[::2], left[1::2], strict=False))
-            odd, left = left[2 * len(pairs) :], list[str]()
-            for first, second in pairs:
-                left.append(f"{total}_{len(lines)}")
-                lines.append(f"{left[-1]} = {second} if {second} {sign} {first} else {first}")
-            left += odd
-        lines.append(f"{total} = {left[0]} if {left[0]} {sign} {total} else {total}")
-        is_nan = " | ".join(f"({value} != {value})" for value in values)
-        return [*lines, f"{total} = {DTYPES[dtype].conversion}(NAN) if {is_nan} else {total}"]
+    def is_grouped(self, output: Output) -> bool:
+        """Whether a fold is a sum of floats that adds rows in groups. In a text without hints it adds them in order."""
+        is_sum = self.reduction(output).combine == ADDITION and DTYPES[output.target.dtype].is_float
+        return self.has_hints and self.nest.sums == "in groups" and is_sum
 
 
 def _scopes(nest: Nest) -> list[int]:

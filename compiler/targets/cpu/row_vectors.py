@@ -5,6 +5,7 @@ The part of a row is a suffix of the element type. Stores have the same names as
     load_f32v_0      a whole vector of the machine
     load_f32r19_0    the elements of a row of 19 behind its whole vectors, in the narrowest vector with room for them
     load_f32w_0      load_f32w_0(address, i, count): the first `count` elements, in a whole vector
+    load_f32w4_0     the same in a vector of 4
     load_f32s_0      LANES elements, as many on every machine (sums_in_lanes.py)
     load_f32m19_0    the elements of a row of 19 behind those, in a vector of LANES
     load_f32c32_0    32 elements, of any type (sums_in_chunks.py, extremes_in_chunks.py, extremes_of_short_rows.py)
@@ -32,7 +33,7 @@ from netc.compiler.targets.machine import Machine
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _I1, _I32, _I64, _BYTE = ir.IntType(1), ir.IntType(32), ir.IntType(64), ir.IntType(8)
 _ROWS = re.compile(r"\b((load|store)_(f32|f64)([vrsm])(\d*)_(\d+))\b")
-_NARROW = re.compile(r"\b(load|store|splat)_(f32|f64)w(?:_(\d+))?\b")
+_NARROW = re.compile(r"\b(load|store|splat)_(f32|f64)w(\d*)(?:_(\d+))?\b")
 _CHUNKS = re.compile(
     r"\b(load|store|range|zeros|quarters|lanes|lower|upper|largest|smallest|true)_(f32|f64|i32|bool)c(\d+)(?:_(\d+))?\b"
 )
@@ -46,8 +47,8 @@ def builtins(text: str, machine: Machine) -> Iterator[tuple[str, Builtin]]:
         kind = Vector(dtype, lanes) if part in "sm" else _vector_of(dtype, count)
         yield name, (_load if verb == "load" else _store)(kind, count, int(scope))
     for match in _NARROW.finditer(text):
-        verb, dtype, scope = match.groups()
-        kind = Vector(dtype, machine.lanes(dtype))
+        verb, dtype, elements, scope = match.groups()
+        kind = Vector(dtype, int(elements or machine.lanes(dtype)))
         if verb == "splat":
             yield match.group(), _splat(kind)
         else:

@@ -6,23 +6,24 @@ for i0 in range(0, n0 // 8 * 8, 8):                 # 8 rows in each pass over t
     for i1 in row(16):
         total0 = load_f32_1(p1, i1)
         t0_0 = load_f32_0(p0, i0 * 16 + i1)
-        total0 = total0 + t0_0
         t0_1 = load_f32_0(p0, i0 * 16 + i1 + 16)
-        total0 = total0 + t0_1
         ...
+        total0 = total0 + (((t0_0 + t0_1) + (t0_2 + t0_3)) + ((t0_4 + t0_5) + (t0_6 + t0_7)))
         store_f32_1(p1, i1, total0)
+for i0 in range(n0 // 8 * 8, n0):                   # and then row by row
+    ...
 """
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Literal
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program.nests import Access
+from netc.compiler.program.nests import GROUP, Access
 from netc.compiler.targets.cpu.extremes_of_short_rows import fold_side_by_side, side_by_side
 from netc.compiler.targets.cpu.jam import Jam, jam_of
 from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.prefetch import Stretch, stretches, written
-from netc.compiler.targets.cpu.vector_rows import keeps_totals, may_fit_vectors
+from netc.compiler.targets.cpu.vector_rows import keeps_totals, may_fit_vectors, narrow_lanes
 from netc.compiler.targets.machine import LINE
 from netc.dsl.structs import replace
 
@@ -35,28 +36,31 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
     """The loops of a nest whose innermost axis is kept, so that the innermost loop stays contiguous.
 
     If the length of a row is an argument, the kernel tests it: totals of short rows are one or two vectors in
-    registers.
+    registers, or a part of one.
     """
     if not writer.has_hints or not may_fit_vectors(writer.nest):
         return _fold_rows(writer)
     dtype, count = writer.folds[0].target.dtype, writer.ranges[-1]
-    one, two = (indented(_fold_in_vectors(writer, vectors)) for vectors in (1, 2))
+    one, two = (indented(_fold_in_vectors(writer, ["v"] * (vectors - 1) + ["w"])) for vectors in (1, 2))
     longer = [f"if {count} <= 2 * LANES_{dtype}:", *two, "else:", *indented(_fold_rows(writer))]
     lines = [f"if {count} <= LANES_{dtype}:", *one, "else:", *indented(longer)]
+    if lanes := narrow_lanes(writer.nest):
+        part = indented(_fold_in_vectors(writer, [f"w{lanes}"]))
+        lines = [f"if ({count} <= {lanes}) & ({lanes} < LANES_{dtype}):", *part, "else:", *indented(lines)]
     length = side_by_side(writer.nest)
     return lines if length is None else fold_side_by_side(writer, length, lines)
 
 
-def _fold_in_vectors(writer: NestWriter, vectors: int) -> list[str]:
+def _fold_in_vectors(writer: NestWriter, parts: Sequence[str]) -> list[str]:
     """The loops if the totals of a row are one or two vectors in registers. The last one may have unused lanes."""
-    (last,), dtype = writer.kept, writer.folds[0].target.dtype
-    steps = _STEPS // vectors
+    (last,), dtype, vectors = writer.kept, writer.folds[0].target.dtype, len(parts)
+    steps = GROUP if writer.nest.sums == "in groups" else _STEPS // vectors  # a body has whole groups
     jam = Jam({}, writer.folded[-1], min(steps, writer.nest.extents[writer.folded[-1]] or steps))
 
     def each(write: Callable[[], list[str]]) -> list[str]:
         lines = list[str]()
         for number, prefix in enumerate(("total", "upper")[:vectors]):
-            writer.total, writer.part = prefix, "w" if number == vectors - 1 else "v"
+            writer.total, writer.part = prefix, parts[number]
             writer.count = f"{writer.ranges[-1]} - i{last}" if number else writer.ranges[-1]
             lines += [f"i{last} = {f'LANES_{dtype}' if number else 0}"] if vectors > 1 else []
             lines += write()
@@ -64,7 +68,9 @@ def _fold_in_vectors(writer: NestWriter, vectors: int) -> list[str]:
         return lines
 
     def begin() -> list[str]:
-        return [f"{name} = splat_{dtype}w({writer.initial(fold)})" for name, fold, _ in writer.totals_of(jam, 1)]
+        return [
+            f"{name} = splat_{dtype}{parts[-1]}({writer.initial(fold)})" for name, fold, _ in writer.totals_of(jam, 1)
+        ]
 
     lines = writer.in_steps(jam, lambda steps: each(lambda: writer.parts_of_body(jam, steps, False)[1]))
     end = each(lambda: writer.parts_of_body(jam, 1, False)[2])

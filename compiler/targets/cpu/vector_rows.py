@@ -92,6 +92,19 @@ def may_fit_vectors(nest: Nest) -> bool:
     )
 
 
+def narrow_lanes(nest: Nest) -> int | None:
+    """The lanes of a vector of 16 or 32 bytes that the rows of a nest of `may_fit_vectors` fill, if they follow one
+    another so closely; None for longer rows.
+
+    A CPU splits a load whose lanes reach into the next cache line, also if a mask leaves these out. Of rows of 16 bytes
+    in vectors of 64, three of four would be split.
+    """
+    along = max(axis for axis, is_folded in enumerate(nest.folded) if is_folded)
+    dtype = nest.outputs[0].target.dtype
+    length, lanes = max(abs(load.strides[along]) for load in nest.loads() if load.strides[-1]), LEAST_LANES[dtype]
+    return next((count for count in (lanes, 2 * lanes) if 0 < length <= count), None)
+
+
 def keeps_totals(nest: Nest) -> bool:
     """Whether a nest of `has_vector_rows` keeps a vector of sums in registers along the last folded axis, so that a
     load and a store of sums serve many elements. The operand is then read again for the next vector of the row."""
