@@ -304,8 +304,9 @@ Products of bf16 and bodies of scans keep direct sums.
 that LLVM vectorises every loop that contains them, for each instruction set, and none calls libm. Large angles of
 `sin`, `cos` and `tan` are the exception: a function with versions for vectors corrects their results, with one branch
 for all vectors of an iteration (`targets/cpu/math/calls.py`). CPUs with 16 registers compute four vectors at a time,
-because one iteration then loads the constants for all four, and does not wait for each result. An element has the same
-bits in a vector and alone. Numbers below the smallest normal one (1.2e-38 in f32, 2.2e-308 in f64) count as 0.
+because one iteration then loads the constants for all four, and does not wait for each result;
+`targets/cpu/in_order.py` keeps LLVM from undoing that. An element has the same bits in a vector and alone. Numbers
+below the smallest normal one (1.2e-38 in f32, 2.2e-308 in f64) count as 0.
 
 ERRORS
 

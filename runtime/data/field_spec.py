@@ -33,10 +33,8 @@ class _Columns(Struct, frozen=True):
     is_rest: bool = False
 
 
-def parse_field(
-    name: str, node: syntax.Expression, constants: Constants, others: Mapping[str, syntax.Expression]
-) -> FieldSpec:
-    """A field with its steps. `others` are the fields of the block as they are written, for a hint.
+def parse_field(name: str, node: syntax.Expression, constants: Constants, block: syntax.Data) -> FieldSpec:
+    """A field with its steps. `block` has the other fields and the source, for a hint.
 
     Faults E0303 and E0701 for what is no field, no step, or an argument that a step does not take.
     """
@@ -52,7 +50,7 @@ def parse_field(
     steps.reverse()
     steps = _dates_first(steps)
     try:
-        columns = _columns(name, node, head, constants, others)
+        columns = _columns(name, node, head, constants, block)
     except Fault as error:
         faults.note(error)
     faults.raise_errors()
@@ -64,32 +62,40 @@ def _columns(
     node: syntax.Expression,
     head: syntax.Expression,
     constants: Constants,
-    others: Mapping[str, syntax.Expression],
+    block: syntax.Data,
 ) -> _Columns:
     """The columns that a field begins with. Faults E0701 if it begins with something else."""
     kind, arguments = call_of(head)
+    others = block.fields
     if isinstance(head, syntax.Name) and head.text in others and head.text != name:
         fault(
             "E0701",
             f"a field is not made of another one, such as `{head.text}`",
             head.span,
             "it begins with the columns again",
-            hint=f"{name} = {_written_out(node, others[head.text])}",
+            hint=f"{name} = {_written_out(node, others[head.text], _likely_columns(head.text, block))}",
         )
     if kind not in _HEADS:
         fault(
             "E0701",
             "a field begins with the columns that it is made of",
             head.span,
-            hint=_hint_for_head(name, kind, head),
+            hint=_hint_for_head(name, kind, node, head, _likely_columns(name, block)),
         )
     return _HEADS[kind](head, arguments, constants)
 
 
-def _written_out(node: syntax.Expression, other: syntax.Expression) -> str:
+def _likely_columns(name: str, block: syntax.Data) -> str:
+    """The columns that a field is likely to be made of: the text of a source that is one, or the column of its name."""
+    source = next((setting.value for setting in block.settings if setting.name.text == "source"), None)
+    return 'field("text")' if source is not None and call_of(source)[0] == "text" else f'column("{name}")'
+
+
+def _written_out(node: syntax.Expression, other: syntax.Expression, columns: str) -> str:
     """A field that begins with the field `other`, with the columns and steps of that one in place of its name.
 
-    Windows are cut last: a step such as `next` moves the whole series.
+    If that one begins with a step, `columns` stand before it. Windows are cut last: a step such as `next` moves the
+    whole series.
     """
     parts: list[str] = []
     for pipe in (node, other):
@@ -97,12 +103,14 @@ def _written_out(node: syntax.Expression, other: syntax.Expression) -> str:
             parts.append(expression(pipe.into))
             pipe = pipe.value
     parts.append(expression(pipe))
+    if call_of(pipe)[0] in STEPS:
+        parts.append(columns)
     windows = [part for part in parts if part.startswith("window")]
     return " -> ".join([*(part for part in reversed(parts) if part not in windows), *windows[:1]])
 
 
-def _hint_for_head(name: str, kind: str, head: syntax.Expression) -> str:
-    """The hint for a field that begins with a reader, or with anything else."""
+def _hint_for_head(name: str, kind: str, node: syntax.Expression, head: syntax.Expression, columns: str) -> str:
+    """The hint for a field that begins with a reader, a step, or anything else. `columns` are its likely ones."""
     match head:
         case syntax.Index(indices=(syntax.Text() as column,)):
             return Hint(f"{name} = column({column.span.text})", Change(f"column({column.span.text})"))
@@ -124,9 +132,11 @@ def _hint_for_head(name: str, kind: str, head: syntax.Expression) -> str:
             return Hint(f"{name} = column({column.span.text})", Change(f"column({column.span.text})"))
     if kind in READERS:
         return f"source = {head.span.text}"
+    if kind in STEPS:
+        return Hint(f"{name} = {columns} -> {expression(node)}", Change(f"{columns} -> {head.span.text}"))
     if name in settings_of(Section.TRAIN):
         return f"`{name}` is a setting of the block `train`"
-    return nearest(kind, _HEADS, Kind.COLUMNS) or f'{name} = column("{name}")'
+    return nearest(kind, _HEADS, Kind.COLUMNS) or f"{name} = {columns}"
 
 
 def _dates_first(steps: Sequence[StepSpec]) -> list[StepSpec]:

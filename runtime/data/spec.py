@@ -122,7 +122,7 @@ def parse_block(source: Source, data: syntax.Data | None, constants: Constants) 
             elif name == "series":
                 series = parse_series(setting.value, constants)
             else:
-                fields[name] = parse_field(name, setting.value, constants, data.fields)
+                fields[name] = parse_field(name, setting.value, constants, data)
         except Fault as error:
             faults.note(explained(error, setting.value))
     training = dict(split.sources).get("train")

@@ -171,6 +171,13 @@ train {
     assert verify(subject(text, 6), ["accumulate"]) == []
 
 
+@pytest.mark.parametrize("shards", [1, 2, 8])
+def test_no_more_ranks_than_shards_are_emulated(shards: int) -> None:
+    text = NET.replace("  batch = 4\n", f"  batch = 64\n  shards = {shards}\n")
+    for seed in range(3):
+        assert not verify(replace(subject(text, 70), seed=seed), ["ranks"])
+
+
 def test_an_unknown_check_is_refused() -> None:
     with pytest.raises(ValueError, match="there is no check `speed`"):
         verify(subject(), ["speed"])

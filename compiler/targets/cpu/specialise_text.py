@@ -32,6 +32,11 @@ def specialised(text: str, machine: Machine) -> ast.Module:
     return module
 
 
+def is_interleaved(module: ast.Module) -> bool:
+    """Whether a specialised text has a loop of several vectors at a time."""
+    return any(isinstance(node, ast.keyword) and node.arg == "interleave" for node in ast.walk(module))
+
+
 def _innermost_loops(module: ast.Module) -> list[ast.For]:
     """The loops over ranges that contain no other loop."""
     loops = [node for node in ast.walk(module) if isinstance(node, ast.For)]

@@ -12,11 +12,12 @@ from typing import Any
 import llvmlite.binding as llvm
 
 from netc.compiler.targets.cpu import extremes, memory, row_vectors, squares, sums
+from netc.compiler.targets.cpu.in_order import kept_in_order
 from netc.compiler.targets.cpu.linked import LIBM
 from netc.compiler.targets.cpu.math import calls
 from netc.compiler.targets.cpu.math.functions import builtins_for
 from netc.compiler.targets.cpu.operators import functions
-from netc.compiler.targets.cpu.specialise_text import specialised
+from netc.compiler.targets.cpu.specialise_text import is_interleaved, specialised
 from netc.compiler.targets.cpu.translate import translate
 from netc.compiler.targets.cpu.values import Builtin
 from netc.compiler.targets.machine import Machine
@@ -50,7 +51,8 @@ def optimised(text: str, symbol: str, machine: Machine, target: Any) -> tuple[An
     may be vectorised (sums.py) and where a product and a sum are one instruction (math/terms.py).
     """
     numbers = {**_NUMBERS, "NOTHING": _nothing(machine)}
-    module = translate(specialised(text, machine), symbol, builtins(text, machine), numbers)
+    tree = specialised(text, machine)
+    module = translate(tree, symbol, builtins(text, machine), numbers)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
     compiled = llvm.parse_assembly(calls.without_declarations(str(module)))
     compiled.verify()
@@ -59,6 +61,9 @@ def optimised(text: str, symbol: str, machine: Machine, target: Any) -> tuple[An
     builder = llvm.create_pass_builder(target, options)
     builder.getModulePassManager().run(compiled, builder)
     result = calls.joined(str(compiled))
+    if is_interleaved(tree):
+        result = kept_in_order(result)
+        compiled = llvm.parse_assembly(result)
     if called := calls.definitions(result, machine.has_fma):
         compiled = llvm.parse_assembly(calls.without_declarations(result))
         compiled.link_in(llvm.parse_assembly(called))
