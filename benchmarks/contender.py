@@ -28,10 +28,15 @@ CONTENDERS = {
 
 
 def environment(threads: int) -> dict[str, str]:
-    """The environment variables of a contender. OPENBLAS_CORETYPE is removed: it could slow a peer down."""
+    """The environment variables of a contender. OPENBLAS_CORETYPE is removed: it could slow a peer down.
+
+    Flags of XLA, such as --xla_cpu_max_isa=AVX2, are kept: those for one thread are added behind them.
+    """
     variables = {key: value for key, value in os.environ.items() if key != "OPENBLAS_CORETYPE"}
-    single = {"XLA_FLAGS": "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"} if threads == 1 else {}
-    return {**variables, "OMP_NUM_THREADS": str(threads), **single}
+    if threads == 1:
+        single = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
+        variables["XLA_FLAGS"] = f"{variables.get('XLA_FLAGS', '')} {single}".strip()
+    return {**variables, "OMP_NUM_THREADS": str(threads)}
 
 
 class Process:

@@ -68,7 +68,9 @@ Constants are folded, and operations without effect are removed, such as a multi
 same shape.""",
     "hoist": """Values that do not depend on a carry move out of the scan. `x @ W` for all steps becomes one product
 before the scan, on the register tile, and the derivative of `tanh` becomes one loop. Only what depends on the step
-before stays in the scans: one product per step. `h @ U` reads a copy of the weight in the order that suits it.""",
+before stays in the scans: one product per step. `h @ U` reads a copy of the weight in the order that suits it:
+transposed, or in panels if it is large. An outer product of a step's row and a weight, as in a state-space layer, stays
+too: the scan reads the row alone.""",
     "factor": """A factor or a sign that is the same for all elements of a sum is applied after the sum. The sum of a
 product over an index of both operands, as in a confusion matrix, is computed by the product.""",
     "lift": """The gradient of a max pool is an image that is made of a few small values. Where only sums and
@@ -172,7 +174,7 @@ functions:
 BELOW = """
 Some built-ins stand for loops of vectors: `sum_f32(block, n)` adds up n elements of a block in the fixed order of
 `targets/cpu/sums.py`, `index_of_largest_f32(p0, i, n)` is the index of the largest of n elements, and
-`transpose_f32(square0, p0, i, stride)` transposes 16 x 16 elements in registers, for a loop that reads across rows.
+`transpose16_f32(square0, p0, i, stride)` transposes 16 x 16 elements in registers, for a loop that reads across rows.
 
 A matrix product has a kernel of its own: a tile of the result stays in registers while the kernel walks the summed
 dimension, and the tile starts with the bias. With vectors of 64 bytes, the sums of up to four columns in f32 share a
@@ -226,7 +228,8 @@ disk under a hash of everything that decides it.
 LLVM finds the vectors of most loops. The text that is compiled differs from the printed one for some kinds of rows:
 
 - **Long rows.** Extents and strides are arguments, because that costs nothing there: a model with other widths then
-  needs few other kernels.
+  needs few other kernels. So they are for rows of numbers, such as the border of an image, for operands that are read
+  across their rows, and for sums of rows whose length is an argument (`targets/cpu/shape_numbers.py`).
 - **Odd rows.** Sums of rows of products, such as those of a depthwise convolution, and odd rows of copies and of
   expressions without functions name their vectors, so that the rest of a row is one narrow vector
   (`targets/cpu/vector_rows.py`).

@@ -80,6 +80,13 @@ def number_of(metric: MetricValue | None) -> float:
     return float(metric) if isinstance(metric, int | float) else math.nan
 
 
+def epoch_of(row: Row) -> int:
+    """The number of the epoch of a row, from 1 on."""
+    number = row["epoch"]
+    assert isinstance(number, int | float), "the number of an epoch is a number"
+    return int(number)
+
+
 def histogram(value: Array) -> list[list[float]]:
     """The lower ends of BINS bins of equal width, and how many elements are in each; of what is finite."""
     finite = value[np.isfinite(value)].astype(np.float64)

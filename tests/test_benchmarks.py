@@ -10,7 +10,7 @@ import pytest
 import netc
 from benchmarks import __main__ as benchmark_command
 from benchmarks import compare, operations, products, saved
-from benchmarks.contender import CONTENDERS
+from benchmarks.contender import CONTENDERS, environment
 from benchmarks.measure import Measured
 from benchmarks.model import Model
 from benchmarks.models import ALL, MODELS
@@ -311,3 +311,13 @@ def test_the_table_of_products_has_a_rate_for_each_type(
     head, *rows = capsys.readouterr().out.strip().splitlines()
     assert [row.split("  ")[0] for row in rows] == [operands.name for operands in _PRODUCTS]
     assert all(row.count("%") == head.count("GFLOP/s") >= 2 for row in rows)
+
+
+def test_contenders_keep_the_instruction_set_of_xla(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XLA_FLAGS", "--xla_cpu_max_isa=AVX2")
+    for threads in (1, 2):
+        variables = environment(threads)
+        assert "--xla_cpu_max_isa=AVX2" in variables["XLA_FLAGS"].split()
+        assert ("intra_op_parallelism_threads=1" in variables["XLA_FLAGS"]) == (threads == 1)
+    monkeypatch.delenv("XLA_FLAGS")
+    assert "XLA_FLAGS" not in environment(2)

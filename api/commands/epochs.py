@@ -73,8 +73,9 @@ class Epochs:
 
     def take(self, row: "Row") -> bool:
         """Takes the row of an epoch. Returns whether it is the best one so far."""
-        epoch = row["epoch"]
-        assert isinstance(epoch, int)
+        from netc.runtime.metric_values import epoch_of
+
+        epoch = epoch_of(row)
         self._begin(epoch + 1)
         loss = row.get("train.loss", math.nan)
         self._add(loss if isinstance(loss, float) else math.nan)

@@ -13,6 +13,8 @@ from netc.commands.explain_program import STAGES, lowered, show_program, tasks_o
 from netc.commands.terminal import say, say_lines, table
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from netc.compiler.ir.graph import Graph
     from netc.compiler.ir.value import Value
     from netc.compiler.model import Model
@@ -112,12 +114,9 @@ def explain(
 
         explain_rows(file, data, output, row, out, threads)
         return
-    if threads is not None:
-        raise typer.BadParameter("it only applies with DATA", param_hint="--threads")
-    if output is not None or out is not None:
-        raise typer.BadParameter("it only applies with DATA", param_hint="--output" if output is not None else "--out")
-    if not gradient and (latex or values or row is not None):
-        raise typer.BadParameter("it only applies with --gradient", param_hint="--latex" if latex else "--values")
+    _refuse_idle("DATA", {"--threads": threads, "--output": output, "--out": out})
+    if not gradient:
+        _refuse_idle("--gradient", {"--latex": latex or None, "--values": values or None, "--row": row})
     model, _ = options.load(file, settings)
     _check_line(model, line)
     _check_stages(after, diff, line)
@@ -137,6 +136,13 @@ def explain(
     else:
         tasks = tasks_of_line(lowered(model, _step(model))[0].tasks, line)
         (show_cache if cache else show_kernels)(tasks)
+
+
+def _refuse_idle(needed: str, idle: "Mapping[str, object]") -> None:
+    """Raises BadParameter for the first of these options that is set: they only apply together with `needed`."""
+    name = next((name for name, value in idle.items() if value is not None), None)
+    if name is not None:
+        raise typer.BadParameter(f"it only applies with {needed}", param_hint=name)
 
 
 _CHOICES = (

@@ -80,38 +80,44 @@ def _examined(
     define(context, file, context.globals, [file.source.path], overrides)
     for kind in (syntax.Data, syntax.Model, syntax.Train, syntax.Study):
         _refuse_second(context, [item for item in file.items if isinstance(item, kind)])
-    train_blocks = [item for item in file.items if isinstance(item, syntax.Train)]
-    settings = train_blocks[0].settings if train_blocks else ()
+    train = _read_training(context, file)
+    if class_count is not None:
+        count, lets = class_count, constants_of(context)
+        context.class_count = lambda name, span: count(name, lets, span)
+    context.fields = next((item.fields for item in file.items if isinstance(item, syntax.Data)), {})
+    _elaborate_model(context, file)
+    check_results(context, file)
+    check_settings(context, context.train, train)
+    if not context.diagnostics.errors:
+        advise(context, train)
+    return context, train
+
+
+def _read_training(context: Context, file: syntax.File) -> TrainSettings:
+    """Reads the settings of the first block `train`, on which the graph's precision depends."""
+    blocks = [item for item in file.items if isinstance(item, syntax.Train)]
+    context.train = blocks[0].settings if blocks else ()
+    context.settings = {setting.name.text: setting.name.span for block in blocks for setting in block.settings}
     train = train_settings(
-        settings,
+        context.train,
         lambda node: _constant_of_setting(context, node),
         lambda node: schedule_graph(context, node),
         context.diagnostics,
     )
     context.graph.precision, context.freeze = train.floats, train.freeze
-    if class_count is not None:
-        count, lets = class_count, constants_of(context)
-        context.class_count = lambda name, span: count(name, lets, span)
-    context.fields = next((item.fields for item in file.items if isinstance(item, syntax.Data)), {})
-    models = [item for item in file.items if isinstance(item, syntax.Model)]
-    if models:
-        context.statements = models[0].body
-        body(context, models[0].body, Scope(context.globals, unknown=set()), in_model=True)
-        check_names(context, models[0].body)
-    else:
-        context.diagnostics.add(
-            "E0501",
-            "the file has no `model` block",
-            Span(file.source, 0, 0),
-            hint="model { input x: float[4] ... }",
-        )
-    context.train = settings
-    context.settings = {setting.name.text: setting.name.span for block in train_blocks for setting in block.settings}
-    check_results(context, file)
-    check_settings(context, settings, train)
-    if not context.diagnostics.errors:
-        advise(context, train)
-    return context, train
+    return train
+
+
+def _elaborate_model(context: Context, file: syntax.File) -> None:
+    """Adds the values of the first block `model` to the graph."""
+    model = next((item for item in file.items if isinstance(item, syntax.Model)), None)
+    if model is None:
+        start, hint = Span(file.source, 0, 0), "model { input x: float[4] ... }"
+        context.diagnostics.add("E0501", "the file has no `model` block", start, hint=hint)
+        return
+    context.statements = model.body
+    body(context, model.body, Scope(context.globals, unknown=set()), in_model=True)
+    check_names(context, model.body)
 
 
 def _constant_of_setting(context: Context, node: syntax.Expression) -> Any:

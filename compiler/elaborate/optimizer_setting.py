@@ -31,26 +31,10 @@ def default_numbers(name: str) -> dict[str, float | bool]:
 
 def optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
     """Reads `adam`, or `sgd(0.1, momentum = 0.9)`."""
-    function = node.function if isinstance(node, syntax.Call) else node
-    arguments = node.arguments if isinstance(node, syntax.Call) else ()
-    name = function.text if isinstance(function, syntax.Name) else ""
-    if isinstance(node, syntax.Text) and node.value in OPTIMIZERS:
-        fault(
-            "E0602",
-            "an optimizer stands without quotes",
-            node.span,
-            hint=Hint.assignment("optimizer", f"{node.value}(lr = 0.001)"),
-        )
-    if name not in OPTIMIZERS:
-        fault(
-            "E0602",
-            f"there is no optimizer `{function.span.text}`",
-            function.span,
-            hint=nearest_or_all(last_word(function), OPTIMIZERS, Kind.OPTIMIZER).in_place(),
-        )
+    name = _name_of(node)
     parameters, numbers = OPTIMIZERS[name].numbers, default_numbers(name)
     assigned: set[str] = set()
-    for position, argument in enumerate(arguments):
+    for position, argument in enumerate(node.arguments if isinstance(node, syntax.Call) else ()):
         key = _parameter_of(argument, position, list(parameters))
         if key not in parameters or key in assigned:
             fault(
@@ -62,20 +46,36 @@ def optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
                 hint=nearest(key, parameters, Kind.ARGUMENT) or f"it takes {', '.join(parameters)}",
             )
         assigned.add(key)
-        fact = f"`{key}` must be {'true or false' if isinstance(parameters[key], bool) else 'a number'}"
-        value = value_of(argument.value, constant, fact)
-        if isinstance(parameters[key], bool):
-            if not isinstance(value, bool):
-                fault("E0602", fact, argument.value.span)
-        else:
-            _number_in_range(key, value, argument.value.span)
-        numbers[key] = value if isinstance(value, bool) else float(value)
+        numbers[key] = _value_of(key, argument, isinstance(parameters[key], bool), constant)
     for key, default in parameters.items():
         if default is None and key not in assigned:
             fault("E0301", f"`{name}` lacks its argument `{key}`", node.span, hint=f"{name}({key} = 0.1)")
     if numbers.get("nesterov") and not numbers["momentum"]:
         fault("E0602", "`nesterov` needs a momentum", node.span, hint="momentum = 0.9")
     return Optimizer(name, numbers)
+
+
+def _name_of(node: syntax.Expression) -> str:
+    """The name of an optimizer. Faults E0602 if there is none of this name, or if it stands in quotes."""
+    function = node.function if isinstance(node, syntax.Call) else node
+    if isinstance(function, syntax.Name) and function.text in OPTIMIZERS:
+        return function.text
+    if isinstance(node, syntax.Text) and node.value in OPTIMIZERS:
+        hint = Hint.assignment("optimizer", f"{node.value}(lr = 0.001)")
+        fault("E0602", "an optimizer stands without quotes", node.span, hint=hint)
+    nearby = nearest_or_all(last_word(function), OPTIMIZERS, Kind.OPTIMIZER).in_place()
+    fault("E0602", f"there is no optimizer `{function.span.text}`", function.span, hint=nearby)
+
+
+def _value_of(key: str, argument: syntax.Argument, is_switch: bool, constant: Any) -> float | bool:
+    """The value of an argument: true or false for a switch, else a number in the range of its parameter."""
+    fact = f"`{key}` must be {'true or false' if is_switch else 'a number'}"
+    value = value_of(argument.value, constant, fact)
+    if not is_switch:
+        return _number_in_range(key, value, argument.value.span)
+    if not isinstance(value, bool):
+        fault("E0602", fact, argument.value.span)
+    return value
 
 
 def _parameter_of(argument: syntax.Argument, position: int, parameters: Sequence[str]) -> str:

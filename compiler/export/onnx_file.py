@@ -151,26 +151,8 @@ class _OnnxFile(OnnxNodes):
             for slot, operand in scan.operand_of().items()
             if slot in sequences
         ]
-        self.count += 1
-        tag = f"s{self.count}"
-        leaves = {slot: Term(self.unique(f"{tag}_{slot}"), operands[slot].dtype) for slot in (*carries, *sequences)}
-        captured = {slot: term for slot, term in operands.items() if slot.kind is SlotKind.CAPTURED}
-        step = Term(self.unique(f"{tag}_step"), "i64")
+        body, outputs = self._loop_body(scan, operands, carries, sequences)
         yields = scan.body.results_of(ResultKind.YIELD)
-        with self.inside() as nodes:
-            terms = self.walk(scan.body, {str(slot): term for slot, term in {**leaves, **captured}.items()})
-            is_running = self.node("Less", [step.text, rows.length.term.text], "bool")
-            outputs = list[Term]()
-            for slot in carries:
-                value = scan.body.results[ResultKind.NEXT.named(slot.index)]
-                outputs.append(self._next_carry(leaves[slot], terms[value], is_running, value.type.rank))
-            for value in yields.values():
-                self.count += 1
-                outputs.append(Term(self.unique(f"{tag}_yield_{self.count}"), terms[value].dtype))
-                nodes.append(helper.make_node("Identity", [terms[value].text], [outputs[-1].text]))
-        body = helper.make_graph(
-            nodes, f"{tag}_body", infos(*leaves.values()) + [info(step.text, step.dtype, [])], infos(*outputs)
-        )
         direction, inputs = int(scan.is_reversed), len(sequences) + 1
         stacked = self.several(
             "Scan",
@@ -187,6 +169,29 @@ class _OnnxFile(OnnxNodes):
         for (name, value), term in zip(yields.items(), typed[len(carries) :], strict=True):
             parts[ResultKind.YIELD.named(name)] = self.from_padded(term.text, term.dtype, value.type, scan.dim)
         return parts
+
+    def _loop_body(
+        self, scan: Scan, operands: Mapping[Slot, Term], carries: Sequence[Slot], sequences: Sequence[Slot]
+    ) -> tuple[onnx.GraphProto, list[Term]]:
+        """Writes one step of a scan. Returns its graph, and the outputs of that: the next carries, then the yields."""
+        self.count += 1
+        tag = f"s{self.count}"
+        leaves = {slot: Term(self.unique(f"{tag}_{slot}"), operands[slot].dtype) for slot in (*carries, *sequences)}
+        captured = {slot: term for slot, term in operands.items() if slot.kind is SlotKind.CAPTURED}
+        step = Term(self.unique(f"{tag}_step"), "i64")
+        outputs = list[Term]()
+        with self.inside() as nodes:
+            terms = self.walk(scan.body, {str(slot): term for slot, term in {**leaves, **captured}.items()})
+            is_running = self.node("Less", [step.text, self.rows(scan.dim).length.term.text], "bool")
+            for slot in carries:
+                value = scan.body.results[ResultKind.NEXT.named(slot.index)]
+                outputs.append(self._next_carry(leaves[slot], terms[value], is_running, value.type.rank))
+            for value in scan.body.results_of(ResultKind.YIELD).values():
+                self.count += 1
+                outputs.append(Term(self.unique(f"{tag}_yield_{self.count}"), terms[value].dtype))
+                nodes.append(helper.make_node("Identity", [terms[value].text], [outputs[-1].text]))
+        inputs = infos(*leaves.values()) + [info(step.text, step.dtype, [])]
+        return helper.make_graph(nodes, f"{tag}_body", inputs, infos(*outputs)), outputs
 
     def _next_carry(self, carry: Term, next_: Term, is_running: Term, rank: int) -> Term:
         """Returns the next value of a carry where a sample still runs, and its present value elsewhere."""

@@ -70,7 +70,7 @@ class ScanAttributes(Attributes, frozen=True):
     """The attributes of a scan.
 
     `counts` are the numbers of sequences and of initial values among the operands; the others are captured. `carries`
-    are the names of the carries in the file. `whole` is set if the scan recomputes what another scan did not keep.
+    are the names of the carries in the file. `recomputes` is set if the scan recomputes what another scan did not keep.
     """
 
     body: Body
@@ -78,7 +78,7 @@ class ScanAttributes(Attributes, frozen=True):
     reverse: bool
     counts: tuple[int, int]
     carries: tuple[str, ...] | None = None
-    whole: bool | None = None
+    recomputes: bool | None = None
 
 
 class Part(Attributes, frozen=True):

@@ -4,16 +4,19 @@
         c = tanh(einsum(x[t], W) + einsum(c, U))   ->   scan over time:
                                                             c = tanh(xw[t] + einsum(c, U))
 
-A value that does not depend on a carry is computed before the scan. A value that no carry needs is computed after it,
-from the rows that the scan stacks: so the gradient of a weight becomes one product over all steps.
+A value that does not depend on a carry is computed before the scan, unless the scan would then read more: an outer
+product of a step's row and a weight stays. A value that no carry needs is computed after it, from the rows that the
+scan stacks: so the gradient of a weight becomes one product over all steps.
 """
+
+from string import ascii_letters
 
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.forms import View
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import BATCH, Type
+from netc.compiler.ir.types import BATCH, Type, fixed_size
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import (
@@ -29,9 +32,15 @@ from netc.compiler.operations.scan import (
     slot_of,
 )
 from netc.compiler.operations.sequence import spread
+from netc.compiler.operations.shape import broadcast
 from netc.compiler.passes.scans import depending, gathered, trimmed
 from netc.compiler.passes.simplify import rebuild, simplify
+from netc.compiler.passes.sink import is_scalar, steps_of
 from netc.dsl.structs import replace
+
+_PANEL = 32  # columns: two vectors of the widest registers in f32
+_LARGE = 1 << 18  # elements of a weight that the second cache does not hold
+_CHEAP = 4  # operations of an element, which take about as long as reading it
 
 
 def hoist(graph: Graph) -> Graph:
@@ -64,12 +73,13 @@ class _Split:
         # A scan that recomputes stays in one piece: only values that are the same at every step leave it, and products
         # of what it yields anyway. So a sum to which a product is added begins with the same number as without a limit
         # on memory, and has the same bits.
-        self.is_whole = bool(original.value.attributes_as(ScanAttributes).whole)
-        in_core = (SlotKind.CARRY, SlotKind.STEP_INPUT) if self.is_whole else (SlotKind.CARRY,)
+        self.recomputes = bool(original.value.attributes_as(ScanAttributes).recomputes)
+        in_core = (SlotKind.CARRY, SlotKind.STEP_INPUT) if self.recomputes else (SlotKind.CARRY,)
         self.carried = depending(self.body, *in_core)
         self.moving = depending(self.body, SlotKind.STEP_INPUT, SlotKind.CARRY)
+        self.expansions = _expansions(self.body, self.moving)
         self.from_leaves = depending(self.body, *SlotKind)
-        self.needed = set(self.body.values()) - self.of_yields() if self.is_whole else self.of_carries()
+        self.needed = set(self.body.values()) - self.of_yields() if self.recomputes else self.of_carries()
         self.outer: dict[Value, Value] = {}  # values of the body -> values outside
         self.copies: dict[Value, Value] = {}  # values of the body -> values in the core
         self.inner = Graph()
@@ -86,7 +96,7 @@ class _Split:
         for value in self.body.results_of(ResultKind.YIELD).values():
             self.reach(value)
         inner_operands = ScanOperands(*self.operands.values())
-        self.core = scan(graph, self.inner, self.dim, inner_operands, self.is_reversed, recomputes=self.is_whole)
+        self.core = scan(graph, self.inner, self.dim, inner_operands, self.is_reversed, recomputes=self.recomputes)
 
     def of_carries(self) -> set[Value]:
         """Returns the values that the next carries are computed from."""
@@ -113,24 +123,30 @@ class _Split:
     def copy(self, value: Value) -> Value:
         """Returns a value in the core.
 
-        One that does not depend on a carry becomes an operand of the scan, unless it is a constant.
+        One that does not depend on a carry becomes an operand of the scan, unless it is a constant, or a step's
+        operands have fewer elements (`_expansions`).
         """
         if value in self.copies:
             return self.copies[value]
         slot = slot_of(value)
         if slot is not None and slot.kind is SlotKind.CARRY:
             inner_value = self.carries[slot]
-        elif slot is not None and slot.kind is SlotKind.STEP_INPUT and self.is_whole:
+        elif slot is not None and slot.kind is SlotKind.STEP_INPUT and self.recomputes:
             inner_value = self.operand(SlotKind.STEP_INPUT, self.operand_by_slot[slot], value.type)
-        elif value not in self.carried and (value in self.from_leaves or _is_computed(value)):
+        elif (
+            value not in self.carried
+            and (value in self.from_leaves or _is_computed(value))
+            and value not in self.expansions
+        ):
             outer = self.outside(value, for_step=False)
             kind = SlotKind.STEP_INPUT if outer.type.rows == self.dim else SlotKind.CAPTURED
             inner_value = self.operand(kind, outer, value.type)
         else:
             operands = [self.copy(operand) for operand in value.operands]
             if value.role is Role.CONTRACTION:
-                operands = [self.in_order(value, n, operand) for n, operand in enumerate(operands)]
-            inner_value = self.inner.add_copy(value, operands, span=value.span)
+                inner_value = self.product(value, operands)
+            else:
+                inner_value = self.inner.add_copy(value, operands, span=value.span)
         self.copies[value] = inner_value
         return inner_value
 
@@ -139,18 +155,40 @@ class _Split:
         self.operands[kind].append(outer)
         return add_leaf(self.inner, kind.slot(len(self.operands[kind]) - 1), type_)
 
-    def in_order(self, product: Value, n: int, operand: Value) -> Value:
-        """Transposes the weight of a product before all steps if the tile cannot read its rows as they are."""
-        inputs, _, out = product.attributes_as(Subscripts).subscripts.partition("->")
-        letters = inputs.split(",")[n]
-        slot = slot_of(operand)
-        if slot is None or operand.type.is_batched or operand.type.rank != 2:
-            return operand
-        if not out or letters[-1] == out[-1] or out[-1] not in letters:
-            return operand
-        outer = self.operands[SlotKind.CAPTURED][slot.index]
-        turned = apply("copied", apply("transpose", outer, order=(1, 0)))
-        return apply("transpose", self.operand(SlotKind.CAPTURED, turned, turned.type), order=(1, 0))
+    def product(self, value: Value, operands: list[Value]) -> Value:
+        """Adds a product to the core. A weight is copied before all steps into an order that tiles read as it lies:
+        a large one into panels; another one is transposed, if the columns of the result are no columns of it."""
+        inputs, _, out = value.attributes_as(Subscripts).subscripts.partition("->")
+        parts = inputs.split(",")
+        for n, operand in enumerate(operands):
+            slot = slot_of(operand)
+            if slot is None or operand.type.is_batched or operand.type.rank != 2 or out[-1:] not in {*parts[n]}:
+                continue
+            weight, is_turned = self.operands[SlotKind.CAPTURED][slot.index], parts[n][-1] != out[-1]
+            if is_turned:
+                weight = apply("transpose", weight, order=(1, 0))
+            if self.has_panels(weight) and inputs.count(out[-1]) == 1:
+                letter = next(letter for letter in ascii_letters if letter not in inputs)
+                parts[n] = letter + parts[n].replace(out[-1], "") + out[-1]
+                panels = _panels(weight)
+                factors = [*operands[:n], self.operand(SlotKind.CAPTURED, panels, panels.type), *operands[n + 1 :]]
+                with self.inner.at(value.span):
+                    product = apply("einsum", *factors, subscripts=f"{','.join(parts)}->{out[:-1]}{letter}{out[-1]}")
+                    rows = apply("reshape", product, dims=(*value.type.dims[:-1], panels.type.dims[0] * _PANEL))
+                    return apply("slice", rows, axis=rows.type.rank - 1, start=0, stop=value.type.dims[-1])
+            if is_turned:
+                weight = apply("copied", weight)
+                turned = apply("transpose", self.operand(SlotKind.CAPTURED, weight, weight.type), order=(1, 0))
+                operands = [*operands[:n], turned, *operands[n + 1 :]]
+        return self.inner.add_copy(value, operands, span=value.span)
+
+    def has_panels(self, weight: Value) -> bool:
+        """Whether the products of a weight [depth, columns] read it faster in panels. (Products of pairs of bf16 copy
+        all weights anyway.)"""
+        depth, columns = weight.type.dims
+        if not isinstance(depth, int) or not isinstance(columns, int):
+            return False
+        return depth * columns >= _LARGE and self.graph.precision != "bf16"
 
     def keep(self, value: Value) -> Result:
         """Returns the result by which the core yields a value."""
@@ -209,6 +247,38 @@ class _Split:
 def _may_leave(value: Value) -> bool:
     """Whether a value can be computed for all steps at once."""
     return value.role not in (Role.GIVEN, Role.SCAN, Role.PART)
+
+
+def _panels(weight: Value) -> Value:
+    """Returns a copy [columns / 32, depth, 32] of a weight [depth, columns], with zeros behind the last columns.
+
+    A step multiplies a few rows by all of it. The rows of a panel then follow one another, so that the CPU fetches
+    them ahead and needs a page for every 32 of them, not for each.
+    """
+    depth, columns = (fixed_size(dim) for dim in weight.type.dims)
+    if rest := -columns % _PANEL:
+        weight = apply("pad", weight, axes=(1,), before=(0,), after=(rest,), step=(1,))
+    panels = apply("reshape", weight, dims=(depth, -(-columns // _PANEL), _PANEL))
+    return apply("copied", apply("transpose", panels, order=(1, 0, 2)))
+
+
+def _expansions(body: Graph, moving: set[Value]) -> set[Value]:
+    """Returns the values of a step that have more elements than each of their operands, and take few cheap operations.
+
+    A row that is repeated, or its outer product with a weight: to compute it again reads less than to read it.
+    """
+    steps: dict[Value, int] = {}
+    for value in body.values():
+        if value not in moving or not value.type.is_batched:
+            continue
+        if value.definition is broadcast:
+            steps[value] = 0
+        elif is_scalar(value) and steps_of(value) == 1:
+            parts = [steps.get(operand, 0) for operand in value.operands]
+            is_small = all(operand in steps or operand.type.dims != value.type.dims for operand in value.operands)
+            if is_small and sum(parts) < _CHEAP:
+                steps[value] = sum(parts) + 1
+    return set(steps)
 
 
 def _is_computed(value: Value) -> bool:

@@ -119,7 +119,7 @@ def _trimmed_scan(
         ScanOperands(*([operand_by_slot[slot] for slot in kept[kind]] for kind in SlotKind)),
         original.is_reversed,
         [attributes.carries[slot.index] for slot in kept[SlotKind.CARRY]] if attributes.carries else (),
-        bool(attributes.whole),
+        bool(attributes.recomputes),
     )
     last = ResultKind.LAST.named
     return trimmed_scan, {last(slot.index): last(new_slots[slot].index) for slot in kept[SlotKind.CARRY]}

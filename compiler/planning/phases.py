@@ -160,27 +160,38 @@ def _join_shards(members: Sequence[_TasksInPhase], rows: int, machine: Machine) 
     """
     moving: set[Buffer] = set()
     for member in reversed(members):
-        task, following = member.task, [other for other in member.following if other.placed.phase <= member.phase + 1]
-        updates = [other.placed for other in following if _can_wait(other, member)]
-        following = [other for other in following if other.placed not in updates]
-        weights = {pointer.buffer for pointer in task.pointers if not (pointer.lead or pointer.buffer.type.is_batched)}
-        more = {buffer for buffer in task.writes if buffer.type.is_batched} | moving
+        updates, sums = _followers(member)
+        passed_on = {buffer for buffer in member.task.writes if buffer.type.is_batched} | moving
+        is_read_in_shards = bool(sums) and all(_is_next_in_shards(other, member) for other in sums)
         if (
-            task.axis == BATCH
-            and task.walk is None
-            and following
-            and all(
-                other.in_step and other.placed.in_shards and other.placed.phase == member.phase + 1
-                for other in following
-            )
-            and task.grain <= rows
-            and sum(buffer.type.nbytes(1) for buffer in weights) <= machine.few_weights
-            and rows * sum(buffer.type.nbytes(1) for buffer in more) <= machine.second_cache
+            is_read_in_shards
+            and _can_be_in_shards(member.task, rows, machine)
+            and rows * sum(buffer.type.nbytes(1) for buffer in passed_on) <= machine.second_cache
         ):
             for update in updates:
                 update.phase = member.phase + 2
             member.phase, member.in_shards = member.phase + 1, True
-            moving = more
+            moving = passed_on
+
+
+def _followers(member: _TasksInPhase) -> tuple[list[_TasksInPhase], list[_Follower]]:
+    """Those that wait for a task and follow at once: updates that can be postponed too, and the others."""
+    near = [other for other in member.following if other.placed.phase <= member.phase + 1]
+    updates = [other.placed for other in near if _can_wait(other, member)]
+    return updates, [other for other in near if other.placed not in updates]
+
+
+def _is_next_in_shards(after: _Follower, before: _TasksInPhase) -> bool:
+    """Whether a task of the next phase reads another one row by row, shard by shard."""
+    return after.in_step and after.placed.in_shards and after.placed.phase == before.phase + 1
+
+
+def _can_be_in_shards(task: Task, rows: int, machine: Machine) -> bool:
+    """Whether a task over the batch can be done in shards of `rows` rows: it reads few weights, each shard again."""
+    if task.axis != BATCH or task.walk is not None or task.grain > rows:
+        return False
+    weights = {pointer.buffer for pointer in task.pointers if not (pointer.lead or pointer.buffer.type.is_batched)}
+    return sum(buffer.type.nbytes(1) for buffer in weights) <= machine.few_weights
 
 
 def _can_wait(after: _Follower, before: _TasksInPhase) -> bool:

@@ -56,33 +56,40 @@ def parse_kernel(lines: Sequence[str], buffers: tuple[int, ...]) -> tuple[Kernel
 
     Raises ValueError if a line cannot be read.
     """
-    if lines and (match := _STORES.fullmatch(lines[0])):
+    head = lines[0] if lines else ""
+    if match := _STORES.fullmatch(head):
         return StoredCount(match["dtype"]), (parse_count(match["count"]),)
-    if lines and (match := _ATTENTION.fullmatch(lines[0])):
-        is_gradient = match["gradient"] is not None
-        numbers = tuple(_named_counts("attention", attention.numbers(is_gradient), lines[1:]))
-        names = attention.numbers(is_gradient)
-        lengths, keys, queries = (
-            numbers[names.index(name)].factor for name in ("lengths", "packs_keys", "packs_queries")
-        )
-        has_one_query = match["one"] is not None
-        kernel = AttentionKernel(match["dtype"], is_gradient, lengths, has_one_query, bool(keys), bool(queries))
-        return kernel, numbers
-    if lines and (match := _WINOGRAD.fullmatch(lines[0])):
-        part: winograd.Part = match["part"]  # type: ignore[assignment]  # the pattern allows these words alone
-        names = winograd.shape_numbers(part)
-        numbers = tuple(_named_counts("winograd", names, lines[1:]))
-        has_start = "has_start" in names and numbers[names.index("has_start")] == Count(1)
-        return WinogradKernel(match["dtype"], part, has_start), numbers
-    if lines and (match := _EQUAL.fullmatch(lines[0])):
+    if match := _EQUAL.fullmatch(head):
         return FirstEqual(), (parse_count(match["count"]),)
-    if lines and (match := _CUSTOM.fullmatch(lines[0])):
+    if match := _ATTENTION.fullmatch(head):
+        return _attention(match, lines[1:])
+    if match := _WINOGRAD.fullmatch(head):
+        return _winograd(match, lines[1:])
+    if match := _CUSTOM.fullmatch(head):
         counts = (parse_count(match["count"]),) if match["count"] else ()
         return _custom(unquoted(match["operation"]), lines[1:], buffers, bool(counts)), counts
     reader = _NestReader()
     for line in lines:
         reader.read(line)
     return reader.nest(buffers), tuple(reader.counts)
+
+
+def _attention(match: re.Match[str], lines: Sequence[str]) -> tuple[Kernel, tuple[Count, ...]]:
+    is_gradient = match["gradient"] is not None
+    names = attention.numbers(is_gradient)
+    numbers = tuple(_named_counts("attention", names, lines))
+    lengths, keys, queries = (numbers[names.index(name)].factor for name in ("lengths", "packs_keys", "packs_queries"))
+    has_one_query = match["one"] is not None
+    kernel = AttentionKernel(match["dtype"], is_gradient, lengths, has_one_query, bool(keys), bool(queries))
+    return kernel, numbers
+
+
+def _winograd(match: re.Match[str], lines: Sequence[str]) -> tuple[Kernel, tuple[Count, ...]]:
+    part: winograd.Part = match["part"]  # type: ignore[assignment]  # the pattern allows these words alone
+    names = winograd.shape_numbers(part)
+    numbers = tuple(_named_counts("winograd", names, lines))
+    has_start = "has_start" in names and numbers[names.index("has_start")] == Count(1)
+    return WinogradKernel(match["dtype"], part, has_start), numbers
 
 
 def _named_counts(word: str, names: Sequence[str], lines: Sequence[str]) -> Iterator[Count]:

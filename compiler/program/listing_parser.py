@@ -5,6 +5,7 @@ Raises ValueError with the line that cannot be read.
 """
 
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct, field
@@ -61,6 +62,14 @@ def parse_tasks(text: str) -> Tasks:
 
 
 _Operand = tuple[Pointer, Address | None]
+
+
+class _ParsedCall(Struct, frozen=True):
+    """A kernel with its arguments; an operand has an address if it was printed in a plan."""
+
+    kernel: Kernel
+    operands: Sequence[_Operand]
+    counts: tuple[Count, ...]
 
 
 class _OpenTask(Struct):
@@ -153,15 +162,14 @@ class ProgramReader:
         if self.open is None:
             return []
         task, self.open = self.open, None
-        parsed = _kernel(task) if task.contraction is None else _contraction(task, task.contraction)
-        kernel, pointers, counts, addresses = parsed
+        call = _kernel(task) if task.contraction is None else _contraction(task, task.contraction)
         title = task.title
         axis: Dim | None = SHARDS if title["shards"] else int(title["rows"]) if title["rows"] else None
         self.program.tasks.append(
             Task(
-                kernel,
-                pointers,
-                counts,
+                call.kernel,
+                tuple(pointer for pointer, _ in call.operands),
+                call.counts,
                 task.writes,
                 unquoted(title["axis"]) if title["axis"] else axis,
                 tuple(self.value(int(number), operation) for number, operation in _VALUE.findall(title["values"])),
@@ -169,20 +177,20 @@ class ProgramReader:
                 task.walk,
             )
         )
-        return addresses
+        return [address for _, address in call.operands]
 
     def value(self, number: int, operation: str) -> Value:
         """Returns a value that stands for the one that a task computes."""
         return Value(self.graph, number, operation, (), Attributes(), Type("f32"), NOWHERE)
 
 
-def _kernel(task: _OpenTask) -> tuple[Kernel, tuple[Pointer, ...], tuple[Count, ...], list[Address | None]]:
+def _kernel(task: _OpenTask) -> _ParsedCall:
     arguments = [(pointer, address) for argument, pointer, address in task.pointers if argument != "prefetches"]
     kernel, counts = parse_kernel(task.lines, buffer_numbers([pointer for pointer, _ in arguments]))
     if prefetches(kernel):
         later, nbytes = _prefetched(task, arguments[0])
         arguments, counts = arguments + later, (*counts, *nbytes)
-    return kernel, tuple(pointer for pointer, _ in arguments), counts, [address for _, address in arguments]
+    return _ParsedCall(kernel, arguments, counts)
 
 
 def _prefetched(task: _OpenTask, unused: _Operand) -> tuple[list[_Operand], tuple[Count, ...]]:
@@ -193,9 +201,7 @@ def _prefetched(task: _OpenTask, unused: _Operand) -> tuple[list[_Operand], tupl
     return later + [unused] * more, (*nbytes, *(Count(0),) * more)
 
 
-def _contraction(
-    task: _OpenTask, kernel: Contraction
-) -> tuple[Kernel, tuple[Pointer, ...], tuple[Count, ...], list[Address | None]]:
+def _contraction(task: _OpenTask, kernel: Contraction) -> _ParsedCall:
     """Returns a contraction with its arguments. Pointers that it does not use stand where c does."""
     if task.lines:
         raise ValueError(f"not a line of a contraction: {task.lines[0]}")
@@ -221,9 +227,8 @@ def _contraction(
         touches=Count(len(fetched)),
         **loops,
     )
-    others = (start, pack, *touched, order, *later)
-    addresses = [address for _, address in (*(operands[name] for name in "abc"), *others)]
-    return kernel, product.pointers, product.numbers, addresses
+    in_order = (*(operands[name] for name in "abc"), start, pack, *touched, order, *later)  # as Product.pointers
+    return _ParsedCall(kernel, in_order, product.numbers)
 
 
 def _product_loop(match: re.Match[str]) -> Loop[Count]:

@@ -25,7 +25,7 @@ from netc.runtime.data.pipeline import Part
 from netc.runtime.data.readers import read
 from netc.runtime.data.remarks import Remarks
 from netc.runtime.data.request import Use, Uses
-from netc.runtime.data.stored import Array, Bytes, Field, Ragged
+from netc.runtime.data.stored import Array, Field, Ragged, taken
 from netc.runtime.data.table import Table
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def read_fields(
     sequences are not compared with each other, nor with what the model needs. Faults E0802, E0803, E0804 and E0805 if
     no row can be used, and with `is_strict` at the first that cannot.
     """
-    spec, states, declared, values = fitted.spec, fitted.states, fitted.declared, values or {}
+    spec = fitted.spec
     table = with_words(table, spec)
     bad = BadRows()
     if table.bad_rows is not None and table.bad_rows.first is not None:
@@ -128,45 +128,65 @@ def read_fields(
         bad = replace(table.bad_rows, problems=dict(table.bad_rows.problems))
     part = part_of(table, np.arange(len(table)), series_in(table, spec) if types else None)
     part = replace(part, bad_rows=None if is_strict else bad)
-    span = Span(Source(table.name, ""), 0, 0)
     if types and windows.is_series(spec.fields.values()):
-        cuts = [windows.cut_of(spec.fields[name]) for name in types]
-        starts = part.window_starts(cuts, table.name, span)
-        fields = {
-            name: convert_windows(spec.fields[name], states[name], part, starts, type_, declared[name])
-            for name, type_ in types.items()
-        }
-        first, reach = min(cut.first for cut in cuts), max(cut.reach for cut in cuts)
-        refused = np.concatenate([[0], np.cumsum(bad.among(part.row_numbers))])
-        is_used = refused[starts + reach] == refused[starts + first]
-        rows = part.rows[starts + reach - 1]
+        samples = _windows(fitted, types, part)
     else:
-        fields = {
-            name: convert(
-                replace(spec.fields[name], is_sequence=type_.is_varying), states[name], part, type_, declared[name]
-            )
-            for name, type_ in types.items()
-        }
-        fields |= {name: _read_value(name, type_, part, span) for name, type_ in values.items()}
-        is_used = ~bad.among(part.row_numbers)
-        rows = part.rows
+        samples = _rows(fitted, types, values or {}, part)
+    fields, rows, is_used = samples.fields, samples.rows, samples.is_used(bad.among(part.row_numbers))
     used = np.flatnonzero(is_used)
     if bad.first is not None and not len(used):
         raise bad.first
     if len(used) < len(rows):
-        fields = {name: _chosen(field, used) for name, field in fields.items()}
+        fields = {name: taken(field, used) for name, field in fields.items()}
     return NewData(table, fields, used, rows, bad.in_order(), part.remarks)
 
 
-def _chosen(field: Field, samples: Array) -> Field:
-    """The samples of a field with these numbers."""
-    match field:
-        case Ragged():
-            return field.take(samples)
-        case Bytes():
-            return Bytes(field.array[samples], field.scale)
-        case _:
-            return field[samples]
+class _Samples(Struct, frozen=True):
+    """Fields of new data. A sample stands for one of `rows`, and reads the rows of the data from `firsts` to `ends`
+    (exclusive)."""
+
+    fields: dict[str, Field]
+    rows: Array
+    firsts: Array
+    ends: Array
+
+    def is_used(self, is_bad: Array) -> Array:
+        """Whether a sample reads no bad row, for each sample; `is_bad` says it for each row of the data."""
+        bad_before = np.concatenate([[0], np.cumsum(is_bad)])
+        return np.asarray(bad_before[self.ends] == bad_before[self.firsts])
+
+
+def _windows(fitted: Fitted, types: Mapping[str, Type], part: Part) -> _Samples:
+    """The windows of a series, each of which stands for the last row that its inputs read."""
+    cuts = [windows.cut_of(fitted.spec.fields[name]) for name in types]
+    starts = part.window_starts(cuts, part.table.name, _start_of(part.table))
+    fields = {
+        name: convert_windows(fitted.spec.fields[name], fitted.states[name], part, starts, type_, fitted.declared[name])
+        for name, type_ in types.items()
+    }
+    first, reach = min(cut.first for cut in cuts), max(cut.reach for cut in cuts)
+    return _Samples(fields, part.rows[starts + reach - 1], starts + first, starts + reach)
+
+
+def _rows(fitted: Fitted, types: Mapping[str, Type], values: Mapping[str, Type], part: Part) -> _Samples:
+    """A sample for each row: its inputs, and inner values of the model."""
+    fields = {
+        name: convert(
+            replace(fitted.spec.fields[name], is_sequence=type_.is_varying),
+            fitted.states[name],
+            part,
+            type_,
+            fitted.declared[name],
+        )
+        for name, type_ in types.items()
+    }
+    fields |= {name: _read_value(name, type_, part, _start_of(part.table)) for name, type_ in values.items()}
+    numbers = np.arange(len(part.rows))
+    return _Samples(fields, part.rows, numbers, numbers + 1)
+
+
+def _start_of(table: Table) -> Span:
+    return Span(Source(table.name, ""), 0, 0)
 
 
 def fitting_lengths(model: "Model", data: NewData, is_strict: bool = False) -> NewData:
@@ -188,7 +208,7 @@ def fitting_lengths(model: "Model", data: NewData, is_strict: bool = False) -> N
             is_kept = ~np.isin(rows, [problem.row for problem in error.problems])
             if is_strict or not is_kept.any():
                 raise
-            fields = {name: _chosen(field, np.flatnonzero(is_kept)) for name, field in data.fields.items()}
+            fields = {name: taken(field, np.flatnonzero(is_kept)) for name, field in data.fields.items()}
             problems = sorted((*data.problems, *error.problems), key=lambda problem: problem.row)
             data = replace(data, fields=fields, used=data.used[is_kept], problems=tuple(problems))
 

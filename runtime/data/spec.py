@@ -8,6 +8,8 @@ not fit their types.
 
 from collections.abc import Collection, Mapping
 
+from msgspec import Struct
+
 from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.model import Model
 from netc.dsl import syntax
@@ -93,6 +95,27 @@ def array_spec(model: Model) -> DataSpec:
     return DataSpec(SourceSpec("npz", "", NOWHERE), fields, SplitSpec(fractions=(("train", 1.0),)), NOWHERE)
 
 
+class _Settings(Struct):
+    """The settings of a `data` block that have been read."""
+
+    split: SplitSpec
+    source: SourceSpec | None = None
+    series: SeriesSpec | None = None
+    fields: dict[str, FieldSpec] = {}
+
+    def take(self, setting: syntax.Setting, constants: Constants, data: syntax.Data) -> None:
+        """Reads one setting. Raises Fault if it is wrong."""
+        match setting.name.text:
+            case "source":
+                self.source = parse_source(setting.value, constants)
+            case "split":
+                self.split = parse_split(setting.value, constants)
+            case "series":
+                self.series = parse_series(setting.value, constants)
+            case name:
+                self.fields[name] = parse_field(name, setting.value, constants, data)
+
+
 def parse_block(source: Source, data: syntax.Data | None, constants: Constants) -> DataSpec:
     """The `data` block of a file, without regard to its model.
 
@@ -101,11 +124,7 @@ def parse_block(source: Source, data: syntax.Data | None, constants: Constants) 
     if data is None:
         fact, hint = "the file has no `data` block", 'data { source = csv("data.csv") ... }'
         fault("E0501", fact, Span(source, 0, 0), hint=hint)
-    faults = Diagnostics()
-    origin: SourceSpec | None = None
-    fields: dict[str, FieldSpec] = {}
-    split = SplitSpec(span=data.span)
-    series: SeriesSpec | None = None
+    faults, settings = Diagnostics(), _Settings(SplitSpec(span=data.span))
     seen: dict[str, Span] = {}
     for setting in data.settings:
         name = setting.name.text
@@ -115,28 +134,22 @@ def parse_block(source: Source, data: syntax.Data | None, constants: Constants) 
             continue
         seen[name] = setting.name.span
         try:
-            if name == "source":
-                origin = parse_source(setting.value, constants)
-            elif name == "split":
-                split = parse_split(setting.value, constants)
-            elif name == "series":
-                series = parse_series(setting.value, constants)
-            else:
-                fields[name] = parse_field(name, setting.value, constants, data)
+            settings.take(setting, constants, data)
         except Fault as error:
             faults.note(explained(error, setting.value))
-    training = dict(split.sources).get("train")
-    divided = origin or training
-    if divided is None and not faults.errors:
+    split = settings.split
+    origin = settings.source or dict(split.sources).get("train")
+    if origin is None and not faults.errors:
         span = Span(source, data.span.start, data.span.start + 4)
         faults.add("E0701", "the `data` block has no source", span, hint='source = csv("data.csv")')
     faults.raise_errors()
-    assert divided is not None
-    if origin is not None and "train" not in (*dict(split.fractions), *dict(split.sources)) and split.fractions:
+    assert origin is not None, "a fault without a message"
+    parts = (*dict(split.fractions), *dict(split.sources))
+    if settings.source is not None and split.fractions and "train" not in parts:
         fault("E0602", "a split needs a part `train`", split.span)
-    _check_texts(divided, fields, faults)
+    _check_texts(origin, settings.fields, faults)
     faults.raise_errors()
-    return DataSpec(divided, fields, split, data.span, series)
+    return DataSpec(origin, settings.fields, split, data.span, settings.series)
 
 
 def _check_texts(origin: SourceSpec, fields: Mapping[str, FieldSpec], faults: Diagnostics) -> None:

@@ -125,19 +125,22 @@ def stored_columns(request: Request, names: Sequence[str], open_scan: Open) -> S
     uses = [(name, request.uses(name).value) for name in request.needed(names)]
     variant = json.dumps([_FORMAT, uses, sorted(request.options.items())])
     origin = copies.Origin(str(request.path.resolve()), variant, status.st_size, status.st_mtime_ns)
-    stored = _cached(origin)
-    if stored is None:
-        try:
-            with _alone(origin):
-                stored = _cached(origin) if sharing.current() is not None else None
-                if stored is None:
-                    with open_scan() as scan:
-                        stored = _copy(origin, scan, request.uses)
-        except polars.exceptions.PolarsError as error:
-            fault("E0801", f"cannot read `{request.shown}`", request.span, str(error).splitlines()[0])
-        except OSError as error:
-            fault("E0801", f"cannot keep `{request.shown}` on disk", request.span, error.strerror or str(error))
-    return stored
+    try:
+        return _cached(origin) or _copied_by_one(origin, open_scan, request.uses)
+    except polars.exceptions.PolarsError as error:
+        fault("E0801", f"cannot read `{request.shown}`", request.span, str(error).splitlines()[0])
+    except OSError as error:
+        fault("E0801", f"cannot keep `{request.shown}` on disk", request.span, error.strerror or str(error))
+
+
+def _copied_by_one(origin: copies.Origin, open_scan: Open, uses: Uses) -> Stored:
+    """Copies a table, unless another process that shares data with this one has done so meanwhile. Raises OSError."""
+    with _alone(origin):
+        copied = _cached(origin) if sharing.current() is not None else None
+        if copied is not None:
+            return copied
+        with open_scan() as scan:
+            return _copy(origin, scan, uses)
 
 
 def _alone(origin: copies.Origin) -> AbstractContextManager[None]:
@@ -202,11 +205,9 @@ def _write(folder: Path, scan: Scan, uses: Uses) -> None:
 
     Raises OSError, and ValueError if the table has not as many rows as when they were counted.
     """
-    from netc.runtime.data.polars_cells import float_array, word_numbers
-
     layout = _layout_of(scan, uses)
     placements = {placement.name: placement for placement in layout.placements}
-    words: dict[str, dict[str, int]] = {placement.name: {} for placement in layout.placements if placement.is_text}
+    words: dict[str, dict[str, int]] = {name: {} for name in placements}
     checksums = dict.fromkeys(placements, 0)
     rows = 0
     with (folder / _COLUMNS).open("wb", buffering=0) as file:
@@ -216,14 +217,9 @@ def _write(folder: Path, scan: Scan, uses: Uses) -> None:
             if rows + batch.height > layout.rows:
                 raise ValueError(CHANGED)
             for column in batch.get_columns():
-                name, placement = column.name, placements[column.name]
-                if placement.is_text:
-                    content = word_numbers(column, uses(name), scan.rules, words[name]).tobytes()
-                elif (numbers := float_array(column, scan.rules)) is not None:
-                    content = numbers.tobytes()
-                else:
-                    raise ValueError(CHANGED)
-                checksums[name] = zlib.crc32(content, checksums[name])
+                placement = placements[column.name]
+                content = _content_of(column, placement, scan.rules, uses, words[column.name])
+                checksums[column.name] = zlib.crc32(content, checksums[column.name])
                 file.seek(placement.start + rows * placement.dtype.itemsize)
                 write_all(file.fileno(), content)
             rows += batch.height
@@ -241,6 +237,23 @@ def _write(folder: Path, scan: Scan, uses: Uses) -> None:
     row_numbers = {"first": scan.rows.first, "gaps": scan.rows.gaps.tolist()}
     listing = {"rows": rows, "size": layout.size, "columns": columns, "numbers": row_numbers}
     (folder / _LISTING).write_text(json_text(listing), encoding="utf-8")
+
+
+def _content_of(
+    column: "polars.Series", placement: "_Placement", rules: CellRules, uses: Uses, words: dict[str, int]
+) -> bytes:
+    """The bytes of some rows of a column: floats, or the numbers of its texts in `words`, which gets new ones.
+
+    Raises ValueError if a column of numbers has become one of texts.
+    """
+    from netc.runtime.data.polars_cells import float_array, word_numbers
+
+    if placement.is_text:
+        return word_numbers(column, uses(column.name), rules, words).tobytes()
+    numbers = float_array(column, rules)
+    if numbers is None:
+        raise ValueError(CHANGED)
+    return numbers.tobytes()
 
 
 class _Placement(Struct, frozen=True):

@@ -21,14 +21,14 @@ class Predictor:
 
     def __init__(self, compiled: CompiledModel) -> None:
         self._compiled = compiled
-        self._parts: dict[tuple[object, ...], Graph] = {}
+        self._parts: dict[tuple[object, ...], tuple[Graph, dict[str, Type]]] = {}
         self._decoders: dict[str, list[Decoder]] = {}
 
     def predict(self, fields: RawFields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """See Program.predict."""
         compiled, ready = self._compiled, self._compiled.fields.ready(fields)
-        key, graph = self._part(ready, outputs)
-        count = sample_count(ready, fields_of(compiled.model, graph), compiled.options.batch)
+        key, (graph, types_of_fields) = self._part(ready, outputs)
+        count = sample_count(ready, types_of_fields, compiled.options.batch)
         compiled.step_of(key, lambda: graph, ready)  # while it is built, others may write
         with compiled.guard.reading:
             step = compiled.step_of(key, lambda: graph, ready)
@@ -47,13 +47,21 @@ class Predictor:
     def step_for(self, fields: RawFields) -> Step:
         """The step that predicts all outputs from these fields, built once."""
         ready = self._compiled.fields.ready(fields)
-        key, graph = self._part(ready, None)
+        key, (graph, _) = self._part(ready, None)
         return self._compiled.step_of(key, lambda: graph, ready)
 
-    def _part(self, fields: Fields, outputs: Sequence[str] | None) -> tuple[object, Graph]:
-        """The graph that computes these outputs from these fields, and the key of its step."""
+    def _part(self, fields: Fields, outputs: Sequence[str] | None) -> tuple[object, tuple[Graph, dict[str, Type]]]:
+        """The key of the step that computes these outputs from these fields, its graph, and the fields that it reads.
+
+        A prediction of one sample takes less time than to walk a large graph, so that is done once.
+        """
         key = ("prediction", None if outputs is None else (*outputs,), *sorted(fields))
-        return key, built_once(self._parts, key, lambda: part_of(self._compiled.model, fields, outputs))
+
+        def build() -> tuple[Graph, dict[str, Type]]:
+            graph = part_of(self._compiled.model, fields, outputs)
+            return graph, fields_of(self._compiled.model, graph)
+
+        return key, built_once(self._parts, key, build)
 
     def _search(self, decoder: Decoder, fields: Fields, count: int, beam: int) -> list[Array]:
         """The sequences of a decoder that a beam search finds."""

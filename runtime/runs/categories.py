@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from netc.compiler.ensemble.member import Classes
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import Type
+from netc.compiler.ir.types import Type, fixed_size
 from netc.compiler.ir.value import Value, apply
 from netc.dsl.structs import replace
 from netc.runtime.data.cells import natural
@@ -54,8 +54,7 @@ class Categories(Struct, frozen=True):
             arrays[name] = np.maximum(codes, 0).astype(np.int32)
             table = value.graph.leaf(Role.STATE, name, Type("i32", (len(codes),), like.classes))
             return apply("gather", table, value)
-        width = like.dims[-1]
-        assert isinstance(width, int)
+        width = fixed_size(like.dims[-1])
         arrays[name] = _ones(codes, width)
         matrix = value.graph.leaf(Role.STATE, name, Type("f64", (len(codes), width)))
         return apply("cast", apply("matmul", value, matrix), dtype=like.dtype)

@@ -174,50 +174,63 @@ def _numbers(numeric: Sequence[Guess]) -> Field:
 
 def _input(guess: Guess, word: str, categories: int | None) -> Field:
     """The field `word` of a column that is no plain number. `categories` is their number, if counted."""
-    quoted = net_string(guess.name)
-    steps = "".join(f" -> {step}" for step in guess.steps)
-    median = " -> impute(median)" if guess.missing else ""
-    filled = f", {_some(guess.missing, 'empty cell')} filled" if guess.missing else ""
-    text_fill = ' -> impute("missing")' if guess.missing else ""
-    columns = (guess.name,)
     match guess.kind:
         case "category":
-            rare = sum(count < guess.rare for _, count in guess.labels)
-            count = categories or len(guess.labels) - rare + (guess.rare > 0) + (guess.missing > 0)
-            comment = f"# {len(guess.labels)} kinds: {_counted(guess.labels, 6)}"
-            comment += f"; {rare} of them rare" if rare else ""
-            one_hot = f"one_hot(unknown, {guess.rare})" if guess.rare else "one_hot"
-            lines = (comment, f"{word} = column({quoted}){text_fill}{steps} -> {one_hot}")
-            return Field(word, columns, lines, f"float[{count}]")
+            return _category(guess, word, categories)
         case "date":
             kind = "times of day" if is_time_of_day(guess.form) else "dates, as years"
-            comment = f"# {kind}{guess.note}{filled}"
-            return Field(
-                word, columns, (comment, f"{word} = columns({quoted}){steps}{median} -> standardize"), "float[1]"
-            )
+            return _number(guess, word, f"{kind}{guess.note}")
         case "number":
-            comment = f"# numbers that are written in this form{filled}"
-            return Field(
-                word, columns, (comment, f"{word} = columns({quoted}){steps}{median} -> standardize"), "float[1]"
-            )
+            return _number(guess, word, "numbers that are written in this form")
         case "text":
             comment = "# a text: which of the 1,000 most frequent sequences of up to 3 characters it has"
-            lines = (comment, f"{word} = column({quoted}){text_fill}{steps} -> ngrams(3, 1000)")
-            return Field(word, columns, lines, "float[1000]")
-    shape = ", ".join(map(str, guess.shape))
+            line = f"{word} = {_column(guess)} -> ngrams(3, 1000)"
+            return Field(word, (guess.name,), (comment, line), "float[1000]")
+    return _array(guess, word)
+
+
+def _column(guess: Guess) -> str:
+    """A column of texts with the steps that it needs, where missing ones are filled."""
+    fill = ' -> impute("missing")' if guess.missing else ""
+    return f"column({net_string(guess.name)}){fill}{_steps(guess)}"
+
+
+def _steps(guess: Guess) -> str:
+    return "".join(f" -> {step}" for step in guess.steps)
+
+
+def _category(guess: Guess, word: str, categories: int | None) -> Field:
+    rare = sum(count < guess.rare for _, count in guess.labels)
+    count = categories or len(guess.labels) - rare + (guess.rare > 0) + (guess.missing > 0)
+    comment = f"# {len(guess.labels)} kinds: {_counted(guess.labels, 6)}"
+    comment += f"; {rare} of them rare" if rare else ""
+    one_hot = f"one_hot(unknown, {guess.rare})" if guess.rare else "one_hot"
+    return Field(word, (guess.name,), (comment, f"{word} = {_column(guess)} -> {one_hot}"), f"float[{count}]")
+
+
+def _number(guess: Guess, word: str, what: str) -> Field:
+    """The field of a column whose texts become numbers, brought to one scale."""
+    filled = f", {_some(guess.missing, 'empty cell')} filled" if guess.missing else ""
+    median = " -> impute(median)" if guess.missing else ""
+    line = f"{word} = columns({net_string(guess.name)}){_steps(guess)}{median} -> standardize"
+    return Field(word, (guess.name,), (f"# {what}{filled}", line), "float[1]")
+
+
+def _array(guess: Guess, word: str) -> Field:
+    """The field of a column of pictures, sequences or arrays."""
+    quoted, shape = net_string(guess.name), ", ".join(map(str, guess.shape))
+    columns = (guess.name,)
     if guess.kind == "picture":
         lines = (f"# the pictures that the column {quoted} names", f'{word} = field("image") -> scale(1 / 255)')
         return Field(word, columns, lines, f"float[{shape}]", layers=f"{maps_of(guess.shape)} -> global_avgpool")
     if guess.kind == "sequence":
         lines = ("# sequences of any length", f"{word} = field({quoted}) -> standardize")
         layers = f"{'' if shape else 'unsqueeze -> '}gru(32) -> last"
-        return Field(
-            word, columns, lines, f"float[{', '.join([f'{word}_time', *([shape] if shape else [])])}]", layers=layers
-        )
+        dims = ", ".join([f"{word}_time", *([shape] if shape else [])])
+        return Field(word, columns, lines, f"float[{dims}]", layers=layers)
     step = " -> scale(1 / 255)" if guess.is_bytes else ""
-    return Field(
-        word, columns, (f"{word} = field({quoted}){step}  # an array a row",), f"float[{shape}]", len(guess.shape) > 1
-    )
+    lines_of_array = (f"{word} = field({quoted}){step}  # an array a row",)
+    return Field(word, columns, lines_of_array, f"float[{shape}]", len(guess.shape) > 1)
 
 
 def _cycles(guess: Guess, word: str) -> Field:

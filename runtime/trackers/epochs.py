@@ -1,4 +1,4 @@
-"""The row of an epoch as trackers take it: its number, and its metrics that are single numbers."""
+"""The row of an epoch as trackers take it: its metrics that are single numbers."""
 
 from netc.runtime.metric_values import Row
 
@@ -6,10 +6,3 @@ from netc.runtime.metric_values import Row
 def scalars(row: Row) -> dict[str, float]:
     """The numbers of an epoch by name, without the epoch itself. Matrices are left out."""
     return {name: float(value) for name, value in row.items() if not isinstance(value, list) and name != "epoch"}
-
-
-def epoch_of(row: Row) -> int:
-    """The number of an epoch, from 1 on."""
-    number = row["epoch"]
-    assert isinstance(number, int | float)
-    return int(number)

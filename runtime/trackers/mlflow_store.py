@@ -17,10 +17,10 @@ import msgspec
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import content_of, reason
 from netc.dsl.quoting import json_text
-from netc.runtime.metric_values import Row
+from netc.runtime.metric_values import Row, epoch_of
 from netc.runtime.runs.checkpoint import path_span, write_whole
 from netc.runtime.runs.run import Run
-from netc.runtime.trackers.epochs import epoch_of, scalars
+from netc.runtime.trackers.epochs import scalars
 from netc.runtime.typed_json import parsed
 
 FILE, DATABASE, EXPERIMENT = "mlflow.json", "mlflow.db", "netc"

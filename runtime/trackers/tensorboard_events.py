@@ -8,10 +8,10 @@ from contextlib import suppress
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import reason
-from netc.runtime.metric_values import Row
+from netc.runtime.metric_values import Row, epoch_of
 from netc.runtime.runs.checkpoint import path_span
 from netc.runtime.runs.run import Run
-from netc.runtime.trackers.epochs import epoch_of, scalars
+from netc.runtime.trackers.epochs import scalars
 
 _FILES = "events.out.tfevents.*"
 

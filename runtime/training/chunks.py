@@ -12,7 +12,7 @@ from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.model import Truncate
 from netc.compiler.passes.truncate import FIRST
-from netc.runtime.data.stored import Array, Bytes, Field, Ragged
+from netc.runtime.data.stored import Array, Field, Ragged, taken
 
 _APART = 1_000_003  # epochs that chunks count as, so that each draws other random numbers
 
@@ -37,26 +37,17 @@ def chunks(
     Sequences along other dimensions stay whole. `varying` is the dimension of each field that has one. `full` is the
     number of samples of a full batch, of which those that reach a chunk are a share.
     """
-    taken: dict[str, Any] = {}
-    for name, field in fields.items():
-        if isinstance(field, Bytes):
-            taken[name] = Bytes(field.array[samples], field.scale)
-        else:
-            taken[name] = field.take(samples) if isinstance(field, Ragged) else np.asarray(field)[samples]
-    lengths = next(taken[name].lengths for name, dim in varying.items() if dim == truncate.dim and name in taken)
+    batch: dict[str, Any] = {name: taken(field, samples) for name, field in fields.items()}
+    lengths = next(batch[name].lengths for name, dim in varying.items() if dim == truncate.dim and name in batch)
     for number in range(-(-int(lengths.max()) // truncate.steps)):
         first = number * truncate.steps
         running = np.flatnonzero(lengths > first)
-        part: dict[str, Any] = {}
-        for name, field in taken.items():
-            if isinstance(field, Bytes):
-                part[name] = Bytes(field.array[running], field.scale)
-            elif not isinstance(field, Ragged):
-                part[name] = field[running]
-            elif varying.get(name) == truncate.dim:
-                part[name] = _steps(field, running, first, truncate.steps)
-            else:
-                part[name] = field.take(running)
+        part: dict[str, Any] = {
+            name: _steps(field, running, first, truncate.steps)
+            if isinstance(field, Ragged) and varying.get(name) == truncate.dim
+            else taken(field, running)
+            for name, field in batch.items()
+        }
         part[str(SuppliedKind.SAMPLES.named())] = samples[running].astype(np.int32)
         part[str(SuppliedKind.BATCH_SHARE.named())] = np.array([len(running) / full])
         yield Chunk(number, running, part)

@@ -343,6 +343,8 @@ def test_help_has_a_sentence_for_each_command_and_keeps_every_bracket(tmp_path: 
         (("train", "m.net", "--batch_size", "8"), 2, "`--set batch=...` gives `batch` of the file a value"),
         (("train", "m.net", "--set", "lr="), 2, "`lr=` has no value"),
         (("explain", "m.net", "--line", "999"), 2, "the file has the lines 1 to 4"),
+        (("explain", "m.net", "--row", "2"), 2, "for --row: it only applies with --gradient"),
+        (("explain", "m.net", "--out", "m.html"), 2, "for --out: it only applies with DATA"),
         (("check", "m.net", "--latency", "5"), 2, "it only applies with --ranks"),
         (("check", "m.net", "--bandwidth", "1"), 2, "it only applies with --ranks"),
         (("check", "m.net", "--ranks", "2", "--verify"), 2, "it does not apply with --verify"),

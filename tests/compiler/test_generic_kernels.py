@@ -36,6 +36,25 @@ def kernel(p0, p1, p2, n0, e1, e2, s0_2, s1_3):
                 store_f32_2(p2, i0 * s0_2 + i1 * s1_3 + i2, t2)
 """
 
+ACROSS = """\
+for i0 < {count}
+for i1 < n1 = rows
+for i2 < {columns}
+t0 = f32 p0[i0 * -{size} + i1 + i2 * {apart}]
+t1 = {value}
+f32 p1[i0 * {size} + i1 * {columns} + i2] = t1"""
+BORDER = """\
+for i0 < n0 = rows
+for i1 < {count}
+for i2 < {columns}
+t0 = f32(2.5)
+f32 p0[i0 * {size} + i1 * {apart} + i2] = t0"""
+SUM = """\
+for i0 < 16, folded
+for i1 < n1 = columns
+t0 = f32 p0[i0 * {apart} + i1]
+f32 p1[i1] = fold of t0 from f32(0.0) by a + b"""
+
 NETWORK = """
 model {{
   input x: float[{inputs}]
@@ -86,12 +105,67 @@ def test_one_code_computes_all_shapes(target: str) -> None:
         np.testing.assert_array_equal(result, expected)
 
 
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize(("side", "value"), [(8, "t0"), (16, "t0"), (16, "t0 * t0")])
+def test_one_code_transposes_all_sizes(target: str, side: int, value: str) -> None:
+    shapes = [(9, 16, 8), (1, 5, 8), (3, 40, 8)] if side == 8 else [(9, 16, 16), (2, 40, 35), (4, 5, 16), (1, 17, 64)]
+    rng, sources = np.random.default_rng(0), set()
+    for count, rows, columns in shapes:
+        apart, size = rows + 3, (rows + 3) * columns
+        lines = ACROSS.format(count=count, columns=columns, size=size, apart=apart, value=value).splitlines()
+        generic = generic_of(parse_kernel(lines, (0, 1))[0])
+        sources.add(generic.source)
+        x = rng.normal(size=(count, columns, apart)).astype(np.float32)
+        result = np.full((count, size), 7, np.float32)
+        expected = result.copy()
+        moved = x[::-1, :, :rows].transpose(0, 2, 1).reshape(count, rows * columns)
+        expected[:, : rows * columns] = moved if value == "t0" else moved * moved
+        last = x[-1:].ctypes.data
+        code = Kernel(generic.source, machine_for(target))
+        code.call(last, result.ctypes.data, rows, *generic.numbers)
+        np.testing.assert_array_equal(result, expected)
+    assert len(sources) == 1
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_one_code_fills_all_borders(target: str) -> None:
+    sources = set()
+    for count, columns, apart in ((3, 16, 20), (28, 21, 30), (2, 33, 40), (4, 480, 500)):
+        size = count * apart
+        lines = BORDER.format(count=count, columns=columns, size=size, apart=apart).splitlines()
+        generic = generic_of(parse_kernel(lines, (0,))[0])
+        sources.add(generic.source)
+        result = np.full((5, count, apart), 7, np.float32)
+        expected = result.copy()
+        expected[:4, :, :columns] = 2.5
+        code = Kernel(generic.source, machine_for(target))
+        code.call(result.ctypes.data, 4, *generic.numbers)
+        np.testing.assert_array_equal(result, expected)
+    assert len(sources) == 1
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_one_code_adds_rows_of_all_lengths(target: str) -> None:
+    rng, sources = np.random.default_rng(0), set()
+    for columns, apart in ((3, 10), (10, 10), (16, 20), (30, 30), (100, 101), (1000, 1000)):
+        generic = generic_of(parse_kernel(SUM.format(apart=apart).splitlines(), (0, 1))[0])
+        sources.add(generic.source)
+        x = rng.normal(size=(16, apart)).astype(np.float32)
+        result, expected = np.full(columns + 1, 7, np.float32), np.zeros(columns, np.float32)
+        for row in x:
+            expected += row[:columns]  # in order
+        code = Kernel(generic.source, machine_for(target))
+        code.call(x.ctypes.data, result.ctypes.data, columns, *generic.numbers)
+        np.testing.assert_array_equal(result, [*expected, 7])
+    assert len(sources) == 1
+
+
 def loops_of(inputs: int, hidden: int) -> Iterator[KernelSource]:
-    """The sources of the loops of a training step, without those that sum rows of shards."""
+    """The sources of the loops of a training step."""
     model = netc.parse(NETWORK.format(inputs=inputs, hidden=hidden))
     graph = pipeline.run_passes(pipeline.training_graph(model))
     for task in lower(graph, sizes_of(graph, model.train.batch, {}), machine_for("avx2")).tasks:
-        if isinstance(task.kernel, Nest) and not task.kernel.folds_rows:
+        if isinstance(task.kernel, Nest):
             yield generic_of(task.kernel).source
 
 

@@ -435,3 +435,11 @@ def test_a_broken_plan_is_caught(name: str) -> None:
     step.loaded = Loaded(Emulator(broken, 2), 2, step.resources, broken)
     with pytest.raises(BrokenPlan):
         program.step(data)
+
+
+def test_a_plan_with_fewer_tasks_than_calls_is_caught() -> None:
+    step = netc.compile(netc.parse(MODELS["dense"]), backend="plan", threads=2, machine=TINY).training({})
+    tasks = lower(step.graph, 8, TINY)
+    complete = plan(tasks, step.resources.state.offsets, 8, TINY)
+    with pytest.raises(AssertionError, match=rf"{len(complete.tasks)} calls of {len(complete.tasks) - 1} tasks"):
+        verify_plan(tasks, replace(complete, tasks=complete.tasks[:-1]))

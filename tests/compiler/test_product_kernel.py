@@ -20,7 +20,18 @@ from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop,
 from netc.compiler.targets.cpu.narrow_tile import narrow_operations
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.cpu.tile_sizes import all_sizes
-from netc.compiler.targets.machine import BLOCK, MANY_PANELS, MANY_ROWS, NEAR, PACKED, PANELS, STRIP, Machine, host
+from netc.compiler.targets.machine import (
+    BLOCK,
+    DISTANT,
+    MANY_PANELS,
+    MANY_ROWS,
+    NEAR,
+    PACKED,
+    PANELS,
+    STRIP,
+    Machine,
+    host,
+)
 from netc.compiler.targets.named import machine_for
 from netc.dsl.structs import replace
 
@@ -242,6 +253,9 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
         for rows in (MANY_ROWS - 1, MANY_ROWS):
             yield plain_case(rows, 2 * machine.panel(dtype) + 1, depth, 1, has_start=bool(depth % 2))
             yield plain_case(rows, lanes, depth, 1)
+    distant = DISTANT // (machine.vector_bytes // lanes * (PACKED + 1)) + 1  # columns of so many bytes
+    for columns in (distant - 1, distant):  # a large b is copied for fewer rows on every CPU
+        yield plain_case(MANY_ROWS + 1, columns, PACKED + 1, 1, has_start=bool(columns % 2))
     for rows in (MANY_ROWS, MANY_ROWS + machine.tile_rows - 1, BLOCK + 1, 2 * BLOCK + 2):  # rows of a are copied
         columns = MANY_PANELS * machine.panel(dtype) + 1
         case = plain_case(rows, columns, lanes + 1 if rows < BLOCK else PACKED + 3, has_start=True)

@@ -57,6 +57,8 @@ def prefetches(group: Group) -> bool:
         ((8, 784, 512), 60, True),
         # It has 1.5 MiB, and would come from memory for each block: one block, and nothing stays until the update.
         ((96, 128, 512), 128, False),
+        # 12 rows are half of the second cache. The gradient of z stays in it, but would be read for each two tiles.
+        ((8, 128, 1568), 128, False),
         # 252 rows would leave a last block of 8.
         ((8, 512, 128), 264, True),
     ],

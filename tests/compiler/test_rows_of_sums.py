@@ -19,6 +19,7 @@ from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import run_passes, training_graph
 from netc.compiler.program.nests import Nest
 from netc.compiler.program.tasks import SHARDS
+from netc.compiler.targets.cpu.jam import rows_apart
 from netc.compiler.targets.named import NAMED, machine_for
 
 # the subscripts, the operands without their element type, and the batch
@@ -149,6 +150,21 @@ def test_convolutions_of_few_channels(dims: tuple[str, str]) -> None:
         graph.results = {parse_result("value.y"): y}
         graph.results |= {parse_result(f"gradient.{leaf.name}"): gradient for leaf, gradient in gradients.items()}
         check_agreement(graph, [x, w, direction], 70, dtype)
+
+
+@pytest.mark.parametrize("row", [3, 16, 33])
+def test_sums_whose_rows_lie_apart_are_read_as_they_lie(row: int) -> None:
+    """The loop over the samples is outside of that over results, and the rows of a result are short."""
+    for dtype, dims in (("f32", f"batch, 64, {row}"), ("f64", f"batch, 5, 40, {row}")):
+        graph = Graph()
+        graph.precision = dtype
+        x, y = leaf(graph, "x", dims, dtype), leaf(graph, "y", f"{dims.rsplit(',', 1)[0]}, 1", dtype)
+        over = tuple(range(x.type.rank - 2))
+        graph.results[parse_result("value.p")] = apply("sum", x * y, over=over)
+        graph.results[parse_result("value.q")] = apply("sum", y * (x - 1.0), over=over)
+        kernels = [task.kernel for task in lower(run_passes(graph), 300, NAMED["avx512"]).tasks]
+        assert any(isinstance(kernel, Nest) and any(kernel.folded) and rows_apart(kernel) for kernel in kernels)
+        check_agreement(graph, [x, y], 300, dtype)
 
 
 def test_an_outer_product_is_a_loop() -> None:

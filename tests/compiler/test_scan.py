@@ -12,6 +12,9 @@ from support import run
 
 import netc
 from netc.compiler.backends import Backend
+from netc.compiler.ir.roles import Role
+from netc.compiler.operations.scan import Scan
+from netc.compiler.pipeline import run_passes, training_graph
 
 LENGTHS = (4, 1, 7, 2, 5, 7, 3)
 RNG = np.random.default_rng(1)
@@ -384,3 +387,29 @@ model {
     assert loss == expected_loss
     for name, gradient in expected.items():
         np.testing.assert_array_equal(gradients[name], gradient)
+
+
+@pytest.mark.parametrize(("precision", "units", "panels"), [("f32", 512, 16), ("f64", 512, 16), ("f32", 530, 17)])
+def test_large_weights_of_a_scan_are_read_in_panels(precision: str, units: int, panels: int) -> None:
+    """Forwards and backwards, on one and two threads, with the numbers of the interpreter."""
+    text = (
+        "model {\n  input x: float[time, 8]\n  target y: float\n"
+        f"  z = last(x -> rnn({units})) -> dense(1) -> squeeze\n"
+        f"  loss mse(z, y)\n}}\ntrain {{\n  optimizer = sgd(0.1)\n  batch = 4\n  precision = {precision}\n}}\n"
+    )
+    graph = run_passes(training_graph(netc.parse(text)))
+    bodies = [Scan.of(value).body for value in graph.values(Role.SCAN)]
+    assert [product.type.dims for body in bodies for product in body.values(Role.CONTRACTION)] == [
+        ("batch", panels, 32),
+        ("batch", panels, 32),
+    ]
+    fields = {"x": [np.random.default_rng(n).standard_normal((n, 8)) for n in (3, 1, 4, 2)], "y": np.ones(4)}
+    losses = [
+        [program.step(fields)["loss"] for _ in range(3)]
+        for program in (
+            netc.compile(netc.parse(text), backend="reference"),
+            *(netc.compile(netc.parse(text), threads=threads) for threads in (1, 2)),
+        )
+    ]
+    assert losses[1] == losses[2]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4 if precision == "f32" else 1e-11)

@@ -133,8 +133,7 @@ class _Writer:
         return isinstance(name, Name) and is_defined and (value.role is not Role.PART or name.is_derivative)
 
     def _equation(self, value: Value, line: int) -> Equation:
-        name, definition = self.level.names[value], self.reader.definition(value)
-        assert isinstance(name, Name)
+        name, definition = self.level.name_of(value), self.reader.definition(value)
         self.reader.equal.setdefault(definition, name)
         return Equation(name, definition, line, value)
 
@@ -144,11 +143,10 @@ class _Writer:
             slope = self.level.slopes.get(value)
             if slope is None or slope_of.get(shown(slope)) is value or not self.level.varies(slope):
                 continue
-            name = self.level.names[value]
-            assert isinstance(name, Name)
             definition = self.reader.definition(slope)
             right = definition if shown(slope).operands and is_short(definition) else self.reader.formula(slope)
-            yield Equation(replace(name, is_derivative=True), right, value.span.line, slope)
+            name = replace(self.level.name_of(value), is_derivative=True)
+            yield Equation(name, right, value.span.line, slope)
 
     def _ordered(self, groups: Sequence[list[Equation]]) -> list[Equation]:
         """Orders the groups from the loss back: each as soon as all that it reads has been stated, parameters first."""

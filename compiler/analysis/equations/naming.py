@@ -70,11 +70,15 @@ class Level(Struct, dict=True):
         """Gives a value a name."""
         self.names[value] = Name(text, is_derivative, not value.type.sample, self.step)
 
-    def text_of(self, value: Value) -> str:
+    def name_of(self, value: Value) -> Name:
         """The name of a value that has one."""
         name = self.names[value]
-        assert isinstance(name, Name)
-        return name.text
+        assert isinstance(name, Name), f"{value} stands for the formula {name}"
+        return name
+
+    def text_of(self, value: Value) -> str:
+        """The text of the name of a value that has one."""
+        return self.name_of(value).text
 
     def named(self) -> list[Value]:
         """The values that have a name, in order."""

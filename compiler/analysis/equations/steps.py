@@ -15,7 +15,7 @@ from netc.compiler.analysis.equations.unrolled import Unrolled
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
-from netc.compiler.operations.scan import Part, Scan, Slot, SlotKind, leaves_of, part
+from netc.compiler.operations.scan import Part, Scan, ScanAttributes, Slot, SlotKind, leaves_of, part
 from netc.compiler.passes.differentiate import adjoints
 from netc.compiler.passes.scans import with_body
 from netc.compiler.passes.simplify import simplify
@@ -110,16 +110,11 @@ class _Body:
             name = self.outer.names.get(value) if is_same else None
             if isinstance(name, Name):
                 return replace(name, step=0)
-        declared = self._declared()
+        declared = self.scan.value.attributes_as(ScanAttributes).carries or ()
         letter = declared[i] if i < len(declared) else "carry"
         text = letter if letter not in self.taken else new_name(letter, self.taken)
         self.taken.add(text)
         return Name(text, step=0)
-
-    def _declared(self) -> tuple[str, ...]:
-        carries = self.scan.value.keywords.get("carries", ())
-        assert isinstance(carries, tuple)
-        return carries
 
     def _is_spare(self, value: Value) -> bool:
         """Whether a result of the body is only there for derivatives to read."""

@@ -23,7 +23,8 @@ with n0 = 16 * rows, because both axes are walked as one. Where to look:
 - decisions that know the nest alone: jam.py, short_rows.py, vector_rows.py, vector_lines.py, shape_numbers.py,
   prefetch.py
 - from a text to LLVM: specialise_text.py, translate.py, translate_expressions.py, variables.py, operators.py,
-  values.py, loop_hints.py, in_order.py; the built-ins: memory.py, row_vectors.py, sums.py, extremes.py, squares.py and math/
+  values.py, loop_hints.py, in_order.py; the built-ins: memory.py, row_vectors.py, sums.py, extremes.py, squares.py
+  and math/
 - what kernels in vectors are written with: function.py (integers, loops, records), vectors.py; counted_loop.py
 - products: tiles.py, product_kernel.py, panel_kernel.py, few_tiles.py, tile*.py, narrow_tile.py, packing.py,
   next_strip.py, later.py; in bf16: pair_product.py, pair_packing.py, pairs.py, amx_*.py

@@ -5,6 +5,7 @@ translated from their text (text_kernel.py); products, attention and Winograd's 
 """
 
 import ctypes.util
+import gc
 import json
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, cores
 
 _WORTH_A_PROCESS = 5  # loops: a helper process starts as slowly as a few of them compile
+_ALLOCATIONS = 200_000  # of a helper between two collections of cycles, which would take a twelfth of its time
 _GENERIC = 6  # loops that compile in the time of a generic kernel, at least
 
 
@@ -139,6 +141,7 @@ def _serve() -> None:
 
     Exits with status 1 if this process has another key for a kernel: sources or versions have changed meanwhile.
     """
+    gc.set_threshold(_ALLOCATIONS)
     for line in sys.stdin.buffer:
         kernel, machine, name = json.loads(line)
         source, target = KernelSource(**kernel), Machine(**machine)

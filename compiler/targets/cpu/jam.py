@@ -31,6 +31,7 @@ _UNROLLED = 384  # LLVM unrolls a loop of a smaller weight, and then finds no ve
 _PENALTY = 1.0  # the cost of such a loop, in loads for each point
 _MOST_ROWS = 16  # long rows that a body reads side by side
 _LONG = 512  # bytes of a long row
+_FAR = 32 << 10  # bytes between the first and the last row of a sum that the first cache does not hold
 _GAIN = 0.001  # the cost of a unit of weight, in loads for each point: a longer body must be worth it
 
 
@@ -137,12 +138,42 @@ def _is_spread(nest: Nest, jam: Jam) -> bool:
     Rows of windows, whose products are summed, are read several times, and so from the first cache.
     """
     length = nest.extents[-1]
-    if length is None or any(output.is_multiply_add for output in nest.outputs):
+    are_apart = rows_apart(nest)
+    if length is None or (not are_apart and any(output.is_multiply_add for output in nest.outputs)):
         return False
     loads = [line.value for line in nest.lines if isinstance(line.value, Access)]
     counts = _counts(jam, jam.steps)
-    rows = [_elements(load, counts) for load in loads if load.strides[-1] * length * DTYPES[load.dtype].bytes >= _LONG]
+    rows = [
+        _elements(load, counts)
+        for load in loads
+        if load.strides[-1] and (are_apart or load.strides[-1] * length * DTYPES[load.dtype].bytes >= _LONG)
+    ]
     return sum(rows) > _MOST_ROWS
+
+
+def rows_apart(nest: Nest) -> bool:
+    """Whether the rows of a sum are short and lie far apart, while rows of other results lie between them.
+
+    So do the operands of a sum over the samples of [n, 16], if the last axis does not belong to all of them. Then the
+    loop over the results belongs inside of that over a sum: an operand is read as it lies.
+    """
+    along = max(axis for axis, is_folded in enumerate(nest.folded) if is_folded)
+    length, extent = nest.extents[-1], nest.extents[along]
+    if length is None or nest.folded[-1]:
+        return False
+    kept = [axis for axis, is_folded in enumerate(nest.folded[:-1]) if not is_folded]
+
+    def is_apart(load: Access) -> bool:
+        nbytes = DTYPES[load.dtype].bytes
+        apart = load.strides[along] * nbytes
+        return (
+            load.strides[-1] == 1
+            and length * nbytes < _LONG
+            and any(load.strides[axis] == length < load.strides[along] for axis in kept)
+            and (extent is None or extent * apart > _FAR)
+        )
+
+    return any(is_apart(load) for load in nest.loads())
 
 
 def _cost(nest: Nest, jam: Jam) -> float:

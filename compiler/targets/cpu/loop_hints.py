@@ -8,6 +8,7 @@ from typing import Any
 from llvmlite import ir
 
 _ROLLED = "llvm.loop.unroll.disable"
+_NO_VECTORS = "llvm.loop.vectorize.enable"
 _VECTORS = ("llvm.loop.vectorize.followup_vectorized", "llvm.loop.vectorize.followup_epilogue")
 _INTERLEAVED = "llvm.loop.interleave.count"
 
@@ -17,11 +18,14 @@ def hint(module: Any, back: Any, kind: str, interleaved: int = 1) -> None:
 
     LLVM unrolls no loop of the kind "rolled", with the loops that are inside, nor one of the kind "row" before it has
     vectors; the loops that this becomes, over vectors and over the rest, may be unrolled. An iteration of the loop over
-    vectors shall compute `interleaved` of them, instruction by instruction.
+    vectors shall compute `interleaved` of them, instruction by instruction. Of a loop of the kind "single", LLVM
+    computes one iteration after another.
     """
     hints = []
-    if kind in ("row", "rolled"):
+    if kind in ("row", "rolled", "single"):
         hints.append(_node(module, _ROLLED))
+    if kind == "single":
+        hints.append(_node(module, _NO_VECTORS, ir.Constant(ir.IntType(1), 0)))
     if kind == "row":
         done = _node(module, "llvm.loop.isvectorized", ir.Constant(ir.IntType(32), 1))
         hints += [_node(module, name, done) for name in _VECTORS]

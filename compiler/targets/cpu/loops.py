@@ -26,14 +26,15 @@ from netc.compiler.targets.cpu.largest import argmax
 from netc.compiler.targets.cpu.nest_writer import NestWriter
 from netc.compiler.targets.cpu.prefetch import Gap, gaps
 from netc.compiler.targets.cpu.running import running
-from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers
+from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers, stores_numbers
 from netc.compiler.targets.cpu.short_rows import dense_parts, reads_short_rows_across, rows_of_part, rows_side_by_side
 from netc.compiler.targets.cpu.sums_in_chunks import fold_in_chunks, has_sums_in_chunks
 from netc.compiler.targets.cpu.sums_in_lanes import fold_in_lanes
 from netc.compiler.targets.cpu.sums_in_memory import fold_in_memory
 from netc.compiler.targets.cpu.sums_in_registers import fold_in_registers
-from netc.compiler.targets.cpu.transposes import squares, transposed_loads
-from netc.compiler.targets.cpu.vector_rows import has_odd_rows, has_vector_rows
+from netc.compiler.targets.cpu.transposed_loads import transposed_loads
+from netc.compiler.targets.cpu.transposes import squares
+from netc.compiler.targets.cpu.vector_rows import has_odd_rows, has_rows_of_floats, has_vector_rows
 from netc.dsl.structs import replace
 
 
@@ -55,7 +56,8 @@ def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
     if not shape.is_generic:
         in_vectors = nest.sums == "in lanes" or has_vector_rows(nest) or has_odd_rows(nest)
         return _text(NestWriter(nest, None, in_vectors, has_hints=True)), ()
-    return _text(NestWriter(nest, shape, has_hints=True)), tuple(shape.numbers.values())
+    writer = NestWriter(nest, shape, in_vectors=stores_numbers(nest) and has_rows_of_floats(nest), has_hints=True)
+    return _text(writer), tuple(shape.numbers.values())
 
 
 def _text(writer: NestWriter) -> str:
@@ -95,9 +97,13 @@ def _store_points(writer: NestWriter) -> list[str]:
         return writer.loops([*around, last, short], [*writer.lines(), *writer.stores()])
     parts = dense_parts(writer.nest)
     if len(parts) == 1:
-        return _store_rows(writer, writer.kept, rows_side_by_side(writer.nest))
+        return _store_rows(writer, writer.kept, Jam() if writer.shape is not None else rows_side_by_side(writer.nest))
     inner = [NestWriter(part, writer.shape, writer.in_vectors, writer.has_hints) for part in parts]
-    body = [line for part in inner for line in _store_rows(part, writer.kept[-2:], rows_of_part(part.nest))]
+    body = [
+        line
+        for part in inner
+        for line in _store_rows(part, writer.kept[-2:], Jam() if writer.shape is not None else rows_of_part(part.nest))
+    ]
     return writer.loops(writer.kept[:-2], body)
 
 
@@ -131,6 +137,7 @@ def _fetch_row(writer: NestWriter, gap: Gap, ahead: int) -> str:
     """The prefetch of the row that is `ahead` rows behind the current one."""
     access, axis = gap.access, gap.axis
     strides = tuple(stride if i <= axis else 0 for i, stride in enumerate(access.strides))
-    move = f"{ahead} * {writer.stride(axis, strides[axis])}"
+    rows = str(ahead) if writer.shape is None else writer.shape.ahead(ahead)
+    move = f"{rows} * {writer.stride(axis, strides[axis])}"
     row, count = writer.offset(replace(access, strides=strides)), " * ".join(writer.ranges[axis + 1 :])
     return f"fetch_{access.dtype}(p{access.pointer}, {row} + {move}, {count})"

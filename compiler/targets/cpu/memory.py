@@ -28,6 +28,7 @@ _IR = {
 _I32, _I64, _BYTE = ir.IntType(32), ir.IntType(64), ir.IntType(8).as_pointer()
 _PREFETCH = ir.FunctionType(ir.VoidType(), [_BYTE, _I32, _I32, _I32])  # address, whether written, how near, data
 _OF_BF16 = "f32"  # the type of values that memory keeps as bf16
+_UNROLLED = 4  # prefetches that LLVM may write one behind another; a loop of more takes no longer than its memory does
 _HALF = 16  # bits: a bf16 number is the upper half of an f32
 
 
@@ -125,8 +126,10 @@ def fetch(dtype: str) -> Builtin:
     def emit(builder: Any, base: Any, offset: Any, count: Any) -> None:
         declared = builder.module.globals.get("llvm.prefetch.p0")
         prefetch = declared or ir.Function(builder.module, _PREFETCH, "llvm.prefetch.p0")
-        step = _I64(LINE // DTYPES[dtype].bytes)
-        with counted_loop(builder, _I64(0), count, step, "fetch", flags=("nsw",)) as index:
+        step = LINE // DTYPES[dtype].bytes
+        is_short = isinstance(count, ir.Constant) and count.constant <= _UNROLLED * step
+        kind = "range" if is_short else "single"
+        with counted_loop(builder, _I64(0), count, _I64(step), "fetch", flags=("nsw",), kind=kind) as index:
             pointer = _element(builder, dtype, base, builder.add(offset, index))
             builder.call(prefetch, [builder.bitcast(pointer, _BYTE), *(ir.Constant(_I32, flag) for flag in (0, 2, 1))])
 

@@ -10,20 +10,20 @@ Loops that call functions such as `exp` become loops of several vectors at a tim
 """
 
 import ast
-from typing import Any
+import re
 
 from netc.compiler.program.nests import LANES
 from netc.compiler.targets.cpu.math.functions import LONG
 from netc.compiler.targets.machine import Machine
 
-_LANES = "LANES_"  # the numbers of lanes begin with it
+_LANES = re.compile(rf"\bLANES_({'|'.join(LANES)})\b")
 
 
 def specialised(text: str, machine: Machine) -> ast.Module:
     """Returns a kernel's text for a machine: with its numbers of lanes, and without branches that it never takes."""
-    module = ast.parse(text)
-    if _LANES in text:
-        _Specialised(machine).visit(module)
+    module = ast.parse(_LANES.sub(lambda name: str(machine.lanes(name[1])), text))
+    if _LANES.search(text):
+        module.body = _taken(module.body)
     if machine.interleaved > 1:
         for loop in _innermost_loops(module):
             if any(isinstance(node, ast.Name) and node.id in LONG for node in ast.walk(loop)):
@@ -43,22 +43,17 @@ def _innermost_loops(module: ast.Module) -> list[ast.For]:
     return [loop for loop in loops if sum(isinstance(node, ast.For | ast.While) for node in ast.walk(loop)) == 1]
 
 
-class _Specialised(ast.NodeTransformer):
-    """Replaces numbers of lanes, and an `if` whose test depends on them alone by the branch that is taken."""
-
-    def __init__(self, machine: Machine) -> None:
-        self.lanes = {f"{_LANES}{dtype}": machine.lanes(dtype) for dtype in LANES}
-
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        return ast.Constant(self.lanes[node.id]) if node.id in self.lanes else node
-
-    def visit_If(self, node: ast.If) -> ast.AST | list[ast.stmt]:
-        names = {part.id for part in ast.walk(node.test) if isinstance(part, ast.Name)}
-        if not names or not names <= self.lanes.keys():
-            return self.generic_visit(node)
-        taken = node.body if eval(ast.unparse(node.test), dict(self.lanes)) else node.orelse
-        return [statement for part in taken for statement in _statements(self.visit(part))]
-
-
-def _statements(visited: ast.AST | list[ast.stmt]) -> list[Any]:
-    return visited if isinstance(visited, list) else [visited]
+def _taken(body: list[ast.stmt]) -> list[ast.stmt]:
+    """The statements of a body, with those of the branch that is taken in place of an `if` whose test has only
+    numbers."""
+    statements = list[ast.stmt]()
+    for statement in body:
+        if isinstance(statement, ast.If) and not any(isinstance(part, ast.Name) for part in ast.walk(statement.test)):
+            statements += _taken(statement.body if eval(ast.unparse(statement.test)) else statement.orelse)
+            continue
+        if isinstance(statement, ast.FunctionDef | ast.For | ast.While | ast.If):
+            statement.body = _taken(statement.body)
+        if isinstance(statement, ast.If):
+            statement.orelse = _taken(statement.orelse)
+        statements.append(statement)
+    return statements

@@ -20,7 +20,7 @@ from typing import Literal
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import GROUP, Access
 from netc.compiler.targets.cpu.extremes_of_short_rows import fold_side_by_side, side_by_side
-from netc.compiler.targets.cpu.jam import Jam, jam_of
+from netc.compiler.targets.cpu.jam import Jam, jam_of, rows_apart
 from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.prefetch import Stretch, stretches, written
 from netc.compiler.targets.cpu.vector_rows import keeps_totals, may_fit_vectors, narrow_lanes
@@ -113,10 +113,11 @@ def _partial_sums(writer: NestWriter, jam: Jam) -> list[str]:
 
     The loops from the outside: kept axes along which all operands move; then, after the initial values are stored, the
     folded axes but the last, the other kept axes, the last folded axis, and the row. If totals stay in registers, the
-    last folded axis is inside of the row.
+    last folded axis is inside of the row. If rows are short and lie apart, kept axes are inside of the folded ones.
     """
     last, looped, along, outer = writer.kept[-1], _looped(writer, jam), writer.folded[-1], writer.folded[:-1]
-    around = [axis for axis in looped if _moves_everything(writer, axis)]
+    are_apart = rows_apart(writer.nest)
+    around = [axis for axis in looped if _moves_everything(writer, axis) and not are_apart]
     inside = [axis for axis in looped if axis not in around]
     initial = [writer.store(fold, writer.initial(fold)) for fold in writer.folds]
     clear = writer.loops([*inside, *jam.complete, last], initial)
@@ -128,6 +129,9 @@ def _partial_sums(writer: NestWriter, jam: Jam) -> list[str]:
         ahead = _fetches(writer, jam, along, [along, last], steps) if has_steps else []
         return [*ahead, *writer.row(lambda: writer.body(jam, steps, False))]
 
+    if are_apart:
+        rows = writer.in_steps(jam, lambda steps: writer.loops(inside, row(steps)))
+        return [*clear, *writer.loops(outer, rows)]
     if keeps:
         rows = writer.row(lambda: _totals_in_registers(writer, jam, before if not inside else []))
     else:

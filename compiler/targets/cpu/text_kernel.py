@@ -54,7 +54,7 @@ def optimised(text: str, symbol: str, machine: Machine, target: Any) -> tuple[An
     tree = specialised(text, machine)
     module = translate(tree, symbol, builtins(text, machine), numbers)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
-    compiled = llvm.parse_assembly(calls.without_declarations(str(module)))
+    compiled = llvm.parse_assembly(str(module))
     compiled.verify()
     options = llvm.create_pipeline_tuning_options(speed_level=3)
     options.slp_vectorization = False

@@ -2,10 +2,10 @@
 
 The text is a function `kernel` in a small part of Python: assignments, `for` over `range`, `while`, `if`, the operators
 of operators.py, and calls of built-ins. `for i in row(n)` is the same loop as over `range(n)`, with a hint that LLVM
-shall vectorise it, and `for i in rolled(n)` one that LLVM shall not unroll. `range(n, interleave=4)` asks for four
-vectors at a time (loop_hints.py). Each variable has a type,
-which follows from what is assigned to it. Numbers and addresses that the function takes are 64-bit integers. Knows no
-built-in.
+shall vectorise it, `for i in rolled(n)` one that LLVM shall not unroll, and `for i in single(n)` one that it shall
+neither unroll nor vectorise. `range(n, interleave=4)` asks for four vectors at a time (loop_hints.py). Each variable
+has a type, which follows from what is assigned to it. Numbers and addresses that the function takes are 64-bit
+integers. Knows no built-in.
 """
 
 import ast
@@ -150,7 +150,9 @@ class _Writer:
     def loop_over_range(self, node: ast.For) -> None:
         match node.iter:
             case ast.Call(
-                func=ast.Name(id="range" | "row" | "rolled" as kind), args=[_, *_] as arguments, keywords=keywords
+                func=ast.Name(id="range" | "row" | "rolled" | "single" as kind),
+                args=[_, *_] as arguments,
+                keywords=keywords,
             ) if len(arguments) <= 3:
                 interleaved = _interleaved(keywords, node)
                 numbers = [self.expressions.integer(argument) for argument in arguments]

@@ -69,6 +69,16 @@ def has_odd_rows(nest: Nest) -> bool:
     )
 
 
+def has_rows_of_floats(nest: Nest) -> bool:
+    """Whether all outputs of a nest are of one float type, and neighbours along the last axis."""
+    targets = [output.target for output in nest.outputs]
+    return (
+        bool(nest.extents)
+        and targets[0].dtype in LEAST_LANES
+        and all(target.dtype == targets[0].dtype and target.strides[-1] == 1 for target in targets)
+    )
+
+
 def may_fit_vectors(nest: Nest) -> bool:
     """Whether a nest folds rows of floats to one row, by sums, maxima or minima of expressions that have a form for
     vectors, and the length of a row is an argument of the kernel."""

@@ -5,6 +5,7 @@ sums.py and squares.py (targets/cpu), but imports none of them.
 """
 
 import ast
+import re
 from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
@@ -124,7 +125,7 @@ class _PlainLoads(ast.NodeTransformer):
     def visit_Expr(self, node: ast.Expr) -> Any:
         match node.value:
             case ast.Call(func=ast.Name(id=name), args=[ast.Name(id=square), ast.Name(id=pointer), offset, _]) if (
-                name.startswith("transpose_")
+                re.match(r"transpose\d+_", name)
             ):
                 self.elements[square] = pointer, offset
                 return None
@@ -141,9 +142,9 @@ class _PlainLoads(ast.NodeTransformer):
 
     def visit_Call(self, node: ast.Call) -> Any:
         match node:
-            case ast.Call(func=ast.Name(id=name), args=[ast.Name(id=square), _, _]) if name.startswith("load_square_"):
+            case ast.Call(func=ast.Name(id=name), args=[ast.Name(id=square), _, _]) if name.startswith("load_square"):
                 pointer, offset = self.elements[square]
-                load = ast.Name(f"load_{name.removeprefix('load_square_')}_0", ast.Load())
+                load = ast.Name(f"load_{name.rpartition('_')[2]}_0", ast.Load())
                 return ast.Call(load, [ast.Name(pointer, ast.Load()), offset], [])
         return self.generic_visit(node)
 

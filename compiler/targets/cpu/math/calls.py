@@ -115,6 +115,8 @@ def _called(line: str) -> str | None:
 
 def definitions(text: str, has_fma: bool) -> str:
     """Returns a module with the functions that a compiled kernel calls, as text; empty if it calls none."""
+    if text.count("@netc_") == 1:  # the kernel itself
+        return ""
     calls = sorted({match.groups() for match in _PATTERN.finditer(text)}, key=str)
     if not calls:
         return ""
