@@ -30,13 +30,14 @@ from netc.compiler.targets.cpu import pair_packing, tile
 from netc.compiler.targets.cpu.function import Fields, Word, at_least, at_most
 from netc.compiler.targets.cpu.product_kernel import ProductKernel, multiply_tile
 from netc.compiler.targets.cpu.tile_sizes import Size, rows_of_next
-from netc.compiler.targets.cpu.vectors import Lanes
-from netc.compiler.targets.machine import PACKED, PANELS, SLACK, Machine
+from netc.compiler.targets.cpu.vectors import Lanes, Vectors
+from netc.compiler.targets.machine import PACKED, PANELS, SLACK, VECTORS, Machine
 
 _DEPTH = 2 * PACKED  # numbers along the depth of a strip: their pairs take the memory of PACKED rows of a panel
 # Sizes of tiles beside those of all products, on CPUs with AVX512_BF16. They need no register for a repeated pair,
 # since the instruction repeats a pair in memory itself. Two vectors have the rows of images of 14 and 28.
 _TALL = (Size(24, 1), Size(16, 1), Size(14, 2))
+_DEEP = 16  # pairs along the depth from which prefetching the rows of c under a tile is measured to pay
 _SAME_SETS = 1024  # numbers: rows of a whose distance is a multiple of it share too few sets of the first cache
 
 # The variables beside the arguments and those that a tile reads.
@@ -283,12 +284,14 @@ class PairKernel(ProductKernel):
     def write_tiles(self) -> None:
         """The function multiply_panel(record): tiles take the rows of a block, one after another."""
         panel = self.multiply_panel
-        words = panel.record(panel.parameters[0], self.fields)
+        words, vectors = panel.record(panel.parameters[0], self.fields), Vectors(panel, self.lanes)
         with panel.loop(0, words["rows"]) as i:
             i.step = rows = self.rows_of_next(words["rows"] - i.index, words["columns"])
             a = words["block_a"] + i.index * words["a_row"] * self.lanes.unit
             c = words["panel_c"] + i.index * words["rows_c"] * self.size
             start = words["panel_start"] + i.index * words["start_row"] * self.size
             at = (a, words["a_step"], c, start)
+            with panel.when(words["depth"] * words["runs"] >= _DEEP), panel.loop(0, rows) as row:
+                vectors.fetch(c + row.index * words["rows_c"] * self.size, VECTORS, is_written=True)
             multiply_tile(panel, panel.parameters[0], self.tiles, words["columns"], rows, at)
         panel.end()
