@@ -1,6 +1,6 @@
 """Kernels whose shapes differ share machine code: the numbers of a shape are arguments of its generic form."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -47,8 +47,8 @@ BORDER = """\
 for i0 < n0 = rows
 for i1 < {count}
 for i2 < {columns}
-t0 = f32(2.5)
-f32 p0[i0 * {size} + i1 * {apart} + i2] = t0"""
+t0 = {dtype}(2.5)
+{dtype} p0[i0 * {size} + i1 * {apart} + i2] = t0"""
 SUM = """\
 for i0 < 16, folded
 for i1 < n1 = columns
@@ -128,14 +128,16 @@ def test_one_code_transposes_all_sizes(target: str, side: int, value: str) -> No
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_one_code_fills_all_borders(target: str) -> None:
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("lengths", [(1, 2, 3, 5, 7), (16, 17, 21, 31, 32, 33, 40, 480)], ids=["short", "long"])
+def test_one_code_fills_all_borders(target: str, dtype: str, lengths: Sequence[int]) -> None:
     sources = set()
-    for count, columns, apart in ((3, 16, 20), (28, 21, 30), (2, 33, 40), (4, 480, 500)):
-        size = count * apart
-        lines = BORDER.format(count=count, columns=columns, size=size, apart=apart).splitlines()
+    for count, columns in enumerate(lengths, 2):
+        apart = columns + 3
+        lines = BORDER.format(count=count, columns=columns, size=count * apart, apart=apart, dtype=dtype).splitlines()
         generic = generic_of(parse_kernel(lines, (0,))[0])
         sources.add(generic.source)
-        result = np.full((5, count, apart), 7, np.float32)
+        result = np.full((5, count, apart), 7, np.float32 if dtype == "f32" else np.float64)
         expected = result.copy()
         expected[:4, :, :columns] = 2.5
         code = Kernel(generic.source, machine_for(target))
