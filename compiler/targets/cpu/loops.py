@@ -163,5 +163,8 @@ def _fetch_row(writer: NestWriter, gap: Gap, ahead: int, pieces: Sequence[Piece]
     strides = tuple(stride if i <= axis else 0 for i, stride in enumerate(access.strides))
     rows = str(ahead) if writer.shape is None else writer.shape.ahead(ahead)
     row = f"{writer.offset(replace(access, strides=strides))} + {rows} * {writer.stride(axis, strides[axis])}"
-    starts = [(row if start == "0" else f"{row} + {start}", count) for start, count in pieces]
-    return [f"fetch_{access.dtype}(p{access.pointer}, {start}, {count})" for start, count in starts]
+    starts = [row if piece.first == "0" else f"{row} + {piece.first}" for piece in pieces]
+    return [
+        f"fetch_{access.dtype}(p{access.pointer}, {start}, {piece.length})"
+        for start, piece in zip(starts, pieces, strict=True)
+    ]

@@ -24,17 +24,18 @@ Vectors are those of the widest machine: LLVM writes two narrower ones where the
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from netc.compiler.targets.cpu.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.vector_rows import MOST_LANES
 
 
-class Piece(NamedTuple):
-    """Some elements of a row: the text of the number of the first, and of their count."""
+class Piece(Struct, frozen=True):
+    """Neighbouring elements of a row, by the texts of the first one's number and of their number."""
 
     first: str
-    count: str
+    length: str
 
 
 def rows_of_numbers(writer: NestWriter, around: Callable[[list[str], list[Piece]], list[str]]) -> list[str]:
