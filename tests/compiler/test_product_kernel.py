@@ -289,7 +289,8 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
             yield plain_case(rows, lanes, depth, 1)
     distant = DISTANT // (machine.vector_bytes // lanes * (PACKED + 1)) + 1  # columns of so many bytes
     for columns in (distant - 1, distant):  # a large b is copied for fewer rows on every CPU
-        yield plain_case(MANY_ROWS + 1, columns, PACKED + 1, 1, has_start=bool(columns % 2))
+        for rows in (machine.distant_rows - 1, machine.distant_rows, MANY_ROWS + 1):
+            yield plain_case(rows, columns, PACKED + 1, 1, has_start=bool(columns % 2))
     for rows in (MANY_ROWS, MANY_ROWS + machine.tile_rows - 1, BLOCK + 1, 2 * BLOCK + 2):  # rows of a are copied
         columns = MANY_PANELS * machine.panel(dtype) + 1
         case = plain_case(rows, columns, lanes + 1 if rows < BLOCK else PACKED + 3, has_start=True)
