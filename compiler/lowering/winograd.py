@@ -4,6 +4,7 @@ The choice depends only on the shape and the machine: never on the batch, nor on
 some tiles at least, so that transforming the weights pays for a single sample too.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -26,6 +27,17 @@ _MUST_SAVE = 1.1  # the ratio of times from which on it is used
 _FEW_TILES = 16  # the least tiles of an image
 _BLOCK = 48  # tiles: more were measured to be no faster, where they stay in the second cache
 _MOST_TILES = 128  # of a block that does not
+
+
+class _Block(Struct, frozen=True):
+    """What a kernel has in memory at once: transformed tiles, and those of their channels and outputs that it computes.
+
+    A convolution has all of them, a gradient a group of each.
+    """
+
+    tiles: int
+    channels: int
+    outputs: int
 
 
 class _Windows(Struct, frozen=True):
@@ -90,8 +102,9 @@ def winograd_tasks(value: Value, einsum: Value, views: Views, machine: Machine, 
             continue
         if views.start is not None and strides[3][windows.output] != 1:
             continue
-        block = _block(windows, machine, value.type.dtype, is_gradient)
-        if _pays(windows, machine, value.type.dtype, block, is_gradient):
+        dtype = value.type.dtype
+        block = _gradient_block(windows, machine, dtype) if is_gradient else _block(windows, machine, dtype)
+        if block is not None and _pays(windows, machine, dtype, block, is_gradient):
             lowered = _Lowered(value, einsum, views, windows, machine, block)
             return [lowered.gradient(*strides, in_shards)] if is_gradient else lowered.convolution(*strides)
     return []
@@ -124,38 +137,72 @@ def _vectors(windows: _Windows, machine: Machine, dtype: str) -> tuple[int, int]
     return -(-windows.channels // lanes), -(-windows.outputs // lanes)
 
 
-def _block(windows: _Windows, machine: Machine, dtype: str, is_gradient: bool) -> int:
-    """Returns how many tiles are multiplied at once, so that they take half of the second cache; 0 if the sums of a
-    gradient do not fit the other half.
+def _fitting(machine: Machine, vectors: int) -> int:
+    """How many tiles take half of the second cache, if each has so many vectors in each position."""
+    return machine.second_cache // 2 // (POSITIONS * vectors * machine.vector_bytes)
+
+
+def _block(windows: _Windows, machine: Machine, dtype: str) -> _Block | None:
+    """Returns what a convolution has in memory at once: as many tiles as take half of the second cache.
 
     With many channels too few tiles do. Then a block is so large that its tiles are as many bytes, written and read, as
     the weights, which every block reads.
     """
+    channels, outputs = windows.channels, windows.outputs
+    fitting = _fitting(machine, sum(_vectors(windows, machine, dtype)))
+    if fitting >= 2 * machine.tile_rows:
+        tiles = min(_BLOCK, fitting // GROUP * GROUP)
+    else:
+        tiles = min(_MOST_TILES, channels * outputs // (2 * (channels + outputs)) // GROUP * GROUP)
+    return _Block(tiles, channels, outputs) if tiles else None
+
+
+def _gradient_block(windows: _Windows, machine: Machine, dtype: str) -> _Block | None:
+    """Returns what a gradient has in memory at once: the sums of a group of channels and outputs, in half of the second
+    cache, and as many tiles as fit the other half. Of these groups, those that take the least time."""
+    lanes, best = machine.lanes(dtype), None
     channels, outputs = _vectors(windows, machine, dtype)
-    half = machine.second_cache // 2
-    fitting = half // (POSITIONS * (channels + outputs) * machine.vector_bytes)
-    sums = POSITIONS * windows.channels * outputs * machine.vector_bytes
-    is_enough = fitting >= 2 * machine.tile_rows
-    if is_enough and (not is_gradient or sums <= half):
-        return min(_BLOCK, fitting // GROUP * GROUP)
-    balanced = windows.channels * windows.outputs // (2 * (windows.channels + windows.outputs))
-    return 0 if is_gradient else min(_MOST_TILES, balanced // GROUP * GROUP)
+    for of_channels, panels in itertools.product(_parts(channels), _parts(-(-outputs // VECTORS))):
+        of_outputs = min(outputs, panels * VECTORS)
+        rows, columns = min(windows.channels, of_channels * lanes), min(windows.outputs, of_outputs * lanes)
+        sums = POSITIONS * rows * of_outputs * machine.vector_bytes
+        fitting = _fitting(machine, of_channels + of_outputs)
+        if sums > machine.second_cache // 2 or fitting < 2 * machine.tile_rows:
+            continue
+        block = _Block(min(_BLOCK, fitting // GROUP * GROUP), rows, columns)
+        cycles = _cycles(windows, machine, dtype, block, is_gradient=True)
+        if best is None or cycles < best[0]:
+            best = cycles, block
+    return best[1] if best else None
 
 
-def _pays(windows: _Windows, machine: Machine, dtype: str, block: int, is_gradient: bool) -> bool:
-    """Whether tiles take less time than results take in direct sums: multiply-adds, and transforms beside.
+def _parts(count: int) -> list[int]:
+    """Returns how many of `count` things are in a part, from all of them down to one: for parts of about one size."""
+    return sorted({-(-count // parts) for parts in range(1, count + 1)}, reverse=True)
+
+
+def _cycles(windows: _Windows, machine: Machine, dtype: str, block: _Block, is_gradient: bool) -> int:
+    """Returns the cycles of a tile: multiply-adds, and transforms beside."""
+    channels, outputs = _vectors(windows, machine, dtype)
+    sums = POSITIONS * windows.channels * outputs
+    if not is_gradient:
+        return sums + _OF_TILE * channels + _OF_RESULTS * outputs
+    channel_groups, output_groups = -(-windows.channels // block.channels), -(-windows.outputs // block.outputs)
+    of_transforms = _OF_TILE * channels * output_groups + _OF_SLOPES * outputs * channel_groups
+    return sums + of_transforms + _OF_SUMS * sums // block.tiles
+
+
+def _pays(windows: _Windows, machine: Machine, dtype: str, block: _Block, is_gradient: bool) -> bool:
+    """Whether tiles take less time than results take in direct sums.
 
     Tiles of an image with an odd side have results that it does not need.
     """
-    channels, outputs = _vectors(windows, machine, dtype)
-    down, across = windows.tiles
-    if not block or down * across < _FEW_TILES:
+    tiles = math.prod(windows.tiles)
+    if tiles < _FEW_TILES:
         return False
-    sums = POSITIONS * windows.channels * outputs
-    cycles = sums + _OF_TILE * channels + (_OF_SLOPES if is_gradient else _OF_RESULTS) * outputs
-    if is_gradient:
-        cycles += _OF_SUMS * sums // block
-    return _MUST_SAVE * cycles * down * across < math.prod(windows.results) * WINDOW**2 * windows.channels * outputs
+    cycles = _cycles(windows, machine, dtype, block, is_gradient)
+    direct = math.prod(windows.results) * WINDOW**2 * windows.channels * _vectors(windows, machine, dtype)[1]
+    return _MUST_SAVE * cycles * tiles < direct
 
 
 class _Lowered(Struct, frozen=True):
@@ -166,7 +213,7 @@ class _Lowered(Struct, frozen=True):
     views: Views
     windows: _Windows
     machine: Machine
-    block: int
+    block: _Block
 
     def convolution(self, a: Strides, b: Strides, c: Strides, start: Strides) -> list[Task]:
         """Returns the task that transforms the weights, and the one that convolves the image by them."""
@@ -223,6 +270,8 @@ class _Lowered(Struct, frozen=True):
                 "samples": Count(1, "rows" if in_shards else BATCH),
                 "channels": Count(windows.channels) if in_shards else Count(1, "rows"),
                 "outputs": Count(windows.outputs),
+                "channel_group": Count(self.block.channels),
+                "output_group": Count(self.block.outputs),
                 **_counts(windows.strides("image", a)),
                 **_counts(windows.strides("slopes", b)),
                 **_counts(windows.strides("weights", c)),
@@ -232,11 +281,12 @@ class _Lowered(Struct, frozen=True):
 
     def task(self, kernel: WinogradKernel, pointers: dict[str, Pointer], numbers: dict[str, Count], axis: Dim) -> Task:
         """Returns a task; numbers of tiles and scratch memory are added."""
-        windows, part, (down, across) = self.windows, kernel.part, self.windows.results
-        numbers = {"results_down": Count(down), "results_across": Count(across), **numbers, "block": Count(self.block)}
+        part, (down, across) = kernel.part, self.windows.results
+        numbers = {"results_down": Count(down), "results_across": Count(across), **numbers}
         writes = {pointers[winograd.WRITTEN[part]].buffer}
         if part != "transform":
-            sizes = windows.channels, windows.outputs, self.block
+            numbers["block"] = Count(self.block.tiles)
+            sizes = self.block.channels, self.block.outputs, self.block.tiles
             lanes = self.machine.lanes(kernel.dtype)
             layout = winograd.scratch_layout(lanes, *sizes, is_gradient=int(part == "gradient"))
             pointers["scratch"] = Pointer(Buffer(Type(self.value.type.dtype, (layout.end,)), "scratch"))

@@ -70,11 +70,10 @@ def shape_numbers(part: Part) -> tuple[str, ...]:
     """Returns the names of the numbers of a kernel's shape, in order: counts, then strides in elements.
 
     A panel has up to `width` columns of weights, its rows are channels. `block` is how many tiles are transformed and
-    multiplied at once.
+    multiplied at once. A gradient has the sums of up to `channel_group` channels and `output_group` outputs in memory
+    at once, and goes through all tiles for each group.
     """
-    counts = ["channels", "outputs"]
-    if part != "gradient":
-        counts.append("width")
+    counts = ["channels", "outputs", *(("channel_group", "output_group") if part == "gradient" else ("width",))]
     if part != "transform":
         counts += ["samples", "results_down", "results_across", "block"]
     if part == "convolve":
@@ -123,7 +122,10 @@ class ScratchLayout(NamedTuple):
 
 
 def scratch_layout(lanes: int, channels: Any, outputs: Any, block: Any, is_gradient: int) -> ScratchLayout:
-    """Returns the parts of a kernel's memory for vectors of `lanes` lanes, all numbers or terms of a kernel."""
+    """Returns the parts of a kernel's memory for vectors of `lanes` lanes, all numbers or terms of a kernel.
+
+    A gradient's channels and outputs are those of a group.
+    """
     channel_row, output_row = ((count + (lanes - 1)) // lanes * lanes for count in (channels, outputs))
     of_channels, of_outputs = channel_row * block + _APART, output_row * block + _APART
     sums = (of_channels + of_outputs) * POSITIONS
@@ -135,7 +137,7 @@ def scratch_layout(lanes: int, channels: Any, outputs: Any, block: Any, is_gradi
 def flops(part: Part, of: Mapping[str, int]) -> int:
     """Returns the floating-point operations of a call: multiply-adds of transformed numbers, and those of transforms.
 
-    Transforms are computed along one side of a tile, then along the other.
+    Transforms are computed along one side of a tile, then along the other, and in a gradient once for each group.
     """
     channels, outputs = of["channels"], of["outputs"]
     if part == "transform":
@@ -146,4 +148,5 @@ def flops(part: Part, of: Mapping[str, int]) -> int:
         of_results = outputs * (_OF_RESULTS * (SIDE + STEP) + STEP * STEP * of["has_start"])
         return tiles * (of_products + of_image + of_results)
     of_slopes, of_weights = outputs * _OF_SLOPES * (STEP + SIDE), channels * outputs * _OF_SUMS * (SIDE + WINDOW)
-    return tiles * (of_products + of_image + of_slopes) + of_weights
+    channel_groups, output_groups = -(-channels // of["channel_group"]), -(-outputs // of["output_group"])
+    return tiles * (of_products + of_image * output_groups + of_slopes * channel_groups) + of_weights

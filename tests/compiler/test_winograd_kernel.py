@@ -59,6 +59,7 @@ class Convolution:
         panel = min(VECTORS * lanes, -(-outputs // lanes) * lanes)
         self.numbers = {"samples": samples, "results_down": height, "results_across": width, "block": block}
         self.numbers |= {"channels": channels, "outputs": outputs, "width": panel}
+        self.numbers |= {"channel_group": channels, "output_group": outputs}
         self.numbers |= {name: samples * outputs * i for i, name in enumerate(prefetched.NUMBERS)}
         result = (samples, height, width, outputs)
         shapes = {
@@ -72,7 +73,8 @@ class Convolution:
     def call(self, part: Part, has_start: bool = False, **arrays: np.ndarray) -> None:
         """Calls a kernel. Memory that it must not need is NaN, and what lies behind its own stays as it is."""
         numbers, arrays = {**self.numbers, "has_start": int(has_start)}, {**self.arrays, **arrays}
-        counts = (numbers[name] for name in ("channels", "outputs", "block"))
+        in_memory = ("channel_group", "output_group") if part == "gradient" else ("channels", "outputs")
+        counts = (numbers[name] for name in (*in_memory, "block"))
         end = winograd.scratch_layout(self.machine.lanes(self.dtype), *counts, is_gradient=int(part == "gradient")).end
         scratch = np.full(end + _GUARD, np.nan, FLOATS[self.dtype])
         scratch[end:] = 7
@@ -120,6 +122,23 @@ def test_convolution_and_gradient(case: tuple[int, ...], target: str, dtype: str
         convolution.call("gradient")
         expected = np.einsum("bhwcij,bhwo->ijco", windows, slopes)
         check(arrays["weights"], expected, np.einsum("bhwcij,bhwo->ijco", abs(windows), abs(slopes)))
+
+
+@pytest.mark.parametrize("case", [CASES[3], CASES[4], CASES[7]], ids=str)
+@pytest.mark.parametrize(("target", "dtype"), PAIRS)
+def test_a_gradient_has_the_same_bits_for_groups_of_any_size(case: tuple[int, ...], target: str, dtype: str) -> None:
+    """Also for groups that are larger than what a call computes, as where channels are shared out."""
+    for spread in (False, True):
+        convolution = Convolution(case, dtype, machine_for(target), spread)
+        channels, outputs = case[3:5]
+        weights = convolution.arrays["weights"]
+        convolution.call("gradient")
+        expected = weights.base.copy()
+        for groups in ((1, outputs), (16, 32), (channels, 8), (7, 5), (channels + 9, outputs + 3)):
+            convolution.numbers |= dict(zip(("channel_group", "output_group"), groups, strict=True))
+            weights[...] = np.nan
+            convolution.call("gradient")
+            assert np.array_equal(weights.base, expected), groups
 
 
 @pytest.mark.parametrize(("target", "dtype"), PAIRS)

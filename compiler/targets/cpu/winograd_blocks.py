@@ -17,7 +17,9 @@ from netc.compiler.targets.cpu.winograd_transforms import Square
 
 # Variables of the kernels: the first tile of a block and their number; of the products, the rows of a, the addresses of
 # operands and result at the first position, and the distances between positions, and between panels of b.
+_OF_GROUPS = ("image", "slopes", "weights", "channels", "outputs")  # arguments, in a gradient those of a group
 _VARIABLES = (
+    *_OF_GROUPS,
     "first",
     "count",
     "rows_a",
@@ -96,7 +98,8 @@ class WinogradWriter:
     def begin(self, is_gradient: bool) -> None:
         """Sets the offsets of the parts of the kernel's memory, and what all products have in common."""
         words = self.words
-        counts = words["channels"], words["outputs"], words["block"]
+        names = ("channel_group", "output_group") if is_gradient else ("channels", "outputs")
+        counts = (*(words[name] for name in names), words["block"])
         layout = program.scratch_layout(self.lanes.count, *counts, int(is_gradient))
         for name, offset in zip(_LAYOUT, layout, strict=True):
             words[name] = offset
@@ -112,7 +115,7 @@ class WinogradWriter:
         return tiles
 
     def depths(self, is_gradient: bool) -> Word:
-        """The rows of depth of all tiles of a call."""
+        """The rows of depth of all tiles of a call, as if it had one group."""
         words, tall = self.words, self.lanes.machine.tile_rows
         tiles = self.count_tiles()
         panels = (words["outputs"] + words["width"] - 1) // words["width"]
@@ -123,6 +126,21 @@ class WinogradWriter:
     def at(self, part: str) -> Word:
         """The address of a part of the kernel's memory."""
         return self.words["scratch"] + self.words[f"layout_{part}"] * self.size
+
+    @contextmanager
+    def groups(self) -> Iterator[None]:
+        """Loops over groups of a gradient's channels and outputs. In the body, the arguments are those of a group."""
+        words, run, size = self.words, self.run, self.size
+        image, slopes, weights, channels, outputs = (words[name] for name in _OF_GROUPS)
+        with (
+            run.loop(0, channels, words["channel_group"]) as channel,
+            run.loop(0, outputs, words["output_group"]) as output,
+        ):
+            words["image"], words["slopes"] = image + channel.index * size, slopes + output.index * size
+            words["weights"] = weights + (channel.index * words["weights_channel"] + output.index) * size
+            words["channels"] = at_most(channels - channel.index, words["channel_group"])
+            words["outputs"] = at_most(outputs - output.index, words["output_group"])
+            yield
 
     @contextmanager
     def blocks(self) -> Iterator[Word]:
