@@ -41,9 +41,10 @@ class _Block(Struct, frozen=True):
 
 
 class _Windows(Struct, frozen=True):
-    """A product of windows of an image, one apart, with weights or slopes: its indices, and their sizes.
+    """A product of windows of an image, a position each, with weights or slopes: its indices, and their sizes.
 
-    A window's position has the indices `lead` (the sample), `row` and `column`, an element of it `down` and `across`.
+    A window's position has the indices `lead` (the sample), `row` and `column`, an element of it `down` and `across`;
+    elements lie `dilation` positions apart.
     """
 
     lead: str
@@ -54,6 +55,7 @@ class _Windows(Struct, frozen=True):
     channel: str
     output: str
     sizes: Mapping[str, Dim]
+    dilation: tuple[int, int]
 
     @property
     def channels(self) -> int:
@@ -64,10 +66,9 @@ class _Windows(Struct, frozen=True):
         return int(self.sizes[self.output])
 
     @property
-    def tiles(self) -> tuple[int, int]:
-        """The tiles of an image, down and across."""
-        down, across = map(winograd.tiles_of, self.results)
-        return down, across
+    def tiles(self) -> int:
+        """The tiles of an image."""
+        return int(winograd.tiles_of_image(*self.results, *self.dilation))
 
     @property
     def results(self) -> tuple[int, int]:
@@ -117,18 +118,24 @@ def _windows(
     sizes = indices.sizes
     if len(window_axes) != 3 or len(position_axes) != 3 or len(indices.columns) != 1 or indices.both:
         return None
-    pairs = [
-        (axis, of) for axis in position_axes for of in window_axes if sizes[of] == WINDOW and image[axis] == image[of]
-    ]
-    leads = [axis for axis in position_axes if axis not in dict(pairs)]
-    channels = [of for of in window_axes if of not in dict(pairs).values()]
+    pairs = {}
+    for of in window_axes:
+        # a window's elements may also lie whole rows apart, which are positions apart: rows come first
+        sides = [axis for axis in position_axes if 0 < image[axis] <= image[of] and image[of] % image[axis] == 0]
+        if sizes[of] == WINDOW and sides:
+            pairs[max(sides, key=lambda axis: image[axis])] = of
+    leads = [axis for axis in position_axes if axis not in pairs]
+    channels = [of for of in window_axes if of not in pairs.values()]
     if len(pairs) != 2 or len(leads) != 1 or len(channels) != 1:
         return None
-    (row, down), (column, across) = pairs
+    row, column = (axis for axis in position_axes if axis in pairs)
     has_sides = all(isinstance(sizes[axis], int) for axis in (row, column))
     if not has_sides or sizes[leads[0]] != BATCH or image[channels[0]] != 1:
         return None
-    return _Windows(leads[0], row, column, down, across, channels[0], indices.columns[0], sizes)
+    down, across = pairs[row], pairs[column]
+    dilation = image[down] // image[row], image[across] // image[column]
+    windows = _Windows(leads[0], row, column, down, across, channels[0], indices.columns[0], sizes, dilation)
+    return windows if all(map(winograd.has_equal_phases, windows.results, dilation)) else None
 
 
 def _vectors(windows: _Windows, machine: Machine, dtype: str) -> tuple[int, int]:
@@ -197,7 +204,7 @@ def _pays(windows: _Windows, machine: Machine, dtype: str, block: _Block, is_gra
 
     Tiles of an image with an odd side have results that it does not need.
     """
-    tiles = math.prod(windows.tiles)
+    tiles = windows.tiles
     if tiles < _FEW_TILES:
         return False
     cycles = _cycles(windows, machine, dtype, block, is_gradient)
@@ -281,8 +288,9 @@ class _Lowered(Struct, frozen=True):
 
     def task(self, kernel: WinogradKernel, pointers: dict[str, Pointer], numbers: dict[str, Count], axis: Dim) -> Task:
         """Returns a task; numbers of tiles and scratch memory are added."""
-        part, (down, across) = kernel.part, self.windows.results
-        numbers = {"results_down": Count(down), "results_across": Count(across), **numbers}
+        windows, part = self.windows, kernel.part
+        sides = zip(winograd.OF_IMAGE, (*windows.results, *windows.dilation), strict=True)
+        numbers = {**_counts(dict(sides)), **numbers}
         writes = {pointers[winograd.WRITTEN[part]].buffer}
         if part != "transform":
             numbers["block"] = Count(self.block.tiles)

@@ -36,7 +36,11 @@ train {
 """
 # the sums of a gradient fit the second cache only in groups, which end in parts of vectors
 MANY_CHANNELS = NET.replace("conv(16)", "conv(70)").replace("conv(20)", "conv(130)")
-NETS = pytest.mark.parametrize("net", [NET, MANY_CHANNELS], ids=["few channels", "many channels"])
+# in phases, whose tiles may stick out
+DILATED = NET.replace("conv(20)", "conv(20, dilation = (2, 4))", 1).replace("conv(20)", "conv(20, dilation = (1, 2))")
+NETS = pytest.mark.parametrize(
+    "net", [NET, MANY_CHANNELS, DILATED], ids=["few channels", "many channels", "with dilations"]
+)
 COUNTS = (1, 3, 17, 40)
 
 
@@ -87,12 +91,32 @@ def test_a_convolution_and_its_gradients_are_computed_so(target: str, dtype: DTy
         {"channels": 4, "outputs": 4},  # transforms take longer than they save
         {"kernel": 5},
         {"stride": (2, 2)},
-        {"dilation": (2, 2), "pad": (2, 2, 2, 2)},
+        {"size": (9, 8), "dilation": (2, 2), "pad": (2, 2, 2, 2)},  # the phases have 5 rows and 4: 3 tiles and 2
+        {"size": (8, 8), "dilation": (9, 1), "pad": (9, 9, 1, 1)},  # a phase has no row
     ],
     ids=str,
 )
 def test_others_are_summed_directly(case: dict) -> None:
     assert parts_of(tasks_of(machine_for("avx512"), **case)) == []
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"dilation": (2, 2), "pad": (2, 2, 2, 2)},
+        {"dilation": (4, 1), "pad": (4, 4, 1, 1)},
+        {"dilation": (1, 3), "pad": (1, 1, 3, 3), "size": (5, 12)},
+        {"dilation": (2, 3), "pad": (2, 2, 3, 3), "size": (7, 11)},
+    ],
+    ids=str,
+)
+def test_a_dilated_convolution_is_computed_in_phases(case: dict) -> None:
+    tasks = tasks_of(machine_for("avx512"), **{"channels": 32, "outputs": 32, **case})
+    assert parts_of(tasks) == ALL
+    for task in tasks:
+        if isinstance(task.kernel, WinogradKernel) and task.kernel.part != "transform":
+            numbers = dict(zip(winograd.numbers(task.kernel.part), task.counts, strict=True))
+            assert (numbers["dilation_down"].factor, numbers["dilation_across"].factor) == case["dilation"]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from netc.compiler.program import winograd as program
-from netc.compiler.program.winograd import POSITIONS, SIDE, STEP, Part, tiles_of
+from netc.compiler.program.winograd import OF_IMAGE, POSITIONS, SIDE, STEP, Part, results_of, tiles_of, tiles_of_image
 from netc.compiler.targets.cpu import later, tile
 from netc.compiler.targets.cpu.function import Fields, Function, Word, at_least, at_most
 from netc.compiler.targets.cpu.tile_sizes import heights, rows_of_next, sizes
@@ -111,7 +111,7 @@ class WinogradWriter:
     def count_tiles(self) -> Word:
         """The tiles of all samples of a call."""
         words = self.words
-        tiles: Word = words["samples"] * tiles_of(words["results_down"]) * tiles_of(words["results_across"])
+        tiles: Word = words["samples"] * tiles_of_image(*(words[name] for name in OF_IMAGE))
         return tiles
 
     def depths(self, is_gradient: bool) -> Word:
@@ -159,25 +159,31 @@ class WinogradWriter:
         """
         function = Function(self.module, name, 1)
         words, size = function.record(function.parameters[0], self.fields), self.size
-        count, results_down, results_across = words["count"], words["results_down"], words["results_across"]
-        down, across = tiles_of(results_down), tiles_of(results_across)
+        count, (*results, dilation_down, dilation_across) = words["count"], (words[name] for name in OF_IMAGE)
+        sides = list(zip(results, (dilation_down, dilation_across), strict=True))
+        down, across = (tiles_of(results_of(0, *side)) for side in sides)
         counts = {axis: words[axis]}
-        sides = {image: [words[f"{image}_{of}"] * size for of in ("sample", "row", "column")] for image in images}
+        steps = {image: [words[f"{image}_{of}"] * size for of in ("sample", "row", "column")] for image in images}
         ats, first = {image: words[image] for image in images}, words["first"]
         start = words["scratch"] + words[f"layout_{axis}"] * size
         apart, position = (words[f"layout_{axis[:-1]}_{of}"] * size for of in ("row", "position"))
         with function.loop(0, count) as begin:  # over rows of tiles, as far as they are in the block
-            row = (first + begin.index) // across
-            column = first + begin.index - row * across
-            sample = row // down
+            all_rows = (first + begin.index) // across
+            column = first + begin.index - all_rows * across
             begin.step = at_most(across - column, count - begin.index)
+            all_phases = all_rows // down
+            row, lines_of_phases = all_rows - all_phases * down, all_phases // dilation_across
+            sample = lines_of_phases // dilation_down
+            phases = lines_of_phases - sample * dilation_down, all_phases - lines_of_phases * dilation_across
             lines = {axis: TileRow(start + begin.index * apart, apart, position * SIDE, position)}
-            for image, (of_sample, of_row, of_column) in sides.items():
-                step = of_column * STEP
-                at = ats[image] + sample * of_sample + (row - sample * down) * of_row * STEP + column * step
-                lines[image] = TileRow(at, step, of_row, of_column, is_image=True)
+            for image, (of_sample, of_row, of_column) in steps.items():
+                at = ats[image] + sample * of_sample + phases[0] * of_row + phases[1] * of_column
+                of_row, of_column = of_row * dilation_down, of_column * dilation_across
+                at += row * of_row * STEP + column * of_column * STEP
+                lines[image] = TileRow(at, of_column * STEP, of_row, of_column, is_image=True)
             body = TileBody(function, counts, self.lanes, lines)
-            is_below = at_least((row - sample * down + 1) * STEP - results_down, 0)
+            results_down, results_across = (results_of(phase, *side) for phase, side in zip(phases, sides, strict=True))
+            is_below = at_least((row + 1) * STEP - results_down, 0)
             with function.loop(0, begin.step) as k:
                 body.number = k.index
                 body.beyond = is_below, at_least((column + k.index + 1) * STEP - results_across, 0)
