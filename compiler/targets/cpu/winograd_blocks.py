@@ -99,8 +99,8 @@ class WinogradWriter:
         """Sets the offsets of the parts of the kernel's memory, and what all products have in common."""
         words = self.words
         names = ("channel_group", "output_group") if is_gradient else ("channels", "outputs")
-        counts = (*(words[name] for name in names), words["block"])
-        layout = program.scratch_layout(self.lanes.count, *counts, int(is_gradient))
+        channels, outputs = (words[name] for name in names)
+        layout = program.scratch_layout(self.lanes.count, channels, outputs, words["block"], int(is_gradient))
         for name, offset in zip(_LAYOUT, layout, strict=True):
             words[name] = offset
         words["a"], words["a_position"] = words["scratch"], layout.channel_position
