@@ -95,9 +95,11 @@ class PanelKernel(ProductKernel):
         panel.end()
 
     def fetches_panel_by_line(self, words: Record) -> Word:
-        """Whether the first tiles of a block prefetch the next panel, each a line of every row of it."""
+        """Whether the first tiles of a block prefetch a panel, each a line of every row of it: with a tile for each
+        line of a row."""
         machine = self.lanes.machine
-        return words["rows"] > (VECTORS * machine.tile_rows if machine.prefetches_by_line else BLOCK)
+        tiles = VECTORS - 1 if machine.vector_bytes == LINE else VECTORS
+        return words["rows"] > (tiles * machine.tile_rows if machine.prefetches_by_line else BLOCK)
 
     def choose_line(self, words: Record, i: Word) -> None:
         """Sets what the tiles from row i on prefetch, a cache line at each row of depth, and for how many tiles.
