@@ -117,8 +117,7 @@ class SequenceStep(Step):
         loaded = self._with_capacity(fields, order)
         reads_sequences = any(isinstance(fields.get(name), Ragged) for name in loaded.interface.inputs)
         if self.is_same and not self.gives_rows and not reads_sequences:
-            arrays = {name: field for name, field in fields.items() if not isinstance(field, Ragged)}
-            return {**self.run_arrays(loaded, arrays, order)}
+            return self.run_arrays(loaded, fields, order)
         parts: dict[str, list[Any]] = {}
         batches = []
         for start in range(0, len(order), self.batch):
