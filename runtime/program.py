@@ -112,11 +112,11 @@ class Program:
                     self._prepared = Training.extending(self._compiled, self._fill)
         return self._prepared
 
-    def restart(self, model: Model, seed: int) -> None:
+    def restart(self, model: Model, seed: int, draws: bool = True) -> None:
         """Begins again with new parameters, for a model with the same `programs_of` (training/programs.py): no step is
-        built again. Views of the memory show the new parameters."""
+        built again. Views of the memory show the new parameters, which the caller sets if it does without `draws`."""
         self._compiled.model, self._compiled.options = model, replace(self._compiled.options, seed=seed)
-        self._prepared = self._training.restarted()
+        self._prepared = self._training.restarted(draws)
 
     def predict(self, fields: RawFields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """The outputs for any number of samples; for a varying dimension, a list of arrays.
