@@ -24,7 +24,7 @@ from netc.compiler.targets.cpu.extremes_in_chunks import fold_extremes, has_extr
 from netc.compiler.targets.cpu.jam import Jam
 from netc.compiler.targets.cpu.largest import argmax
 from netc.compiler.targets.cpu.nest_writer import NestWriter
-from netc.compiler.targets.cpu.prefetch import Gap, gaps
+from netc.compiler.targets.cpu.prefetch import Gap, NumberedRow, gaps, numbered_rows
 from netc.compiler.targets.cpu.running import running
 from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers, stores_numbers
 from netc.compiler.targets.cpu.short_rows import dense_parts, reads_short_rows_across, rows_of_part, rows_side_by_side
@@ -109,11 +109,14 @@ def _store_points(writer: NestWriter) -> list[str]:
 
 def _store_rows(writer: NestWriter, axes: Sequence[int], jam: Jam) -> list[str]:
     """Loops over some axes, the innermost ones, of a nest that stores every point. The body computes all rows of a
-    jam, and rows that do not follow one another in memory are prefetched (prefetch.py)."""
+    jam, and rows that do not follow one another in memory, or need not, are prefetched (prefetch.py)."""
     around = [*axes]
     apart: dict[int, list[Gap]] = {axis: [] for axis in writer.kept}
     for gap in gaps(writer.nest):
         apart[gap.axis].append(gap)
+    numbered: dict[int, list[NumberedRow]] = {axis: [] for axis in writer.kept}
+    for row in numbered_rows(writer.nest):
+        numbered[row.axis].append(row)
     body = [*writer.lines(), *writer.stores()]
     if writer.in_vectors and jam.along is None:
         *around, _ = axes
@@ -129,7 +132,9 @@ def _store_rows(writer: NestWriter, axes: Sequence[int], jam: Jam) -> list[str]:
 
         body = writer.in_steps(jam, rows)
     for axis in reversed(around):
-        body = writer.loops([axis], [*(_fetch_row(writer, gap, gap.ahead) for gap in apart[axis]), *body])
+        ahead = [_fetch_row(writer, gap, gap.ahead) for gap in apart[axis]]
+        ahead += [_fetch_numbered_row(writer, row) for row in numbered[axis]]
+        body = writer.loops([axis], [*ahead, *body])
     return body
 
 
@@ -141,3 +146,19 @@ def _fetch_row(writer: NestWriter, gap: Gap, ahead: int) -> str:
     move = f"{rows} * {writer.stride(axis, strides[axis])}"
     row, count = writer.offset(replace(access, strides=strides)), " * ".join(writer.ranges[axis + 1 :])
     return f"fetch_{access.dtype}(p{access.pointer}, {row} + {move}, {count})"
+
+
+def _fetch_numbered_row(writer: NestWriter, row: NumberedRow) -> str:
+    """The prefetch of a row that a later number stands for, or the last one."""
+    access, index, axis = row.access, row.index, row.axis
+    ahead = str(row.ahead) if writer.shape is None else writer.shape.ahead(row.ahead)
+    around = replace(index, strides=tuple(0 if i == axis else stride for i, stride in enumerate(index.strides)))
+    terms = [writer.offset(around)] if any(around.strides) else []
+    terms.append(f"min(i{axis} + {ahead}, {writer.ranges[axis]} - 1)")
+    if index.strides[axis] != 1:
+        terms[-1] += f" * {writer.stride(axis, index.strides[axis])}"
+    assert index.pointer is not None, "numbers come out of memory"
+    assert access.indirect is not None, "rows are found by number"
+    number = f"load_{index.dtype}_{writer.scopes[index.pointer]}(p{index.pointer}, {' + '.join(terms)})"
+    start = f"{number} * {writer.stride(None, access.indirect[1])}"
+    return f"fetch_{access.dtype}(p{access.pointer}, {start}, {' * '.join(writer.ranges[axis + 1 :])})"
