@@ -69,8 +69,8 @@ same shape.""",
     "hoist": """Values that do not depend on a carry move out of the scan. `x @ W` for all steps becomes one product
 before the scan, on the register tile, and the derivative of `tanh` becomes one loop. Only what depends on the step
 before stays in the scans: one product per step. `h @ U` reads a copy of the weight in the order that suits it:
-transposed, or in panels if it is large. An outer product of a step's row and a weight, as in a state-space layer, stays
-too: the scan reads the row alone.""",
+transposed, in panels if it is large, or in panels of pairs if it is rounded to bf16. An outer product of a step's row
+and a weight, as in a state-space layer, stays too: the scan reads the row alone.""",
     "factor": """A factor or a sign that is the same for all elements of a sum is applied after the sum. The sum of a
 product over an index of both operands, as in a confusion matrix, is computed by the product.""",
     "lift": """The gradient of a max pool is an image that is made of a few small values. Where only sums and
@@ -191,8 +191,9 @@ anything reads them but products and loops over their points, if a batch of them
 cache, or if the gradient would copy them into another order anyway (wide layers, on CPUs other than Zen 4).
 
 With `precision = bf16`, a product says `of pairs` if the target multiplies two numbers at once, and `in tiles` if it is
-large and the target has AMX. Both kernels copy panels of b as pairs of neighbours along the depth, and a too where its
-pairs are not neighbours. The one in tiles adds up in AMX's registers, a block of 32 rows x 32 columns at a time, and a
+large and the target has AMX. Both kernels copy panels of b as pairs of neighbours along the depth, unless they
+lie so: the weight of a scan is copied before all steps (`passes/panels.py`). They copy a too where its pairs are not
+neighbours. The one in tiles adds up in AMX's registers, a block of 32 rows x 32 columns at a time, and a
 block at an edge works on a copy of its corner. It configures the registers of its thread at the start and releases them
 at the end. A process asks Linux for the registers when it asks what the host is; if they are refused, the host counts
 as a CPU without AMX. On a machine without AMX, functions over memory stand for its instructions

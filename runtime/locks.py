@@ -48,6 +48,7 @@ class Guard:
         self._readers: dict[int, int] = {}  # thread -> how many times it has entered
         self._writer, self._depth = 0, 0  # the thread, 0 for none, and how many times it has entered
         self._queue: deque[object] = deque()
+        self._waiting = 0  # threads that wait: without any, nobody is to be woken
         self.reading, self.writing = _Entry(self.read, self.end_read), _Entry(self.write, self.end_write)
         renew_after_fork(self)
 
@@ -103,10 +104,12 @@ class Guard:
         ticket = object()
         if not is_urgent:
             self._queue.append(ticket)
+        self._waiting += 1
         try:
             while not is_free() or not (is_urgent or self._queue[0] is ticket):
                 self._changed.wait()
         finally:
+            self._waiting -= 1
             if not is_urgent:
                 self._queue.remove(ticket)
             self._changed.notify_all()  # the next one may read as well
@@ -126,7 +129,8 @@ class Guard:
             try:
                 with self._changed:
                     change()
-                    self._changed.notify_all()
+                    if self._waiting:
+                        self._changed.notify_all()
                 is_done = True
             except KeyboardInterrupt as error:
                 interruption = error
@@ -140,7 +144,7 @@ class Guard:
         self._readers = {me: self._readers[me]} if me in self._readers else {}
         if self._writer != me:
             self._writer, self._depth = 0, 0
-        self._queue = deque()
+        self._queue, self._waiting = deque(), 0
 
 
 class _Entry:

@@ -17,7 +17,7 @@ from netc.runtime.arguments import integer, names_of, require_kind
 from netc.runtime.data.stored import Array, Arrays, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, Fill, Options, Scheduled
 from netc.runtime.execution.fields import Fields, RawFields
-from netc.runtime.execution.passed_fields import passed
+from netc.runtime.execution.passed_fields import PassedFields
 from netc.runtime.execution.resources import State
 from netc.runtime.execution.step import Step
 from netc.runtime.execution.workers import Workers
@@ -97,6 +97,7 @@ class Program:
     def _share(self, compiled: CompiledModel, training: "Training | None", fill: Fill | None) -> None:
         self._compiled, self._prepared, self._fill, self.pace = compiled, training, fill, Pace()
         self.evaluator, self.predictor = Evaluator(compiled), Predictor(compiled)
+        self._fields = PassedFields(compiled.fields)
         self.inspect: Callable[[RawFields], None] = lambda fields: None
 
     @property
@@ -111,11 +112,11 @@ class Program:
                     self._prepared = Training.extending(self._compiled, self._fill)
         return self._prepared
 
-    def restart(self, model: Model, seed: int) -> None:
+    def restart(self, model: Model, seed: int, draws: bool = True) -> None:
         """Begins again with new parameters, for a model with the same `programs_of` (training/programs.py): no step is
-        built again. Views of the memory show the new parameters."""
+        built again. Views of the memory show the new parameters, which the caller sets if it does without `draws`."""
         self._compiled.model, self._compiled.options = model, replace(self._compiled.options, seed=seed)
-        self._prepared = self._training.restarted()
+        self._prepared = self._training.restarted(draws)
 
     def predict(self, fields: RawFields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """The outputs for any number of samples; for a varying dimension, a list of arrays.
@@ -131,7 +132,7 @@ class Program:
 
     def _passed(self, fields: RawFields) -> dict[str, Any]:
         """Fields of a Python program as arrays and sequences. Raises ArgumentFault where they do not fit the model."""
-        return passed(self._compiled.fields, fields)
+        return self._fields.checked(fields)
 
     def prediction_step(self, fields: RawFields) -> Step:
         """The step that predicts all outputs from these fields, built once."""

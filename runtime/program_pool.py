@@ -27,13 +27,14 @@ class ProgramPool(Struct):
     _lock: Mutex = field(default_factory=Mutex)
     _executables: SharedExecutables = field(default_factory=SharedExecutables)
 
-    def take(self, model: Model, programs: str, seed: int, threads: int = 1) -> Program:
-        """A program with the initial parameters of a seed."""
+    def take(self, model: Model, programs: str, seed: int, threads: int = 1, draws: bool = True) -> Program:
+        """A program with the initial parameters of a seed; without `draws` with any, for a caller that sets them all,
+        because to draw the parameters of a large model takes longer than to predict."""
         program = self._taken(programs, threads)
         if program is None:
             options = Options(model.train.batch, seed, executables=self._executables)
             return Program.of_options(model, options, Workers(threads))
-        program.restart(model, seed)
+        program.restart(model, seed, draws)
         return program
 
     def give_back(self, programs: str, program: Program) -> None:

@@ -17,10 +17,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
 from netc.estimators.bases import BaseEstimator, ClassifierMixin, RegressorMixin
-from netc.estimators.networks import Constant, Text, predict, prepared, train
+from netc.estimators.networks import Constant, Text, facts, predict, prepared, train
 from netc.estimators.texts import WEIGHT, Layers, text_of
 from netc.runtime.data.stored import Array
-from netc.runtime.target_outputs import output_facts
 
 Precision = Literal["auto", "f32", "f64", "bf16"]
 _LARGEST_SEED = np.iinfo(np.int32).max
@@ -178,7 +177,7 @@ class Classifier(ClassifierMixin, _Network):
         """The probability of each class [samples, classes], in the order of `classes_`."""
         _, outputs, model = self._outputs(X)
         target = _fields_of(model, self.n_features_in_).target
-        for distribution in output_facts(model, [*model.outputs]).distributions:
+        for distribution in facts(self._text_).distributions:
             if distribution.target == target and not distribution.is_multiple:
                 return distribution.chances(outputs[distribution.output])
         raise ValueError(f"the net has no output with the probabilities of `{target}`: output p = softmax(logits)")
@@ -224,7 +223,7 @@ class Regressor(RegressorMixin, _Network):
         """The number, or numbers, of each row, in the units of y."""
         rows, outputs, model = self._outputs(X)
         target = _fields_of(model, self.n_features_in_).target
-        units = output_facts(model, [*model.outputs]).units
+        units = facts(self._text_).units
         names = [name for name in outputs if units.get(name) == target] or [*outputs]
         if len(names) > 1 and target not in units.values():
             raise ValueError(f"no loss compares an output of the net with `{target}`: which one it is cannot be told")

@@ -17,6 +17,7 @@ from netc.dsl import syntax
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.dsl.structs import replace
+from netc.runtime.columns import OutputFacts
 from netc.runtime.data.dataset import Dataset, from_arrays
 from netc.runtime.data.spec import array_spec
 from netc.runtime.data.stored import Array, Arrays
@@ -26,6 +27,7 @@ from netc.runtime.program import Program
 from netc.runtime.program_pool import ProgramPool
 from netc.runtime.runs.start_from import check_start_from, start_from
 from netc.runtime.studies.trial import Trial
+from netc.runtime.target_outputs import output_facts
 from netc.runtime.trainer import Report, train_claimed
 from netc.runtime.training.checks import check_training
 from netc.runtime.training.programs import programs_of
@@ -69,6 +71,13 @@ def prepared(text: Text) -> tuple[Model, str]:
     return model, programs_of(model)
 
 
+@lru_cache(64)
+def facts(text: Text) -> OutputFacts:
+    """The facts about all outputs of the model of a text."""
+    model, _ = prepared(text)
+    return output_facts(model, [*model.outputs])
+
+
 def train(
     text: Text,
     parts: Mapping[str, Mapping[str, Any]],
@@ -100,7 +109,7 @@ def train(
 def predict(text: Text, arrays: Mapping[str, Array], fields: Mapping[str, Any], threads: int = 1) -> dict[str, Any]:
     """The outputs of a model with these parameters and states, by name."""
     model, programs = prepared(text)
-    program = _POOL.take(model, programs, 0, threads)
+    program = _POOL.take(model, programs, 0, threads, draws=False)
     fill(program, arrays)
     outputs = program.predictor.predict(fields)
     _POOL.give_back(programs, program)

@@ -6,7 +6,7 @@ one for each sample that still runs, in this order. There is no padding and no m
 """
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from netc.compiler.ir.dims import lengths_of
 from netc.compiler.ir.index_tables import Other, TableKind
 
 Array = np.ndarray[Any, Any]
+_MOST_SHARED = 4096  # steps of a sample whose rows are shared: tables of 16 KiB each
 
 
 class Rows(Struct, frozen=True):
@@ -36,6 +37,12 @@ class Rows(Struct, frozen=True):
 
         `like` are rows of another dimension, whose ranking is taken over; the lengths must not contradict it.
         """
+        if len(lengths) == 1 and lengths[0] <= _MOST_SHARED:
+            return _rows_of_one(int(lengths[0]))
+        return cls._of(lengths, like)
+
+    @classmethod
+    def _of(cls, lengths: Array, like: "Rows | None") -> "Rows":
         ranked = like.ranked if like is not None else np.argsort(-lengths, kind="stable").astype(np.int32)
         steps = int(lengths.max()) if len(lengths) else 0
         running = (lengths[:, None] > np.arange(steps)).sum(axis=0)
@@ -67,6 +74,8 @@ class Rows(Struct, frozen=True):
 
     def shares(self, members: int) -> Array:
         """Splits the samples, by rank, into parts with about equally many steps: the start of each, and the end."""
+        if members == 1:
+            return np.array([0, len(self.lengths)], np.int64)
         done = np.cumsum(self.lengths[self.ranked])
         inner = np.searchsorted(done, done[-1] * np.arange(1, members) / members) + 1
         return np.concatenate([[0], np.minimum(inner, len(done)), [len(done)]]).astype(np.int64)
@@ -109,6 +118,12 @@ class Rows(Struct, frozen=True):
             return np.asarray(np.lexsort((step, sample)), np.int32)
         assert kind is TableKind.SAMPLE, kind
         return np.ascontiguousarray(sample, np.int32)
+
+
+@lru_cache(256)
+def _rows_of_one(steps: int) -> Rows:
+    """The rows of one sample. Predictions of single samples share them with their tables."""
+    return Rows._of(np.array([steps], np.int64), None)
 
 
 @cache

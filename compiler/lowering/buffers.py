@@ -22,6 +22,7 @@ from netc.compiler.lowering.fuse import fuse
 from netc.compiler.lowering.padding import inside_of, padded_forms, write_padding
 from netc.compiler.lowering.storage import Storage
 from netc.compiler.lowering.units import Fusion, Unit, viewed
+from netc.compiler.operations.elementwise import paired
 from netc.compiler.operations.touched import put
 from netc.compiler.program.tasks import Buffer, StridedView, Tasks, all_of
 from netc.compiler.targets.machine import Machine
@@ -179,7 +180,7 @@ class Lowering:
             buffer = self.stacks[value].pop(0)
         else:
             buffer = Buffer(self.storage.type_of(value))
-        self.views[value] = all_of(buffer)
+        self.views[value] = _in_pairs(buffer) if value.definition is paired else all_of(buffer)
         return self.views[value]
 
     def replaced(self, value: Value, table: Value) -> StridedView | None:
@@ -239,3 +240,11 @@ class Lowering:
                 for source, pointwise in self.fusion.sources(value):
                     readers.setdefault(source.name or source, []).append((unit, pointwise))
         return readers
+
+
+def _in_pairs(buffer: Buffer) -> StridedView:
+    """The view of a buffer in which the last two axes, [2, n], are n pairs; in row-major order if it is not of bf16."""
+    view = all_of(buffer)
+    if buffer.type.dtype != "bf16":
+        return view
+    return replace(view, strides=(*view.strides[:-2], 1, 2))

@@ -7,7 +7,7 @@ from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.loop import Loop
 from netc.compiler.lowering.shards import fold_shards, is_sharded, shards_of
 from netc.compiler.lowering.units import Unit
-from netc.compiler.operations.elementwise import copied
+from netc.compiler.operations.elementwise import copied, paired
 from netc.compiler.program.tasks import StridedView, all_of
 
 
@@ -18,7 +18,7 @@ def lower_loop(lowering: Lowering, unit: Unit) -> None:
         _fold_in_shards(lowering, unit)
         return
     loop = Loop(lowering, unit.space, unit.folded)
-    if all(member.definition is copied and not member.type.is_batched for member in unit.values):
+    if all(member.definition in (copied, paired) and not member.type.is_batched for member in unit.values):
         # workers share the channels of turned weights, as the products do that read them, not the rows of a window
         loop.lead = max(range(len(unit.space)), key=unit.values[0].type.shape(1).__getitem__, default=None)
     lines = [loop.member(member) for member in unit.values]

@@ -15,7 +15,7 @@ from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task
-from netc.compiler.targets.machine import MANY_PANELS, MANY_ROWS, NEAR, PANELS, TILE, Machine
+from netc.compiler.targets.machine import DISTANT, MANY_PANELS, MANY_ROWS, NEAR, PANELS, TILE, Machine
 from netc.dsl.structs import replace
 
 _SHORT_RUN = 9  # the most elements of a row of a small window
@@ -134,12 +134,16 @@ def _copied_elements(loops: ProductLoops, machine: Machine, dtype: str, copies_g
     is to copy.
     """
     columns, panel = loops.columns.count, machine.panel(dtype)
-    has_many_rows = loops.runs.count == Count(1) and _has_many_rows(loops)
+    has_single_run = loops.runs.count == Count(1)
+    has_many_rows = has_single_run and _has_rows(loops, MANY_ROWS)
     has_many_panels = columns.per != "one" or columns.factor > MANY_PANELS * panel
     copies_rows = copies_gathered or (has_many_rows and loops.rows.a.factor == 1 and has_many_panels)
     depth = loops.depth
     is_large = depth.count.per != "one" or depth.count.factor * depth.b.factor * DTYPES[dtype].bytes > NEAR
-    copies_panels = loops.columns.b.factor != 1 or (has_many_rows and depth.b.factor > panel and is_large)
+    is_small = columns.per == depth.count.per == "one"
+    is_small = is_small and columns.factor * depth.count.factor * DTYPES[dtype].bytes <= DISTANT
+    reads_often = has_single_run and _has_rows(loops, MANY_ROWS if is_small else machine.distant_rows)
+    copies_panels = loops.columns.b.factor != 1 or (reads_often and depth.b.factor > panel and is_large)
     if not copies_rows and not copies_panels:
         return 0
     panels = -(-columns.factor // panel) if columns.per == "one" else PANELS
@@ -156,9 +160,9 @@ def _copied_pairs(loops: ProductLoops, machine: Machine, dtype: str) -> int:
     return machine.pack_elements(dtype, panels + 1)
 
 
-def _has_many_rows(loops: ProductLoops) -> bool:
-    """Whether a may have so many rows that it pays to copy b for them."""
-    return loops.rows.count.per != "one" or loops.rows.count.factor >= MANY_ROWS
+def _has_rows(loops: ProductLoops, least: int) -> bool:
+    """Whether a may have so many rows."""
+    return loops.rows.count.per != "one" or loops.rows.count.factor >= least
 
 
 def _fills_tiles(loops: ProductLoops) -> bool:

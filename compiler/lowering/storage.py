@@ -10,7 +10,7 @@ from netc.compiler.ir.forms import Custom, Form, SpecialForm, View
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value
-from netc.compiler.operations.elementwise import as_bf16, copied
+from netc.compiler.operations.elementwise import as_bf16, copied, paired
 from netc.compiler.operations.pooling import Interleave
 from netc.compiler.operations.shape import Pad
 from netc.compiler.program.tasks import StridedView
@@ -84,4 +84,4 @@ def _moved(value: Value) -> tuple[Value, ...]:
         return ()
     is_padded = isinstance(value.attributes, Pad) and value.attributes.fill == 0
     is_moved = isinstance(value.lower, View) or isinstance(value.attributes, Interleave)
-    return value.operands if is_padded or is_moved or value.definition is copied else ()
+    return value.operands if is_padded or is_moved or value.definition in (copied, paired) else ()

@@ -20,6 +20,13 @@ copied = elementwise(
     gradient=lambda g, r, x: g,
     is_callable=False,
 )
+paired = elementwise(
+    "paired",
+    "A copy of x [..., 2, n]. In 16 bits, its two rows are stored as n pairs, as products of pairs read them.",
+    scalar="x",
+    reference=np.array,
+    is_callable=False,  # the pass `hoist` adds it after all gradients have been taken, so it has none
+)
 add = elementwise(
     "add", "x + y.", scalar="x + y", operands=2, reference=np.add, type=result_type, gradient=lambda g, r, x, y: (g, g)
 )

@@ -9,14 +9,12 @@ product of a step's row and a weight stays. A value that no carry needs is compu
 scan stacks: so the gradient of a weight becomes one product over all steps.
 """
 
-from string import ascii_letters
-
 from netc.compiler.ir.attributes import Dims
 from netc.compiler.ir.forms import View
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import BATCH, Type, fixed_size
+from netc.compiler.ir.types import BATCH, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import (
@@ -33,13 +31,12 @@ from netc.compiler.operations.scan import (
 )
 from netc.compiler.operations.sequence import spread
 from netc.compiler.operations.shape import broadcast
+from netc.compiler.passes.panels import panels_for, product_of_panels
 from netc.compiler.passes.scans import depending, gathered, trimmed
 from netc.compiler.passes.simplify import rebuild, simplify
 from netc.compiler.passes.sink import is_scalar, steps_of
 from netc.dsl.structs import replace
 
-_PANEL = 32  # columns: two vectors of the widest registers in f32
-_LARGE = 1 << 18  # elements of a weight that the second cache does not hold
 _CHEAP = 4  # operations of an element, which take about as long as reading it
 
 
@@ -157,7 +154,8 @@ class _Split:
 
     def product(self, value: Value, operands: list[Value]) -> Value:
         """Adds a product to the core. A weight is copied before all steps into an order that tiles read as it lies:
-        a large one into panels; another one is transposed, if the columns of the result are no columns of it."""
+        into panels if that pays (panels.py); else it is transposed, if the columns of the result are no columns of
+        it."""
         inputs, _, out = value.attributes_as(Subscripts).subscripts.partition("->")
         parts = inputs.split(",")
         for n, operand in enumerate(operands):
@@ -167,28 +165,16 @@ class _Split:
             weight, is_turned = self.operands[SlotKind.CAPTURED][slot.index], parts[n][-1] != out[-1]
             if is_turned:
                 weight = apply("transpose", weight, order=(1, 0))
-            if self.has_panels(weight) and inputs.count(out[-1]) == 1:
-                letter = next(letter for letter in ascii_letters if letter not in inputs)
-                parts[n] = letter + parts[n].replace(out[-1], "") + out[-1]
-                panels = _panels(weight)
+            panels = panels_for(value, n, weight)
+            if panels is not None:
                 factors = [*operands[:n], self.operand(SlotKind.CAPTURED, panels, panels.type), *operands[n + 1 :]]
                 with self.inner.at(value.span):
-                    product = apply("einsum", *factors, subscripts=f"{','.join(parts)}->{out[:-1]}{letter}{out[-1]}")
-                    rows = apply("reshape", product, dims=(*value.type.dims[:-1], panels.type.dims[0] * _PANEL))
-                    return apply("slice", rows, axis=rows.type.rank - 1, start=0, stop=value.type.dims[-1])
+                    return product_of_panels(value, n, factors)
             if is_turned:
                 weight = apply("copied", weight)
                 turned = apply("transpose", self.operand(SlotKind.CAPTURED, weight, weight.type), order=(1, 0))
                 operands = [*operands[:n], turned, *operands[n + 1 :]]
         return self.inner.add_copy(value, operands, span=value.span)
-
-    def has_panels(self, weight: Value) -> bool:
-        """Whether the products of a weight [depth, columns] read it faster in panels. (Products of pairs of bf16 copy
-        all weights anyway.)"""
-        depth, columns = weight.type.dims
-        if not isinstance(depth, int) or not isinstance(columns, int):
-            return False
-        return depth * columns >= _LARGE and self.graph.precision != "bf16"
 
     def keep(self, value: Value) -> Result:
         """Returns the result by which the core yields a value."""
@@ -247,19 +233,6 @@ class _Split:
 def _may_leave(value: Value) -> bool:
     """Whether a value can be computed for all steps at once."""
     return value.role not in (Role.GIVEN, Role.SCAN, Role.PART)
-
-
-def _panels(weight: Value) -> Value:
-    """Returns a copy [columns / 32, depth, 32] of a weight [depth, columns], with zeros behind the last columns.
-
-    A step multiplies a few rows by all of it. The rows of a panel then follow one another, so that the CPU fetches
-    them ahead and needs a page for every 32 of them, not for each.
-    """
-    depth, columns = (fixed_size(dim) for dim in weight.type.dims)
-    if rest := -columns % _PANEL:
-        weight = apply("pad", weight, axes=(1,), before=(0,), after=(rest,), step=(1,))
-    panels = apply("reshape", weight, dims=(depth, -(-columns // _PANEL), _PANEL))
-    return apply("copied", apply("transpose", panels, order=(1, 0, 2)))
 
 
 def _expansions(body: Graph, moving: set[Value]) -> set[Value]:

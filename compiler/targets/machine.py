@@ -35,6 +35,7 @@ MANY_PANELS = 3  # of b, that a copied row of a is multiplied by
 # on Zen 4 products of 32 to 128 rows were measured to take 10 to 45% less time with one.
 DISTANT = 1 << 20
 MANY_ROWS = 24  # of a: to copy a row of a panel takes some cycles, to multiply it by a row of a takes one
+PANELS_AHEAD = 2  # between a panel that is copied and the one that is prefetched then, from the last cache or memory
 
 
 class Machine(Struct, frozen=True):
@@ -106,12 +107,22 @@ class Machine(Struct, frozen=True):
     @property
     def packing_rows(self) -> int:
         """The rows of a from which on a product copies b because b's rows are far apart. Of a b of more than DISTANT
-        bytes, MANY_ROWS are enough.
+        bytes, `distant_rows` are enough.
 
         Zen 4 multiplies one vector of 64 bytes in a cycle, others two, and so reads b in time as it lies: products of
         up to 256 rows were measured to be 5 to 25% faster without a copy.
         """
         return 256 if self.cpu == "znver4" else MANY_ROWS
+
+    @property
+    def distant_rows(self) -> int:
+        """The rows of a from which on a product copies a b of more than DISTANT bytes whose rows are far apart.
+
+        Where a row of a panel takes several cache lines, more rows than one tile are enough: with AVX-512 on Zen 4,
+        products of 16 to 20 rows were measured to be 1.3 to 2.7 times as fast with a copy. With AVX2, those of 16 rows
+        were 7 to 13% slower.
+        """
+        return self.tile_rows + 1 if self.vector_bytes == WIDE else MANY_ROWS
 
     @property
     def packs_rows(self) -> bool:

@@ -161,6 +161,8 @@ class Divided(Struct):
 
     def gather(self, unless: "Container[Gather]" = (), touched: Sequence[tuple[int, int]] | None = None) -> None:
         """Gathers what lies in the ranges of bytes `touched`, None for all, but for what is in `unless`."""
+        if not self.rest:
+            return
         chosen = [
             gather for gather in self.rest if gather not in unless and (touched is None or gather.overlaps(touched))
         ]

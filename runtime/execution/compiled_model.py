@@ -3,10 +3,9 @@
 Training, prediction and evaluation share one: each brings graphs, this runs them. It knows nothing of optimizers.
 """
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import numpy as np
 from msgspec import Struct, field
@@ -127,15 +126,21 @@ class CompiledModel(Struct):
         bound = assumed_bound(source.dims, self._lengths(fields)) if source.dims else None
         return built_once(self._steps, (key, stored, bound), lambda: self.new_step(source.graph, fields))
 
+    def has(self, step: Step) -> bool:
+        """Whether a step runs over the arrays as they are now: `extend` moves them, and then steps are built again."""
+        return step.resources.state is self.state
+
     def new_step(self, graph: Graph, fields: Fields, profiled: bool = False) -> Step:
         """A graph made ready to run. With `profiled` it counts the ticks of each call."""
         graph = at_assumed_bound(graph, self._lengths(fields))
         rows = max(map(len, fields.values()), default=None)
         batch, resources = self.options.batch, replace(self.resources, executables=self.options.executables)
-        with self._memory_faults():
+        try:
             if has_rows(graph):
                 return SequenceStep(graph, resources, batch, self._varying(graph), profiled, rows)
             return Step(graph, resources, batch, profiled, rows)
+        except NotEnough as lack:
+            self._refuse(lack)
 
     def _lengths(self, fields: Fields) -> dict[str, Array]:
         """The lengths of the samples along each dimension of the fields."""
@@ -160,18 +165,14 @@ class CompiledModel(Struct):
         inputs = [leaf for leaf in graph.values(Role.INPUT) if leaf.type.is_varying]
         return {**self.fields.varying, **{leaf.name: str(leaf.type.rows) for leaf in inputs}}
 
-    @contextmanager
-    def _memory_faults(self) -> Iterator[None]:
-        """Turns NotEnough into Fault E1005, at the span of the text that asks for the memory."""
-        try:
-            yield
-        except NotEnough as lack:
-            if lack.span is not None:
-                refuse(lack, lack.span, "fewer samples at once")
-            batch = self.options.batch
-            fitting = int(0.8 * batch * lack.free.nbytes / lack.needed)
-            hint = f"batch = {fitting}" if 0 < fitting < batch else None
-            refuse(lack, setting_span(self.model, "batch"), hint)
+    def _refuse(self, lack: NotEnough) -> NoReturn:
+        """Raises Fault E1005, at the span of the text that asks for the memory."""
+        if lack.span is not None:
+            refuse(lack, lack.span, "fewer samples at once")
+        batch = self.options.batch
+        fitting = int(0.8 * batch * lack.free.nbytes / lack.needed)
+        hint = f"batch = {fitting}" if 0 < fitting < batch else None
+        refuse(lack, setting_span(self.model, "batch"), hint)
 
     def run_step(
         self, step: Step, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None = None
@@ -186,8 +187,11 @@ class CompiledModel(Struct):
                 arrays[name] = step.constants[name]
             elif name not in fields:  # otherwise it was handed on from an earlier chunk
                 arrays |= self._generated(name, fields, order, epoch, scheduled)
-        with self._memory_faults(), self.guard.writing if step.is_update else self.guard.reading:
-            return step.run(arrays, order)
+        try:
+            with self.guard.writing if step.is_update else self.guard.reading:
+                return step.run(arrays, order)
+        except NotEnough as lack:
+            self._refuse(lack)
 
     def _generated(
         self, name: str, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None
@@ -202,7 +206,7 @@ class CompiledModel(Struct):
                 raise AssertionError(f"{name} is supplied by its step")
             case SuppliedKind.SAMPLES:
                 count = len(next(iter(fields.values())))
-                return {name: _numbers_to(count) if count <= _FEW else np.arange(count, dtype=np.int32)}
+                return {name: _numbers_of(count)}
             case SuppliedKind.NUMBER:
                 return {name: np.array(self.model.train.number(supplied.name))}
             case SuppliedKind.RATE | SuppliedKind.LOSS_FACTOR:
@@ -222,21 +226,24 @@ class CompiledModel(Struct):
         self, step: Step, fields: Fields, count: int, epoch: int = 0, scheduled: Scheduled | None = None
     ) -> dict[str, Any]:
         """The results for the first `count` samples, as in `results_of_samples`."""
-        return self.results_of_samples(step, fields, np.arange(count), epoch, scheduled)
+        return self.results_of_samples(step, fields, _numbers_of(count), epoch, scheduled)
 
     def results_of_samples(
         self, step: Step, fields: Fields, order: Array, epoch: int = 0, scheduled: Scheduled | None = None
     ) -> dict[str, Any]:
         """The results for the samples of `order`; one that does not depend on the sample is that of the first batch."""
-        return {
-            name: value if step.results[name].type.is_batched else np.asarray(value)[0]
-            for name, value in self.run_step(step, fields, order, epoch, scheduled).items()
-        }
+        results = self.run_step(step, fields, order, epoch, scheduled)
+        return {**results, **{name: np.asarray(results[name])[0] for name in step.unbatched}}
+
+
+def _numbers_of(count: int) -> Array:
+    """The numbers of `count` samples, in order."""
+    return _numbers_to(count) if count <= _FEW else np.arange(count, dtype=np.int32)
 
 
 @lru_cache(4)
 def _numbers_to(count: int) -> Array:
-    """The numbers of samples. The same array every time, because calls that read it are kept (batches.py)."""
+    """The same array every time, because calls that read it are kept (batches.py)."""
     numbers = np.arange(count, dtype=np.int32)
     numbers.flags.writeable = False
     return numbers

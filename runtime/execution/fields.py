@@ -39,7 +39,7 @@ class FieldTypes(Struct, frozen=True):
 
     def ready(self, fields: RawFields) -> dict[str, Field]:
         """The fields with lists of arrays as sequences. Raises ValueError where lengths do not fit together."""
-        ready = dict[str, Field]()
+        ready: dict[str, Field] = {}
         lengths: dict[str, tuple[str, Array]] = {}
         for name, field in fields.items():
             dim = self.varying.get(name)
@@ -54,7 +54,8 @@ class FieldTypes(Struct, frozen=True):
                     f"`{name}` and `{first_name}` both have the dimension `{dim}`, and their lengths differ"
                 )
             ready[name] = sequences
-        self._refuse_lengths(lengths)
+        if lengths:
+            self._refuse_lengths(lengths)
         return ready
 
     def _refuse_length(self, name: str, dim: str, lengths: Array) -> None:
@@ -96,7 +97,7 @@ def sample_count(fields: Fields, types: Mapping[str, Type], batch: int, most: in
             raise ValueError(f"the field `{name}` is missing: {_described(type_)}")
         field = fields[name]
         shape = (len(field), *field.rows.shape[1:]) if isinstance(field, Ragged) else np.shape(field)
-        if shape[1:] != type_.shape(1)[1:] or not shape:
+        if shape[1:] != type_.dims[1:] or not shape:  # only the first dimension can be a name
             raise ValueError(f"the field `{name}` has the shape {list(shape)}, the model takes {_described(type_)}")
         counts.add(shape[0])
     if not types:  # what is computed reads no field, and is the same for every sample
@@ -117,4 +118,4 @@ def _described(type_: Type) -> str:
 
 def kept_as_bytes(fields: Fields) -> frozenset[str]:
     """The names of the fields that are stored as bytes."""
-    return frozenset(name for name, field in fields.items() if isinstance(field, Bytes))
+    return frozenset([name for name, field in fields.items() if isinstance(field, Bytes)])

@@ -96,7 +96,8 @@ class Loaded:
             return batches.results
         results = {name: array.copy() for name, array in batches.results.items()}
         self._batches.insert(0, batches)
-        del self._batches[cores() :]
+        if len(self._batches) > 1:  # which asks the system for the cores
+            del self._batches[cores() :]
         return results
 
     def _kept_batches(self, fields: Arrays, order: Array, batch: int) -> Batches | None:

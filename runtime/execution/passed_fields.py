@@ -4,6 +4,7 @@ What a data file gives is checked where it is read, and does not come here.
 """
 
 from collections.abc import Mapping, Set
+from functools import lru_cache
 from typing import Any, NoReturn
 
 import numpy as np
@@ -16,22 +17,35 @@ from netc.runtime.arguments import kind_of, refuse
 from netc.runtime.data.stored import Array, Bytes, Ragged
 from netc.runtime.execution.fields import FieldTypes
 
+_NUMBERS = "biuf"  # kinds of arrays of NumPy
 _KINDS = {"U": "texts", "S": "texts", "c": "complex numbers", "M": "dates", "m": "times"}
 
 
-def passed(types: FieldTypes, fields: object) -> dict[str, Any]:
-    """The fields as arrays and sequences, by name.
+class PassedFields:
+    """Checks the fields that a Python program passes to one model. Several threads may use one."""
 
-    Raises TypeError for what is no mapping of names, and ArgumentFault, a ValueError, for a name that the model does
-    not have (E0201) and for a field whose values or shape do not fit its declared type: E0803, E0804 or E0805.
-    """
-    if not (hasattr(fields, "keys") and hasattr(fields, "__getitem__")):  # a DataFrame has columns by name
-        example = next(iter(types.model.inputs), "x")
-        raise TypeError(f'fields are arrays by name, such as {{"{example}": ...}}, not {kind_of(fields)}')
-    names = list(fields.keys())
-    for name in names:
+    def __init__(self, types: FieldTypes) -> None:
+        self._types = types
+        self._passed: dict[str, _Passed] = {}  # by name, each from its first check on
+
+    def checked(self, fields: object) -> dict[str, Any]:
+        """The fields as arrays and sequences, by name.
+
+        Raises TypeError for what is no mapping of names, and ArgumentFault, a ValueError, for a name that the model
+        does not have (E0201) and for a field whose values or shape do not fit its declared type: E0803, E0804 or E0805.
+        """
+        if not (hasattr(fields, "keys") and hasattr(fields, "__getitem__")):  # a DataFrame has columns by name
+            example = next(iter(self._types.model.inputs), "x")
+            raise TypeError(f'fields are arrays by name, such as {{"{example}": ...}}, not {kind_of(fields)}')
+        passed = {name: self._passed.get(name) or self._new(name) for name in fields.keys()}  # noqa: SIM118  a DataFrame
+        return {name: field.checked(fields[name]) for name, field in passed.items()}
+
+    def _new(self, name: object) -> "_Passed":
+        types = self._types
         _require_name(types, name)
-    return {name: _Passed(name, types.types[name], _span(types.model, name)).checked(fields[name]) for name in names}
+        assert isinstance(name, str)
+        passed = self._passed[name] = _Passed(name, types.types[name], _span(types.model, name))
+        return passed
 
 
 def _require_name(types: FieldTypes, name: object) -> None:
@@ -52,19 +66,26 @@ def _span(model: Model, name: str) -> Span:
     return model.declared[name] if name in model.declared else model.values[name].span
 
 
+@lru_cache(64)
+def _unsigned(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """The type of whole numbers without a sign, of as many bytes in the same order."""
+    return np.dtype(dtype.str.replace("i", "u"))
+
+
 class _Passed:
     """One field, with its declared type and where it is declared."""
 
     def __init__(self, name: str, type_: Type, span: Span) -> None:
         self.name, self.type, self.span = name, type_, span
+        self._is_varying, self._is_batched, self._sizes = type_.is_varying, type_.is_batched, type_.shape(1)[1:]
 
     def checked(self, field: Any) -> Any:
         if isinstance(field, Bytes):
             return field
-        if self.type.is_varying:
+        if self._is_varying:
             return self._sequences(field)
         array = self._array(field)
-        if self.type.is_batched and (array.shape[1:] != self.type.shape(1)[1:] or not array.shape):
+        if self._is_batched and (array.shape[1:] != self._sizes or not array.shape):
             self._refuse_shape(list(array.shape))
         return self._classes(array)
 
@@ -81,7 +102,7 @@ class _Passed:
 
     def _sequence(self, number: int, values: Any, each: str) -> Array:
         """The steps of one sample."""
-        array, sizes = self._array(values, f" of sample {number}"), self.type.shape(1)[1:]
+        array, sizes = self._array(values, number), self._sizes
         if not array.ndim:
             self._refuse("E0804", f"sample {number} of `{self.name}` is a number, and no sequence", each)
         if not len(array):
@@ -91,8 +112,11 @@ class _Passed:
             self._refuse("E0804", f"sample {number} of `{self.name}` has the shape {list(array.shape)}", expected)
         return self._classes(array)
 
-    def _array(self, values: Any, where: str = "") -> Array:
-        """Values as an array of numbers."""
+    def _array(self, values: Any, sample: int | None = None) -> Array:
+        """Values as an array of numbers; with `sample` they are the steps of this sample."""
+        if type(values) is np.ndarray and values.dtype.kind in _NUMBERS:  # without what follows a call is shorter
+            return values
+        where = "" if sample is None else f" of sample {sample}"
         if values is None:
             self._refuse("E0803", f"`{self.name}`{where} is None", "it is missing")
         try:
@@ -135,6 +159,8 @@ class _Passed:
         classes = self.type.classes
         if classes is None or not array.size:
             return array
+        if array.dtype.kind in "iu" and np.maximum.reduce(array.view(_unsigned(array.dtype)), axis=None) < classes:
+            return array  # a negative number is a large one without its sign
         is_wrong = (array < 0) | (array >= classes) | (array != np.floor(array))
         if is_wrong.any():
             value = array[is_wrong].flat[0]
@@ -143,7 +169,7 @@ class _Passed:
         return array
 
     def _refuse_shape(self, shape: list[int]) -> NoReturn:
-        sizes = list(self.type.shape(1)[1:])
+        sizes = list(self._sizes)
         expected = f"[samples{''.join(f', {size}' for size in sizes)}]"
         hint = None
         if shape == sizes:

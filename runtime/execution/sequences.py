@@ -117,8 +117,7 @@ class SequenceStep(Step):
         loaded = self._with_capacity(fields, order)
         reads_sequences = any(isinstance(fields.get(name), Ragged) for name in loaded.interface.inputs)
         if self.is_same and not self.gives_rows and not reads_sequences:
-            arrays = {name: field for name, field in fields.items() if not isinstance(field, Ragged)}
-            return {**self.run_arrays(loaded, arrays, order)}
+            return self.run_arrays(loaded, fields, order)
         parts: dict[str, list[Any]] = {}
         batches = []
         for start in range(0, len(order), self.batch):
@@ -142,7 +141,7 @@ class SequenceStep(Step):
         if loaded is not None and loaded.capacity is None:
             return loaded
         sequences = {dim: field for name, dim in self.varying.items() if isinstance(field := fields.get(name), Ragged)}
-        repeats = int(np.bincount(order).max(initial=1))  # of one sample: above 1 in a bootstrap sample
+        repeats = int(np.bincount(order).max(initial=1)) if len(order) > 1 else 1  # above 1 in a bootstrap sample
         fits = repeats == 1 and all(any(field is other for other in fitting) for field in sequences.values())
         if loaded is not None and loaded.capacity is not None:
             if sequences and fits:
@@ -151,11 +150,14 @@ class SequenceStep(Step):
                 return loaded
         lengths = {dim: field.lengths for dim, field in sequences.items()}
         count = max(len(order), *map(len, lengths.values()), 1) if lengths else len(order)
+        is_one_batch = repeats == 1 and count <= self.batch
         needed = {
-            dim: int(np.sort(np.repeat(lengths_of(dim, lengths, count), repeats))[-self.batch :].sum())
-            for dim in self.dims
+            dim: int(rows.sum() if is_one_batch else np.sort(np.repeat(rows, repeats))[-self.batch :].sum())
+            for dim, rows in ((dim, lengths_of(dim, lengths, count)) for dim in self.dims)
         }
         needed[BATCH] = min(self.batch, max(len(order), count))
+        if is_one_batch and loaded is not None and _holds(_capacity_of(loaded), needed):
+            return loaded
         with building:
             loaded, fitting = self._loaded_for
             capacity = _capacity_of(loaded) if loaded is not None else {}
@@ -190,6 +192,8 @@ class SequenceStep(Step):
         type_ = self.results[name].type
         if not type_.is_batched:
             return np.concatenate(values)
+        if len(order) == 1:
+            return Ragged.of(values[0], DTYPES[type_.dtype].numpy) if type_.is_varying else values[0]
         back = np.empty(len(order), np.int64)
         for start in range(0, len(order), self.batch):
             part = slice(start, start + self.batch)

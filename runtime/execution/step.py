@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from copy import copy
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 
@@ -50,6 +50,7 @@ class Step:
         self.given, self.results = self.prepared.facts.given, self.prepared.results
         self.is_update = self.prepared.is_update
         self._spans = {name: value.span for name, value in self.results.items()}
+        self.unbatched = [name for name, value in self.results.items() if not value.type.is_batched]
         self._names: dict[ResultKind, Mapping[str, str]] = {}
         self.loaded: Loaded | None = None
         self.plan_facts: PlanFacts | None = None  # of the last plan, if there is one
@@ -169,8 +170,7 @@ class Step:
         Results with a value for each sample come in the order of `order`; the others have the steps as first axis.
         Several threads may run a step at the same time unless it is an update (locks.py has the guard of a program).
         """
-        arrays = {name: field for name, field in fields.items() if not isinstance(field, Ragged)}
-        return {**self.run_arrays(self._with_capacity_for(len(order)), arrays, order)}
+        return self.run_arrays(self._with_capacity_for(len(order)), fields, order)
 
     def names_of(self, kind: ResultKind) -> Mapping[str, str]:
         """The printed forms of the results of a kind, by name."""
@@ -179,8 +179,8 @@ class Step:
             self._names[kind] = {result.name: str(result) for result in results}
         return self._names[kind]
 
-    def run_arrays(self, loaded: Loaded, fields: Arrays, order: Array) -> dict[str, Array]:
-        """Runs all full steps in one call, then the smaller last one."""
+    def run_arrays(self, loaded: Loaded, fields: Mapping[str, Any], order: Array) -> dict[str, Any]:
+        """Runs all full steps in one call, then the smaller last one. No field that is read is a sequence."""
         return loaded.run_batches(fields, order, self.batch, self._spans, self.rows_of_step)
 
     def rows_of_step(self, loaded: Loaded, size: int) -> tuple[Arrays, Mapping[str, Rows]]:

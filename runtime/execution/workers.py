@@ -38,6 +38,9 @@ class Team(Struct, frozen=True):
 
         If one raises, `abandon` tells the others not to wait for it, and its exception is raised here.
         """
+        if not self.helpers:
+            work(0)
+            return
         for number, jobs in enumerate(self.helpers, 1):
             jobs.put((partial(work, number), abandon, self.done))
         failed = _try(partial(work, 0), abandon)

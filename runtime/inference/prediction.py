@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from msgspec import Struct
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import Bounded, Type
+from netc.compiler.model import Model
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.compiled_model import CompiledModel, built_once
 from netc.runtime.execution.fields import Fields, RawFields, sample_count
@@ -21,23 +23,24 @@ class Predictor:
 
     def __init__(self, compiled: CompiledModel) -> None:
         self._compiled = compiled
-        self._parts: dict[tuple[object, ...], tuple[Graph, dict[str, Type]]] = {}
+        self._parts: dict[object, _Part] = {}
         self._decoders: dict[str, list[Decoder]] = {}
 
     def predict(self, fields: RawFields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """See Program.predict."""
         compiled, ready = self._compiled, self._compiled.fields.ready(fields)
-        key, (graph, types_of_fields) = self._part(ready, outputs)
-        count = sample_count(ready, types_of_fields, compiled.options.batch)
-        compiled.step_of(key, lambda: graph, ready)  # while it is built, others may write
+        part = self._part(ready, outputs)
+        count = sample_count(ready, part.fields, compiled.options.batch)
+        step = compiled.step_of(part.key, lambda: part.graph, ready)  # while it is built, others may write
         with compiled.guard.reading:
-            step = compiled.step_of(key, lambda: graph, ready)
+            if not compiled.has(step):
+                step = compiled.step_of(part.key, lambda: part.graph, ready)
             results = compiled.results_of(step, ready, count)
-            types = {name: value.type for name, value in graph.results_of(ResultKind.OUTPUT).items()}
-            predictions = {
-                name: list(value) if isinstance(value, Ragged) else _without_padding(types[name], value, results)
-                for name, value in graph.select(ResultKind.OUTPUT, results).items()
-            }
+            predictions = {name: results[printed] for name, printed in step.names_of(ResultKind.OUTPUT).items()}
+            for name, type_ in part.padded.items():
+                predictions[name] = _cut(type_, predictions[name], results)
+            for name in part.varying:
+                predictions[name] = list(predictions[name])
             if beam > 1:
                 for decoder in built_once(self._decoders, "all", lambda: decoders(compiled.model)):
                     if decoder.output in predictions:
@@ -47,21 +50,13 @@ class Predictor:
     def step_for(self, fields: RawFields) -> Step:
         """The step that predicts all outputs from these fields, built once."""
         ready = self._compiled.fields.ready(fields)
-        key, (graph, _) = self._part(ready, None)
-        return self._compiled.step_of(key, lambda: graph, ready)
+        part = self._part(ready, None)
+        return self._compiled.step_of(part.key, lambda: part.graph, ready)
 
-    def _part(self, fields: Fields, outputs: Sequence[str] | None) -> tuple[object, tuple[Graph, dict[str, Type]]]:
-        """The key of the step that computes these outputs from these fields, its graph, and the fields that it reads.
-
-        A prediction of one sample takes less time than to walk a large graph, so that is done once.
-        """
+    def _part(self, fields: Fields, outputs: Sequence[str] | None) -> "_Part":
+        """The part of the model that computes these outputs from these fields."""
         key = ("prediction", None if outputs is None else (*outputs,), *sorted(fields))
-
-        def build() -> tuple[Graph, dict[str, Type]]:
-            graph = part_of(self._compiled.model, fields, outputs)
-            return graph, fields_of(self._compiled.model, graph)
-
-        return key, built_once(self._parts, key, build)
+        return built_once(self._parts, key, lambda: _Part.of(key, self._compiled.model, fields, outputs))
 
     def _search(self, decoder: Decoder, fields: Fields, count: int, beam: int) -> list[Array]:
         """The sequences of a decoder that a beam search finds."""
@@ -73,10 +68,31 @@ class Predictor:
         return search(decoder, inputs, count, beam)
 
 
-def _without_padding(type_: Type, value: Array, results: Mapping[str, Any]) -> Array | list[Array]:
+class _Part(Struct, frozen=True):
+    """A part of a model, and the key of its step: what a prediction needs to know of the graph.
+
+    A prediction of one sample takes less time than to walk a large graph, so that is done once. `fields` are the types
+    of what it reads; `padded` are the outputs whose varying dimensions stand at their bounds, `varying` those that have
+    a row for each step.
+    """
+
+    key: object
+    graph: Graph
+    fields: dict[str, Type]
+    padded: dict[str, Type]
+    varying: list[str]
+
+    @classmethod
+    def of(cls, key: object, model: Model, fields: Fields, outputs: Sequence[str] | None) -> "_Part":
+        graph = part_of(model, fields, outputs)
+        types = {name: value.type for name, value in graph.results_of(ResultKind.OUTPUT).items()}
+        padded = {name: type_ for name, type_ in types.items() if type_.is_held and not type_.is_varying}
+        varying = [name for name, type_ in types.items() if type_.is_varying]
+        return cls(key, graph, fields_of(model, graph), padded, varying)
+
+
+def _cut(type_: Type, value: Array, results: Mapping[str, Any]) -> list[Array]:
     """An output whose varying dimensions stand at their bounds, each sample cut to its lengths `length.DIM`."""
-    if not type_.is_held:
-        return value
     lengths = [
         results[str(ResultKind.LENGTH.named(dim.name))] if isinstance(dim, Bounded) else None for dim in type_.dims[1:]
     ]

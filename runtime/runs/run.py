@@ -26,6 +26,7 @@ from netc.runtime.data.raw_data import raw_table
 from netc.runtime.data.raw_values import warn_of_raw_values
 from netc.runtime.data.stored import Array
 from netc.runtime.data.table import Table
+from netc.runtime.execution.compiled_model import built_once
 from netc.runtime.execution.fields import Fields
 from netc.runtime.inference.parts import fields_of, part_of
 from netc.runtime.locks import Mutex
@@ -72,6 +73,10 @@ class Run(Displayed, Struct, eq=False):
     loaded: "StartReport | None" = None
     _loading: Mutex = field(default_factory=Mutex)
     _metrics_file: MetricsFile = field(default_factory=MetricsFile)
+    # What predictions need to know of the graph: to find it takes longer than to predict a row.
+    _needed: dict[object, list[str]] = field(default_factory=dict)
+    _units: dict[str, dict[str, str]] = field(default_factory=dict)
+    _facts: dict[tuple[str, ...], OutputFacts] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.program.inspect = lambda fields: warn_of_raw_values(fields, self.spec.fields, self.states)
@@ -165,8 +170,12 @@ class Run(Displayed, Struct, eq=False):
 
         Raises ValueError for a wrong name.
         """
-        only = given if given and outputs is None else [*self.model.inputs, *given]
-        return [*fields_of(self.model, part_of(self.model, only, outputs))]
+
+        def build() -> list[str]:
+            only = given if given and outputs is None else [*self.model.inputs, *given]
+            return [*fields_of(self.model, part_of(self.model, only, outputs))]
+
+        return [*built_once(self._needed, ((*given,), None if outputs is None else (*outputs,)), build)]
 
     def predict_prepared(self, fields: Fields, beam: int = 1, outputs: Sequence[str] | None = None) -> dict[str, Any]:
         """The outputs for arrays that went through the fitted steps.
@@ -175,7 +184,7 @@ class Run(Displayed, Struct, eq=False):
         Program.predict.
         """
         outputs_by_name = self.program.predictor.predict(fields, beam, outputs)
-        units, undone = units_of_values(self.model), self.undone()
+        units, undone = built_once(self._units, "all", lambda: units_of_values(self.model)), self.undone()
         predictions: dict[str, Any] = {}
         for name, value in outputs_by_name.items():
             target = units.get(name)
@@ -197,10 +206,14 @@ class Run(Displayed, Struct, eq=False):
 
         Without the probability of a float target whose two classes the data does not name.
         """
-        facts = output_facts(self.model, outputs)
-        fields, states = self.spec.fields, self.states
-        named = (in_words_of(entry, fields[entry.target], states[entry.target]) for entry in facts.distributions)
-        return replace(facts, distributions=[entry for entry in named if entry is not None])
+
+        def build() -> OutputFacts:
+            facts = output_facts(self.model, outputs)
+            fields, states = self.spec.fields, self.states
+            named = (in_words_of(entry, fields[entry.target], states[entry.target]) for entry in facts.distributions)
+            return replace(facts, distributions=[entry for entry in named if entry is not None])
+
+        return built_once(self._facts, (*outputs,), build)
 
     @property
     def ranks(self) -> Ranks | None:

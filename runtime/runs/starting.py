@@ -10,7 +10,7 @@ from netc.runtime.data.dataset import Dataset, from_arrays, load
 from netc.runtime.data.sources import ReadSource, read_source
 from netc.runtime.data.spec import array_spec, parse_data
 from netc.runtime.execution.fields import FieldTypes
-from netc.runtime.execution.passed_fields import passed
+from netc.runtime.execution.passed_fields import PassedFields
 from netc.runtime.program import Program
 from netc.runtime.runs.folder import require_creatable
 from netc.runtime.runs.run import Run
@@ -28,7 +28,7 @@ def data_of_new_run(
     require_creatable(folder)
     check_start_from(model)
     if arrays is not None:
-        return from_arrays(model, array_spec(model), passed(FieldTypes.of(model), arrays))
+        return from_arrays(model, array_spec(model), PassedFields(FieldTypes.of(model)).checked(arrays))
     return load(model, parse_data(model), read=read)
 
 

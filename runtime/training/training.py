@@ -53,11 +53,13 @@ class Training:
         training.compiled.initialise()
         return training
 
-    def restarted(self) -> "Training":
-        """The training of the same graph from new parameters; its arrays are those of this one."""
-        for array in self.compiled.state.arrays.values():
-            array.fill(0)
-        self.compiled.initialise()
+    def restarted(self, draws: bool = True) -> "Training":
+        """The training of the same graph from new parameters; its arrays are those of this one. Without `draws` they
+        stay as they are: the caller gives them their values."""
+        if draws:
+            for array in self.compiled.state.arrays.values():
+                array.fill(0)
+            self.compiled.initialise()
         return Training(self.compiled, self._graph, self._rematerialises)
 
     @classmethod

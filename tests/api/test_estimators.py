@@ -229,3 +229,17 @@ def test_trainings_of_one_shape_share_a_program() -> None:
         )
     new = {id(program) for *_, program in _POOL._idle} - before
     assert len(new) == 1
+
+
+def test_a_prediction_draws_no_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Estimators of one shape share a program, and each gives it its own parameters."""
+    first, second = (
+        netc.Classifier(hidden_layer_sizes=(5,), max_iter=2, random_state=seed).fit(X, Y) for seed in range(2)
+    )
+    expected = [first.predict_proba(X).tobytes(), second.predict_proba(X).tobytes()]
+
+    def refused(*_: object) -> None:
+        raise AssertionError("a prediction drew initial parameters")
+
+    monkeypatch.setattr("netc.runtime.execution.compiled_model.initial", refused)
+    assert [model.predict_proba(X).tobytes() for model in (first, second, first, second)] == expected * 2

@@ -15,7 +15,16 @@ import pytest
 from exact_sums import TEXT, fields
 from llvmlite import ir
 from native import TARGETS, Kernel
-from test_product_kernel import border_cases, call, check_bits_of_shares, check_product, plain_case, random_case
+from test_product_kernel import (
+    border_cases,
+    call,
+    check_bits_of_pairs,
+    check_bits_of_shares,
+    check_product,
+    paired_cases,
+    plain_case,
+    random_case,
+)
 
 import netc
 from netc.compiler import pipeline
@@ -71,6 +80,8 @@ def test_products_in_tiles_are_exact(target: str) -> None:
         for rows in (2 * TILE - 1, 2 * TILE, 13 * TILE):
             check_product(kernel, "f32", tested, plain_case(rows, 35, depth, has_start=True), rng, "bf16")
         check_product(kernel, "f32", tested, plain_case(TILE, TILE, depth, 3), rng, "bf16")
+    for case in paired_cases(rng):
+        check_product(kernel, "f32", tested, case, rng, "bf16")
     for _ in range(_ANY):
         check_product(kernel, "f32", tested, random_case(rng, "f32", tested), rng, "bf16")
 
@@ -78,6 +89,11 @@ def test_products_in_tiles_are_exact(target: str) -> None:
 def test_an_element_has_the_same_bits_wherever_rows_and_columns_are_cut() -> None:
     tested = with_tiles(TARGETS[-1])
     check_bits_of_shares(Kernel(IN_TILES, tested), "f32", tested, "bf16")
+
+
+def test_pairs_that_lie_ready_give_the_bits_of_copied_ones() -> None:
+    tested = with_tiles(TARGETS[-1])
+    check_bits_of_pairs(Kernel(IN_TILES, tested), tested)
 
 
 @pytest.mark.parametrize("target", TARGETS[-1:])

@@ -1,6 +1,6 @@
 """Kernels whose shapes differ share machine code: the numbers of a shape are arguments of its generic form."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
@@ -40,15 +40,15 @@ ACROSS = """\
 for i0 < {count}
 for i1 < n1 = rows
 for i2 < {columns}
-t0 = f32 p0[i0 * -{size} + i1 + i2 * {apart}]
+t0 = {dtype} p0[i0 * -{size} + i1 + i2 * {apart}]
 t1 = {value}
-f32 p1[i0 * {size} + i1 * {columns} + i2] = t1"""
+{dtype} p1[i0 * {size} + i1 * {columns} + i2] = t1"""
 BORDER = """\
 for i0 < n0 = rows
 for i1 < {count}
 for i2 < {columns}
-t0 = f32(2.5)
-f32 p0[i0 * {size} + i1 * {apart} + i2] = t0"""
+t0 = {dtype}(2.5)
+{dtype} p0[i0 * {size} + i1 * {apart} + i2] = t0"""
 SUM = """\
 for i0 < 16, folded
 for i1 < n1 = columns
@@ -105,6 +105,12 @@ def test_one_code_computes_all_shapes(target: str) -> None:
         np.testing.assert_array_equal(result, expected)
 
 
+def across(count: int, columns: int, size: int, apart: int, value: str = "t0", dtype: str = "f32") -> AnyKernel:
+    """Arrays of which each row is read across the rows of an operand, from the last array to the first."""
+    lines = ACROSS.format(count=count, columns=columns, size=size, apart=apart, value=value, dtype=dtype)
+    return parse_kernel(lines.splitlines(), (0, 1))[0]
+
+
 @pytest.mark.parametrize("target", TARGETS)
 @pytest.mark.parametrize(("side", "value"), [(8, "t0"), (16, "t0"), (16, "t0 * t0")])
 def test_one_code_transposes_all_sizes(target: str, side: int, value: str) -> None:
@@ -112,8 +118,7 @@ def test_one_code_transposes_all_sizes(target: str, side: int, value: str) -> No
     rng, sources = np.random.default_rng(0), set()
     for count, rows, columns in shapes:
         apart, size = rows + 3, (rows + 3) * columns
-        lines = ACROSS.format(count=count, columns=columns, size=size, apart=apart, value=value).splitlines()
-        generic = generic_of(parse_kernel(lines, (0, 1))[0])
+        generic = generic_of(across(count, columns, size, apart, value))
         sources.add(generic.source)
         x = rng.normal(size=(count, columns, apart)).astype(np.float32)
         result = np.full((count, size), 7, np.float32)
@@ -128,14 +133,26 @@ def test_one_code_transposes_all_sizes(target: str, side: int, value: str) -> No
 
 
 @pytest.mark.parametrize("target", TARGETS)
-def test_one_code_fills_all_borders(target: str) -> None:
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("columns", [8, 16])
+def test_squares_are_moved_in_vectors(target: str, dtype: str, columns: int) -> None:
+    source = generic_of(across(3, columns, 40 * columns, 40, dtype=dtype)).source
+    alone = f"load {'float' if dtype == 'f32' else 'double'},"
+    text = Kernel(source, machine_for(target)).text
+    assert text.count(alone) < 8, "only the points right of the squares and below them are moved one by one"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+@pytest.mark.parametrize("lengths", [(1, 2, 3, 5, 7), (16, 17, 21, 31, 32, 33, 40, 480)], ids=["short", "long"])
+def test_one_code_fills_all_borders(target: str, dtype: str, lengths: Sequence[int]) -> None:
     sources = set()
-    for count, columns, apart in ((3, 16, 20), (28, 21, 30), (2, 33, 40), (4, 480, 500)):
-        size = count * apart
-        lines = BORDER.format(count=count, columns=columns, size=size, apart=apart).splitlines()
+    for count, columns in enumerate(lengths, 2):
+        apart = columns + 3
+        lines = BORDER.format(count=count, columns=columns, size=count * apart, apart=apart, dtype=dtype).splitlines()
         generic = generic_of(parse_kernel(lines, (0,))[0])
         sources.add(generic.source)
-        result = np.full((5, count, apart), 7, np.float32)
+        result = np.full((5, count, apart), 7, np.float32 if dtype == "f32" else np.float64)
         expected = result.copy()
         expected[:4, :, :columns] = 2.5
         code = Kernel(generic.source, machine_for(target))

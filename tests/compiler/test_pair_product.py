@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 from exact_sums import TEXT, fields, set_parameters
 from native import TARGETS, Kernel
-from test_product_kernel import border_cases, check_bits_of_shares, check_product, plain_case, random_case
+from test_product_kernel import (
+    border_cases,
+    check_bits_of_pairs,
+    check_bits_of_shares,
+    check_product,
+    paired_cases,
+    plain_case,
+    random_case,
+)
 
 import netc
 from netc.compiler import pipeline
@@ -38,6 +46,8 @@ def test_products_of_pairs_are_exact(target: str) -> None:
             check_product(kernel, "f32", machine, plain_case(BLOCK + 3, 33, depth, **form), rng, "bf16")
     case = plain_case(3, PANELS * machine.panel("f32"), 8, PACKED // 4, b_is_transposed=True)  # all panels, runs packed
     check_product(kernel, "f32", machine, case, rng, "bf16")
+    for case in paired_cases(rng):
+        check_product(kernel, "f32", machine, case, rng, "bf16")
     for _ in range(_ANY):
         check_product(kernel, "f32", machine, random_case(rng, "f32", machine), rng, "bf16")
 
@@ -54,6 +64,11 @@ def test_tiles_of_every_height_are_exact(target: str) -> None:
 def test_an_element_has_the_same_bits_wherever_rows_and_columns_are_cut() -> None:
     machine = machine_for(TARGETS[-1])
     check_bits_of_shares(Kernel(PAIRS, machine), "f32", machine, "bf16")
+
+
+def test_pairs_that_lie_ready_give_the_bits_of_copied_ones() -> None:
+    machine = machine_for(TARGETS[-1])
+    check_bits_of_pairs(Kernel(PAIRS, machine), machine)
 
 
 def test_the_innermost_loop_consists_of_the_instruction_for_pairs() -> None:

@@ -216,6 +216,40 @@ def plain_case(
     return Case(loops_of(counts, strides), 0, has_start)
 
 
+def paired_case(rows: int, panels: int, columns: int, pairs: int, a_row: int = 0, start_row: int | None = None) -> Case:
+    """Rows of a times a b that has pairs already: an array [panels, pairs, columns, 2].
+
+    Rows of a are `a_row` numbers apart, by default one behind another. Start is read if it has a `start_row`.
+    """
+    counts = {**dict.fromkeys(LOOPS, 1), "rows": rows, "columns": columns, "depth": 2, "runs": pairs, "inner": panels}
+    strides = {
+        "a": {"rows": a_row or 2 * pairs, "depth": 1, "runs": 2},
+        "b": {"depth": 1, "columns": 2, "runs": 2 * columns, "inner": 2 * columns * pairs},
+        "c": {"rows": panels * columns, "columns": 1, "inner": columns},
+        "start": {"columns": 1, "rows": start_row or 0, "inner": columns},
+    }
+    return Case(loops_of(counts, strides), 0, start_row is not None)
+
+
+def paired_cases(rng: np.random.Generator) -> Iterator[Case]:
+    """Pairs around the borders of strips and tiles, panels of the width of tiles, and of others; rows of a that are
+    read where they lie, and others that are copied."""
+    for pairs in (1, 2, 15, 16, 17, 32, PACKED - 1, PACKED, PACKED + 1, 2 * PACKED + 16):
+        for columns in (1, 3, 16, 32, 40, 64):
+            for panels in (1, 3):
+                rows = int(rng.integers(1, 60))
+                yield paired_case(rows, panels, columns, pairs, 1024 * (pairs // 512 + 1) * int(rng.integers(0, 2)))
+    for rows in (0, 1, 12, 24, 32, 48, 49, 192, 200):
+        yield paired_case(rows, PANELS + 1, 32, 32, start_row=(rows % 5) * 600)
+    yield paired_case(5, 2, 32, 0, start_row=64)  # no depth: c is written all the same
+    spread = paired_case(7, 3, 32, 40, start_row=100)  # panels of c, or of start, that are not neighbours
+    for field in ("c", "start"):
+        moved = replace(spread.loops["inner"], **{field: 1000})
+        yield replace(spread, loops={**spread.loops, "inner": moved})
+    moved = replace(spread.loops["inner"], a=7 * 80)  # a moves with the panels
+    yield replace(spread, loops={**spread.loops, "inner": moved})
+
+
 def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
     """Counts around the borders of the tile.
 
@@ -255,7 +289,8 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
             yield plain_case(rows, lanes, depth, 1)
     distant = DISTANT // (machine.vector_bytes // lanes * (PACKED + 1)) + 1  # columns of so many bytes
     for columns in (distant - 1, distant):  # a large b is copied for fewer rows on every CPU
-        yield plain_case(MANY_ROWS + 1, columns, PACKED + 1, 1, has_start=bool(columns % 2))
+        for rows in (machine.distant_rows - 1, machine.distant_rows, MANY_ROWS + 1):
+            yield plain_case(rows, columns, PACKED + 1, 1, has_start=bool(columns % 2))
     for rows in (MANY_ROWS, MANY_ROWS + machine.tile_rows - 1, BLOCK + 1, 2 * BLOCK + 2):  # rows of a are copied
         columns = MANY_PANELS * machine.panel(dtype) + 1
         case = plain_case(rows, columns, lanes + 1 if rows < BLOCK else PACKED + 3, has_start=True)
@@ -342,6 +377,25 @@ def check_bits_of_shares(kernel: Kernel, dtype: str, machine: Machine, factor: s
 
     for row_cuts, column_cuts in (([1], []), ([machine.tile_rows], [1]), ([2, 5], [machine.lanes(dtype) + 1])):
         assert result(row_cuts, column_cuts) == result([], [])
+
+
+def check_bits_of_pairs(kernel: Kernel, machine: Machine) -> None:
+    """Asserts that a b that has pairs already gives the bits of one that is copied into pairs."""
+    rng, panels, width = np.random.default_rng(6), 3, 32
+    for pairs in (16, 40, PACKED + 48):
+        rows, columns = 29, panels * width
+        paired, plain = paired_case(rows, panels, width, pairs), plain_case(rows, columns, 2 * pairs)
+        b = plain.memory("b", "bf16").fill(rng.standard_normal)
+        ready, c = paired.memory("b", "bf16"), paired.memory("c", "f32")
+        at = np.moveaxis(b.values.reshape(pairs, 2, panels, width), 2, 0)
+        ready.data[ready.indices.reshape(at.shape)] = at
+        a = paired.memory("a", "bf16").fill(rng.standard_normal)
+        pack, results = np.empty(machine.pack_elements("f32"), np.float32), []
+        for case, right in ((paired, ready), (plain, b)):
+            call(kernel, case, {"a": a, "b": right, "c": c, "start": c}, pack)
+            results.append(c.data.tobytes())
+            c.data[:] = np.nan
+        assert results[0] == results[1]
 
 
 def check_registers(assembly: str, machine: Machine, dtype: str) -> None:

@@ -15,6 +15,8 @@ from netc.compiler.backends import Backend
 from netc.compiler.ir.roles import Role
 from netc.compiler.operations.scan import Scan
 from netc.compiler.pipeline import run_passes, training_graph
+from netc.compiler.targets.named import machine_for
+from netc.dsl.structs import replace
 
 LENGTHS = (4, 1, 7, 2, 5, 7, 3)
 RNG = np.random.default_rng(1)
@@ -413,3 +415,31 @@ def test_large_weights_of_a_scan_are_read_in_panels(precision: str, units: int, 
     ]
     assert losses[1] == losses[2]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4 if precision == "f32" else 1e-11)
+
+
+@pytest.mark.parametrize(("units", "panels"), [(64, 2), (50, 2), (33, 0)])
+def test_rounded_weights_of_a_scan_are_read_in_pairs(units: int, panels: int) -> None:
+    """Forwards and backwards, if their depth is even: with the numbers of the interpreter, on any number of threads and
+    whether or not the machine multiplies pairs. A weight is copied once, not by the products of each step."""
+    text = (
+        "model {\n  input x: float[time, 8]\n  target y: float\n"
+        f"  z = last(x -> rnn({units})) -> dense(1) -> squeeze\n"
+        "  loss mse(z, y)\n}\ntrain {\n  optimizer = sgd(0.1)\n  batch = 4\n  precision = bf16\n}\n"
+    )
+    graph = run_passes(training_graph(netc.parse(text)))
+    bodies = [Scan.of(value).body for value in graph.values(Role.SCAN)]
+    dims = [product.type.dims for body in bodies for product in body.values(Role.CONTRACTION)]
+    assert dims == [("batch", panels, 32) if panels else ("batch", units)] * 2
+    fields = {"x": [np.random.default_rng(n).standard_normal((n, 8)) for n in (3, 1, 4, 2)], "y": np.ones(4)}
+    expected = netc.compile(netc.parse(text), backend="reference").gradients(fields)[1]
+    for has_pairs, has_tiles in ((False, False), (True, False), (True, True)):
+        machine = replace(machine_for(), has_pairs=has_pairs, has_tiles=has_tiles)
+        of_threads = [
+            netc.Program(netc.parse(text), backend=backend, threads=threads, machine=machine).gradients(fields)
+            for backend, threads in (("cpu", 1), ("cpu", 2), ("plan", 2))
+        ]
+        assert of_threads[0][0] == of_threads[1][0]
+        for name, gradient in expected.items():
+            np.testing.assert_array_equal(of_threads[0][1][name], of_threads[1][1][name])
+            for _, gradients in of_threads:
+                np.testing.assert_allclose(gradients[name], gradient, rtol=0.02, atol=2e-3, err_msg=name)

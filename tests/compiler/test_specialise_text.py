@@ -46,3 +46,20 @@ for i0 in range(n0):
 def test_loops_of_long_functions_are_interleaved_where_registers_are_few(target: str, expected: list[str]) -> None:
     loops = [node for node in ast.walk(specialised(LOOPS, machine_for(target))) if isinstance(node, ast.For)]
     assert [ast.unparse(loop.iter) for loop in loops] == expected
+
+
+@pytest.mark.parametrize(
+    ("target", "dtype", "length", "expected"),
+    [
+        ("sse2", "f32", 3, "row(3)"),
+        ("sse2", "f32", 7, "row(7)"),
+        ("sse2", "f32", 8, "row(8, interleave=2)"),
+        ("avx2", "f64", 15, "row(15, interleave=2)"),
+        ("avx2", "f64", 16, "row(16, interleave=4)"),
+        ("avx2", "f32", 100, "row(100, interleave=4)"),
+    ],
+)
+def test_loops_are_interleaved_by_vectors_that_they_fill(target: str, dtype: str, length: int, expected: str) -> None:
+    text = f"for i in row({length}):\n    store_{dtype}_0(p0, i, exp_{dtype}(load_{dtype}_1(p1, i)))\n"
+    (loop,) = (node for node in ast.walk(specialised(text, machine_for(target))) if isinstance(node, ast.For))
+    assert ast.unparse(loop.iter) == expected

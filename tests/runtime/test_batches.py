@@ -85,11 +85,26 @@ def test_threads_do_not_share_calls() -> None:
     assert all(result == expected[i % 2] for i, result in enumerate(results))
 
 
-def test_calls_are_taken_for_the_same_arrays_only() -> None:
-    x, order = np.zeros((10, 3), np.float32), np.arange(10)
+@pytest.mark.parametrize("kind", [np.float32, np.float64, np.int64])
+def test_calls_are_taken_for_other_small_arrays(kind: type) -> None:
+    """They are copied, so that the calls neither read the arrays of the caller nor keep them from being freed."""
+    x, order, one = np.zeros((10, 3), kind), np.arange(10), np.array(1.0)
+    batches = Batches(INTERFACE, {"x": x, "rate": one}, order, 4, {})
+    assert batches.is_kept
+    assert not any(np.may_share_memory(call.inputs["x"], x) for call in batches.calls)
+    assert batches.takes({"x": x + 5, "rate": one}, order, 4)
+    assert all((call.inputs["x"] == 5).all() for call in batches.calls)
+    assert not batches.takes({"x": np.zeros((9, 3), kind), "rate": one}, order, 4)
+    assert not batches.takes({"x": np.zeros((10, 1), kind), "rate": one}, order, 4)
+    assert all((call.inputs["x"] == 5).all() for call in batches.calls)
+
+
+def test_calls_are_taken_for_the_same_large_arrays_only() -> None:
+    x, order = np.zeros((20_000, 3), np.float32), np.arange(10)
     batches = Batches(INTERFACE, {"x": x, "rate": np.array(1.0)}, order, 4, {})
     assert batches.is_kept
     assert [(call.steps, call.batch) for call in batches.calls] == [(2, 4), (1, 2)]
+    assert all(call.inputs["x"] is x for call in batches.calls)
     assert batches.takes({"x": x, "rate": np.array(2.0)}, order[::-1], 4)
     assert [float(call.inputs["rate"]) for call in batches.calls] == [2.0, 2.0]
     assert batches.calls[1].order.tolist() == [1, 0]
@@ -98,11 +113,44 @@ def test_calls_are_taken_for_the_same_arrays_only() -> None:
     assert not batches.takes({"x": x, "rate": np.array(2.0)}, order, 5)
 
 
-def test_what_is_large_or_converted_is_not_kept() -> None:
-    large = np.zeros((400_000, 3), np.float32)
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_what_is_large_is_not_kept(kind: type) -> None:
+    large = np.zeros((400_000, 3), kind)
     assert not Batches(INTERFACE, {"x": large, "rate": np.array(1.0)}, np.arange(8), 4, {}).is_kept
-    converted = np.zeros((10, 3))
-    assert not Batches(INTERFACE, {"x": converted, "rate": np.array(1.0)}, np.arange(8), 4, {}).is_kept
+
+
+def test_predictions_do_not_alias() -> None:
+    """Neither with each other, nor with what the program keeps for the next call, nor with the caller's fields."""
+    used, x = program(), FIELDS["x"][:1].copy()
+    first = used.predict({"x": x})["guess"]
+    expected = first.copy()
+    second = used.predict({"x": FIELDS["x"][1:2].copy()})["guess"]
+    first[:] = second[:] = np.nan
+    x[:] = np.nan
+    assert bits(used.predict({"x": FIELDS["x"][:1].copy()})) == bits({"guess": expected})
+
+
+def test_threads_that_predict_other_arrays() -> None:
+    used = program()
+    expected = [program().predict({"x": FIELDS["x"][i : i + 1]})["guess"] for i in range(30)]
+    with ThreadPoolExecutor(4) as pool:
+        results = [*pool.map(lambda i: used.predict({"x": FIELDS["x"][i % 30 : i % 30 + 1]})["guess"], range(300))]
+    assert all(result.tobytes() == expected[i % 30].tobytes() for i, result in enumerate(results))
+
+
+LABELS = "model {\n  input x: class(3)\n  param table: float[3, 2] = normal(0.1)\n  output z = table[x]\n}\n"
+
+
+@pytest.mark.parametrize("kind", ["<i8", ">i8", "<i4", ">i2", "i1", "u1", "<u8", "<f4", ">f8"])
+def test_labels_of_any_type_are_checked(kind: str) -> None:
+    used = netc.compile(elaborate(parse(Source("m.net", LABELS))), threads=1)
+    right = used.predict({"x": np.array([2, 0, 1], kind)})["z"]
+    assert bits({"z": right}) == bits({"z": used.parameters["table"][[2, 0, 1]]})
+    wrong = [3, 127] if "u" in kind else [3, -1, 127, -128]
+    for label in wrong:
+        for x in (np.array([0, label, 1], kind), np.array([0, 0, label, 0, 1, 0], kind)[::2]):
+            with pytest.raises(netc.Fault, match=f"{label} in `x` is not a class"):
+                used.predict({"x": x})
 
 
 def test_the_pace_follows_the_time_that_steps_take() -> None:

@@ -75,6 +75,7 @@ class _Kernel(PairKernel):
         words["all_pairs"], words["panel_pairs"] = all_pairs, padded
         words["depth"] = is_direct.choose(words["pairs"], padded)  # of a run
         words["a_row"], words["a_step"] = is_direct.choose(words["rows_a"], (padded + TILE) * 2), 2
+        self.choose_panels(all_pairs)
 
     def copy_rows(self, block: Word) -> None:
         """Copies a block of rows of a, with zeros behind each row."""

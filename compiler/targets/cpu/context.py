@@ -67,9 +67,6 @@ def contexts(layout: CallLayout, call: Call, resources: CallResources) -> Array:
     """Returns the contexts of a call, a row for each worker. They hold addresses, so the call and the
     resources must outlive them."""
     begins = _begins(layout, call)
-    dims = _words_of_dims(layout, call.rows, resources)
-    behind = FIRST_TABLE + len(begins)
-    rows = np.zeros((resources.members, behind + dims.shape[1]), np.int64)
     head = [0] * FIRST_TABLE
     head[PERSISTENT], head[SHARED] = resources.persistent.address, resources.arena.shared.address
     head[ORDER], head[BATCH], head[STEPS] = call.order.ctypes.data, call.batch, call.steps
@@ -77,13 +74,14 @@ def contexts(layout: CallLayout, call: Call, resources: CallResources) -> Array:
     is_fast = resources.members == 1 or resources.members <= cores()
     head[MEMBERS], head[SPINS] = resources.members, MOST_SPINS if is_fast else 0
     head[MEMBERS_OF_ALL], head[MESSAGES] = resources.members * resources.ranks, resources.messages
-    rows[:, :behind] = head + begins
-    rows[:, behind:] = dims
-    rows[:, MEMBER] = range(resources.members)
-    rows[:, MEMBER_OF_ALL] = resources.rank * resources.members + np.arange(resources.members)
-    rows[:, PRIVATE] = [memory.address for memory in resources.arena.private[: resources.members]]
-    rows[:, PROFILE] = resources.ticks.ctypes.data + np.arange(resources.members) * resources.ticks.strides[0]
-    return rows
+    ticks, dims = resources.ticks.ctypes.data, _words_of_dims(layout, call.rows, resources)
+    rows = []
+    for member in range(resources.members):
+        head[MEMBER], head[MEMBER_OF_ALL] = member, resources.rank * resources.members + member
+        head[PRIVATE] = resources.arena.private[member].address
+        head[PROFILE] = ticks + member * resources.ticks.strides[0]
+        rows.append([*head, *begins, *dims[member]])
+    return np.array(rows, np.int64)
 
 
 def _begins(layout: CallLayout, call: Call) -> list[int]:
@@ -95,17 +93,20 @@ def _begins(layout: CallLayout, call: Call) -> list[int]:
     return begins
 
 
-def _words_of_dims(layout: CallLayout, rows: "Mapping[str, Rows]", resources: CallResources) -> Array:
-    """The words for the varying dimensions, a row for each worker."""
+def _words_of_dims(layout: CallLayout, rows: "Mapping[str, Rows]", resources: CallResources) -> list[list[int]]:
+    """The words for the varying dimensions, a list for each worker."""
     members = resources.members
-    words = np.zeros((members, len(layout.dims), len(DIMENSION)), np.int64)
-    for number, dim in enumerate(layout.dims):
+    words: list[list[int]] = [[] for _ in range(members)]
+    for dim in layout.dims:
         rows_of_dim = rows[dim]
-        words[:, number, ROWS], words[:, number, STEPS_OF] = rows_of_dim.count, rows_of_dim.steps
-        words[:, number, OFFSETS] = rows_of_dim.offsets.ctypes.data
-        ends = rows_of_dim.shares(members)
-        words[:, number, FIRST], words[:, number, END] = ends[:-1], ends[1:]
+        of_dim = [0] * len(DIMENSION)
+        of_dim[ROWS], of_dim[STEPS_OF] = rows_of_dim.count, rows_of_dim.steps
+        of_dim[OFFSETS] = rows_of_dim.offsets.ctypes.data
+        ends = of_all = rows_of_dim.shares(members).tolist()
         if resources.ranks > 1:
-            ends = rows_of_dim.shares(members * resources.ranks)[resources.rank * members :][: members + 1]
-        words[:, number, FIRST_OF_ALL], words[:, number, END_OF_ALL] = ends[:-1], ends[1:]
-    return words.reshape(members, -1)
+            of_all = rows_of_dim.shares(members * resources.ranks).tolist()[resources.rank * members :]
+        for member in range(members):
+            of_dim[FIRST], of_dim[END] = ends[member], ends[member + 1]
+            of_dim[FIRST_OF_ALL], of_dim[END_OF_ALL] = of_all[member], of_all[member + 1]
+            words[member] += of_dim
+    return words

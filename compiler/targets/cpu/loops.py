@@ -6,6 +6,7 @@ reduced over the folded axes. The first that fits writes the loops:
     argmax                                                      largest.py
     running sums                                                running.py
     no fold, an operand that is read across its rows            transposes.py
+    no load and no fold, numbers in rows of any length          number_rows.py
     no fold                                                     this file
     the innermost axis is kept                                  sums_in_memory.py
     sums of products in a fixed number of lanes                 sums_in_lanes.py
@@ -17,13 +18,14 @@ Equal nests give equal text, so that models share kernels; in the generic form, 
 Knows no graph.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from netc.compiler.program.nests import Nest
 from netc.compiler.targets.cpu.extremes_in_chunks import fold_extremes, has_extremes_in_chunks
 from netc.compiler.targets.cpu.jam import Jam
 from netc.compiler.targets.cpu.largest import argmax
 from netc.compiler.targets.cpu.nest_writer import NestWriter
+from netc.compiler.targets.cpu.number_rows import Piece, rows_of_numbers
 from netc.compiler.targets.cpu.prefetch import Gap, NumberedRow, gaps, numbered_rows
 from netc.compiler.targets.cpu.running import running
 from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers, stores_numbers
@@ -109,43 +111,65 @@ def _store_points(writer: NestWriter) -> list[str]:
 
 def _store_rows(writer: NestWriter, axes: Sequence[int], jam: Jam) -> list[str]:
     """Loops over some axes, the innermost ones, of a nest that stores every point. The body computes all rows of a
-    jam, and rows that do not follow one another in memory, or need not, are prefetched (prefetch.py)."""
+    jam, and rows that do not follow one another in memory are prefetched (prefetch.py)."""
     around = [*axes]
     apart: dict[int, list[Gap]] = {axis: [] for axis in writer.kept}
     for gap in gaps(writer.nest):
         apart[gap.axis].append(gap)
-    numbered: dict[int, list[NumberedRow]] = {axis: [] for axis in writer.kept}
-    for row in numbered_rows(writer.nest):
-        numbered[row.axis].append(row)
     body = [*writer.lines(), *writer.stores()]
     if writer.in_vectors and jam.along is None:
         *around, _ = axes
+        if writer.shape is not None:
+            return rows_of_numbers(writer, lambda row, pieces: _around(writer, around, apart, row, pieces))
         body = writer.row(lambda: [*writer.lines(), *writer.stores()])
     if jam.along is not None:
         *around, along, _ = axes
 
         def rows(steps: int) -> list[str]:
             ahead = [
-                _fetch_row(writer, gap, max(gap.ahead, steps) + step) for gap in apart[along] for step in range(steps)
+                line
+                for gap in apart[along]
+                for step in range(steps)
+                for line in _fetch_row(writer, gap, max(gap.ahead, steps) + step)
             ]
             return [*ahead, *writer.row(lambda: writer.body(jam, steps, True))]
 
         body = writer.in_steps(jam, rows)
-    for axis in reversed(around):
-        ahead = [_fetch_row(writer, gap, gap.ahead) for gap in apart[axis]]
-        ahead += [_fetch_numbered_row(writer, row) for row in numbered[axis]]
-        body = writer.loops([axis], [*ahead, *body])
+    return _around(writer, around, apart, body)
+
+
+def _around(
+    writer: NestWriter,
+    axes: Sequence[int],
+    apart: Mapping[int, Sequence[Gap]],
+    body: list[str],
+    pieces: Sequence[Piece] | None = None,
+) -> list[str]:
+    """Loops over some axes around the statements for a row, with prefetches of rows that are apart along an axis, or of
+    `pieces` of such rows."""
+    numbered = [*numbered_rows(writer.nest)] if pieces is None else []
+    for axis in reversed(axes):
+        fetches = [line for gap in apart[axis] for line in _fetch_row(writer, gap, gap.ahead, pieces)]
+        fetches += [_fetch_numbered_row(writer, row) for row in numbered if row.axis == axis]
+        body = writer.loops([axis], [*fetches, *body], "range" if pieces is None else "rolled")
     return body
 
 
-def _fetch_row(writer: NestWriter, gap: Gap, ahead: int) -> str:
-    """The prefetch of the row that is `ahead` rows behind the current one."""
+def _fetch_row(writer: NestWriter, gap: Gap, ahead: int, pieces: Sequence[Piece] | None = None) -> list[str]:
+    """The prefetches of the row that is `ahead` rows behind the current one, or of pieces of it."""
     access, axis = gap.access, gap.axis
+    if pieces is None:
+        pieces = [Piece("0", " * ".join(writer.ranges[axis + 1 :]))]
+    if not pieces:
+        return []
     strides = tuple(stride if i <= axis else 0 for i, stride in enumerate(access.strides))
     rows = str(ahead) if writer.shape is None else writer.shape.ahead(ahead)
-    move = f"{rows} * {writer.stride(axis, strides[axis])}"
-    row, count = writer.offset(replace(access, strides=strides)), " * ".join(writer.ranges[axis + 1 :])
-    return f"fetch_{access.dtype}(p{access.pointer}, {row} + {move}, {count})"
+    row = f"{writer.offset(replace(access, strides=strides))} + {rows} * {writer.stride(axis, strides[axis])}"
+    starts = [row if piece.first == "0" else f"{row} + {piece.first}" for piece in pieces]
+    return [
+        f"fetch_{access.dtype}(p{access.pointer}, {start}, {piece.length})"
+        for start, piece in zip(starts, pieces, strict=True)
+    ]
 
 
 def _fetch_numbered_row(writer: NestWriter, row: NumberedRow) -> str:

@@ -46,7 +46,6 @@ class NestWriter:
         # "r19" for the rest of a row of 19, "s" and "m19" for sums in lanes, "c32" and "c8" for sums in chunks, "w" for
         # up to one vector, whose elements are counted when the kernel runs.
         self.part = ""
-        self.around = "rolled" if in_vectors and shape is not None else "range"  # the loops around rows of any length
         self.ranges = [
             f"n{axis}" if extent is None else str(extent) if shape is None else shape.extent(axis, extent)
             for axis, extent in enumerate(nest.extents)
@@ -62,13 +61,13 @@ class NestWriter:
         self.stored = [output for output in nest.outputs if output.fold is None]
         self.folds = [output for output in nest.outputs if output.fold is not None]
 
-    def loops(self, axes: Sequence[int], inside: list[str]) -> list[str]:
+    def loops(self, axes: Sequence[int], inside: list[str], kind: str = "range") -> list[str]:
         """Loops over `axes`, the first outermost, around the lines `inside`."""
         lines, indent = [], ""
         is_innermost = not any(line.lstrip().startswith(("for ", "while ")) for line in inside)
         for axis in axes:
-            kind = "row" if axis == self.row_axis and axis == axes[-1] and is_innermost else self.around
-            lines.append(f"{indent}for i{axis} in {kind}({self.ranges[axis]}):")
+            is_row = axis == self.row_axis and axis == axes[-1] and is_innermost
+            lines.append(f"{indent}for i{axis} in {'row' if is_row else kind}({self.ranges[axis]}):")
             indent += "    "
         return lines + [indent + line for line in inside]
 
@@ -80,8 +79,6 @@ class NestWriter:
         """
         axis, dtype = self.kept[-1], self.nest.outputs[0].target.dtype
         extent = self.nest.extents[axis]
-        if self.in_vectors and self.shape is not None:
-            return self.row_of_any_length(body)
         if not self.in_vectors or extent is None:
             return self.loops([axis], body())
         lanes, lines = f"LANES_{dtype}", list[str]()
@@ -96,17 +93,6 @@ class NestWriter:
             self.part = f"r{extent}"
             lines += [f"if {extent} % {lanes}:", *indented([f"i{axis} = {end}", *body()])]
         self.part = ""
-        return lines
-
-    def row_of_any_length(self, body: Callable[[], list[str]]) -> list[str]:
-        """The loop over the last axis, whose length is an argument, in vectors; the last one may have unused lanes."""
-        axis, lanes = self.kept[-1], f"LANES_{self.nest.outputs[0].target.dtype}"
-        end, before = f"{self.ranges[axis]} // {lanes} * {lanes}", self.count
-        self.part = "v"
-        lines = [f"for i{axis} in single(0, {end}, {lanes}):", *indented(body())]
-        self.part, self.count = "w", f"{self.ranges[axis]} - i{axis}"
-        lines += [f"if {self.ranges[axis]} % {lanes}:", *indented([f"i{axis} = {end}", *body()])]
-        self.part, self.count = "", before
         return lines
 
     def rest_of_row(self, extent: int, lanes: str, body: Callable[[], list[str]]) -> list[str]:

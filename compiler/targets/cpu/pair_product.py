@@ -8,8 +8,12 @@ result and `pack` are in f32. The loops, from the outside:
             for group of panels in columns:
                 for batch in which b is the same:        # such as the rows of all images, times a convolution's weights
                     for block in rows:                   # copied as pairs, unless pairs are neighbours in a already
-                        for panel in group:              # copied as pairs when it is first read
+                        for panel in group:              # copied as pairs when it is first read, unless b has pairs
                             tiles (tile.py)
+
+A b that has pairs already is an array [panels, depth / 2, columns, 2]. As the columns of a pair are two numbers apart,
+it comes as a product of two loops of depth, runs of 2 numbers each, and panels are batches. The kernel recognises the
+strides, and takes it for a product of all columns over one loop of depth.
 
 Between strips, sums are in c. Every element of c is written, whatever the counts. An element's sum runs over the depth
 in order, pair by pair, wherever rows and columns are cut.
@@ -26,13 +30,14 @@ from netc.compiler.targets.cpu import pair_packing, tile
 from netc.compiler.targets.cpu.function import Fields, Word, at_least, at_most
 from netc.compiler.targets.cpu.product_kernel import ProductKernel, multiply_tile
 from netc.compiler.targets.cpu.tile_sizes import Size, rows_of_next
-from netc.compiler.targets.cpu.vectors import Lanes
-from netc.compiler.targets.machine import PACKED, PANELS, SLACK, Machine
+from netc.compiler.targets.cpu.vectors import Lanes, Vectors
+from netc.compiler.targets.machine import PACKED, PANELS, SLACK, VECTORS, Machine
 
 _DEPTH = 2 * PACKED  # numbers along the depth of a strip: their pairs take the memory of PACKED rows of a panel
 # Sizes of tiles beside those of all products, on CPUs with AVX512_BF16. They need no register for a repeated pair,
 # since the instruction repeats a pair in memory itself. Two vectors have the rows of images of 14 and 28.
 _TALL = (Size(24, 1), Size(16, 1), Size(14, 2))
+_DEEP = 16  # pairs along the depth from which prefetching the rows of c under a tile is measured to pay
 _SAME_SETS = 1024  # numbers: rows of a whose distance is a multiple of it share too few sets of the first cache
 
 # The variables beside the arguments and those that a tile reads.
@@ -40,6 +45,10 @@ _VARIABLES = (
     # of the product: pairs of a run, turns and runs of a strip, whether a is read without a copy, and whether its rows
     # are side by side
     *("pairs", "turns_together", "runs_together", "is_direct", "is_across"),
+    # of a b that has pairs: whether it has, the arguments that are then those of one loop of depth and of all columns,
+    # the columns of a panel of b and the distance of the next one, and whether this strip is read without a copy
+    *("has_pairs", "depth_count", "depth_b", "runs_count", "columns_count", "inner_count"),
+    *("columns_together", "together_b", "reads_panels"),
     # of a strip: its turns, runs and numbers along the depth of a run, addresses, and whether c has sums already; of a
     # group of panels: whether it is the first batch, which copies them, and the pairs of a panel
     *("turns", "strip_runs", "numbers", "strip_a", "strip_b", "strip_c", "strip_start", "is_begun"),
@@ -78,6 +87,7 @@ class PairKernel(ProductKernel):
     def write_strips(self) -> None:
         """The loops around strips."""
         words, run = self.words, self.run
+        self.recognise_pairs()
         turns, runs, depth = self.counts()
         self.choose_sizes(turns, runs, depth)
         with self.batches_of(("a", "b", "c", "start"), is_b_moved=True) as (a, b, c, start):
@@ -96,6 +106,22 @@ class PairKernel(ProductKernel):
                 words["pairs"] = (words["numbers"] + 1) // 2
                 self.write_strip()
                 words["start_row"], words["reads_start"], words["is_begun"] = words["rows_c"], 1, 1
+
+    def recognise_pairs(self) -> None:
+        """Finds out whether b has pairs, and then changes the arguments: to one loop of depth, and all columns."""
+        words, run = self.words, self.run
+        row, columns = words["runs_b"], words["columns_count"]
+        words["has_pairs"], words["columns_together"], words["together_b"] = 0, at_least(columns, 1), 0
+        is_run = words["depth_count"].equals(2) & words["depth_a"].equals(1) & words["runs_a"].equals(2)
+        is_pair = words["depth_b"].equals(1) & words["columns_b"].equals(2) & (row // 2 * 2).equals(row)
+        with run.when(is_run & is_pair & words["turns_count"].equals(1)):
+            words["has_pairs"], words["depth_b"] = 1, row // 2
+            words["depth_count"], words["runs_count"] = words["runs_count"] * 2, 1
+            is_start_wide = words["has_start"].equals(0) | words["inner_start"].equals(columns)
+            is_wide = words["inner_a"].equals(0) & words["inner_c"].equals(columns) & is_start_wide
+            with run.when(is_wide & (columns // self.width * self.width).equals(columns)):
+                words["together_b"] = words["inner_b"]
+                words["columns_count"], words["inner_count"] = columns * words["inner_count"], 1
 
     def choose_sizes(self, turns: Word, runs: Word, depth: Word) -> None:
         """Chooses the sizes of strips, and which operands are copied."""
@@ -171,17 +197,28 @@ class PairKernel(ProductKernel):
         words["depth"] = is_direct.choose(words["pairs"], all_pairs)
         words["panel_pairs"] = all_pairs
         words["panel_row"], words["panel_run"] = self.width, words["pairs"] * self.width
+        self.choose_panels(all_pairs)
         words["a_row"] = is_direct.choose(words["rows_a"], is_across.choose(2, (all_pairs + self.lanes.count) * 2))
         words["a_step"] = is_across.choose(2 * self.most_rows, 2)
+
+    def choose_panels(self, pairs: Word) -> None:
+        """Sets whether panels of `pairs` pairs are read where they lie. All loops are known to be laid out."""
+        words = self.words
+        reads = words["has_pairs"].equals(1) & pairs.equals(words["panel_pairs"])
+        words["reads_panels"] = reads.choose(1, 0)
+        words["panel_row"] = reads.choose(words["depth_b"], self.width)
 
     def write_panel(self, j: Word, behind: Word) -> None:
         """Multiplies a block of rows by the panel of b from column j on, whose copy lies `behind` elements behind the
         group's first."""
         words, run, size = self.words, self.run, self.size
-        words["panel"] = words["pack"] + (behind + self.before_panels) * size
+        number = j // words["columns_together"]
+        column = (j - number * words["columns_together"]) * words["columns_b"] + number * words["together_b"]
+        source, reads = words["strip_b"] + column * self.lanes.unit, words["reads_panels"].equals(1)
+        words["panel"] = reads.choose(source, words["pack"] + (behind + self.before_panels) * size)
         words["columns"] = at_most(words["columns_count"] - j, self.width)
-        with run.when(words["is_first"].equals(1)):
-            self.copy_panel(words["strip_b"] + j * words["columns_b"] * self.lanes.unit)
+        with run.when(words["is_first"].equals(1) & ~reads):
+            self.copy_panel(source)
         words["panel_c"], words["panel_start"] = words["block_c"] + j * size, words["block_start"] + j * size
         self.multiply_panel(run, self.address)
 
@@ -217,14 +254,17 @@ class PairKernel(ProductKernel):
         """Copies a panel of b, segment upon segment."""
         words, run = self.words, self.run
         step, column, columns, numbers = words["depth_b"], words["columns_b"], words["columns"], words["numbers"]
-        is_across, is_along = column.equals(1), step.equals(1) & ~column.equals(1)
+        has_pairs = words["has_pairs"].equals(1)
+        is_across, is_along = column.equals(1) & ~has_pairs, step.equals(1) & ~column.equals(1) & ~has_pairs
+        with run.when(has_pairs):
+            self.along(run, words["panel"], self.width, panel, step * 2, words["pairs"], columns * 2)
         with self.segments("b") as (moved, before):
             source, to = panel + moved, words["panel"] + before * (self.width * self.size)
             with run.when(is_across):
                 self.across(run, to, self.width, source, step, columns, numbers)
             with run.when(is_along):
                 self.transposed(run, to, self.width, source, column, columns, numbers)
-            with run.when(~(is_along | is_across)):
+            with run.when(~(is_along | is_across | has_pairs)):
                 self.any(run, to, 1, self.width, source, column, step, columns, numbers)
 
     def sizes(self) -> Sequence[Size]:
@@ -244,12 +284,14 @@ class PairKernel(ProductKernel):
     def write_tiles(self) -> None:
         """The function multiply_panel(record): tiles take the rows of a block, one after another."""
         panel = self.multiply_panel
-        words = panel.record(panel.parameters[0], self.fields)
+        words, vectors = panel.record(panel.parameters[0], self.fields), Vectors(panel, self.lanes)
         with panel.loop(0, words["rows"]) as i:
             i.step = rows = self.rows_of_next(words["rows"] - i.index, words["columns"])
             a = words["block_a"] + i.index * words["a_row"] * self.lanes.unit
             c = words["panel_c"] + i.index * words["rows_c"] * self.size
             start = words["panel_start"] + i.index * words["start_row"] * self.size
             at = (a, words["a_step"], c, start)
+            with panel.when(words["depth"] * words["runs"] >= _DEEP), panel.loop(0, rows) as row:
+                vectors.fetch(c + row.index * words["rows_c"] * self.size, VECTORS, is_written=True)
             multiply_tile(panel, panel.parameters[0], self.tiles, words["columns"], rows, at)
         panel.end()

@@ -90,14 +90,28 @@ class PanelKernel(ProductKernel):
             c = words["panel_c"] + i.index * words["rows_c"] * size
             start = words["panel_start"] + i.index * words["start_row"] * size
             at = (words["block_a"] + i.index * a_row, step, c, start)
+            self.fetch_start(words, start, i.step)
             multiply_tile(panel, panel.parameters[0], tiles, words["columns"], rows, at)
             later.move(words, words["tiles"])
         panel.end()
 
+    def fetch_start(self, words: Record, start: Word, rows: Word) -> None:
+        """Prefetches the numbers that sums of some rows begin with, in the next panel: what has been computed for all
+        steps of a scan is in no cache near."""
+        panel, vectors = self.multiply_panel, Vectors(self.multiply_panel, self.lanes)
+        row = words["start_row"] * self.size
+        is_new = words["reads_start"].equals(1) & ~words["panel_start"].equals(words["panel_c"])
+        is_spread = row > VECTORS * self.lanes.machine.vector_bytes
+        with panel.when(is_new & is_spread & (words["depth"] >= _DEEP)), panel.loop(0, rows) as i:
+            at = start + i.index * row + VECTORS * self.lanes.machine.vector_bytes
+            vectors.fetch(at, VECTORS, is_written=False)
+
     def fetches_panel_by_line(self, words: Record) -> Word:
-        """Whether the first tiles of a block prefetch the next panel, each a line of every row of it."""
+        """Whether the first tiles of a block prefetch a panel, each a line of every row of it: with a tile for each
+        line of a row."""
         machine = self.lanes.machine
-        return words["rows"] > (VECTORS * machine.tile_rows if machine.prefetches_by_line else BLOCK)
+        tiles = VECTORS - 1 if machine.vector_bytes == LINE else VECTORS
+        return words["rows"] > (tiles * machine.tile_rows if machine.prefetches_by_line else BLOCK)
 
     def choose_line(self, words: Record, i: Word) -> None:
         """Sets what the tiles from row i on prefetch, a cache line at each row of depth, and for how many tiles.

@@ -7,7 +7,7 @@ across (short_rows.py). Three kinds of nests of short rows take arguments nevert
 or computes squares:
 
 - operands that are read across their rows, square by square (transposes.py)
-- rows of numbers, such as the border of an image
+- rows of numbers, such as the border of an image (number_rows.py)
 - sums over rows whose length is an argument (sums_in_memory.py); extents of folded axes decide their body
 """
 

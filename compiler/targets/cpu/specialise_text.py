@@ -26,9 +26,9 @@ def specialised(text: str, machine: Machine) -> ast.Module:
         module.body = _taken(module.body)
     if machine.interleaved > 1:
         for loop in _innermost_loops(module):
-            if any(isinstance(node, ast.Name) and node.id in LONG for node in ast.walk(loop)):
+            if (vectors := min(machine.interleaved, _vectors_of(loop, machine))) > 1:
                 assert isinstance(loop.iter, ast.Call)
-                loop.iter.keywords.append(ast.keyword("interleave", ast.Constant(machine.interleaved)))
+                loop.iter.keywords.append(ast.keyword("interleave", ast.Constant(vectors)))
     return module
 
 
@@ -41,6 +41,19 @@ def _innermost_loops(module: ast.Module) -> list[ast.For]:
     """The loops over ranges that contain no other loop."""
     loops = [node for node in ast.walk(module) if isinstance(node, ast.For)]
     return [loop for loop in loops if sum(isinstance(node, ast.For | ast.While) for node in ast.walk(loop)) == 1]
+
+
+def _vectors_of(loop: ast.For, machine: Machine) -> int:
+    """The vectors that a loop of long functions may compute at a time: a power of two, up to as many as its iterations
+    fill, because LLVM would find no vectors in it otherwise. None if it calls no such function."""
+    functions = {node.id for node in ast.walk(loop) if isinstance(node, ast.Name)} & LONG
+    match loop.iter:
+        case _ if not functions:
+            return 0
+        case ast.Call(args=[ast.Constant(value=int(length))]):
+            lanes = min(machine.lanes(name.rpartition("_")[2]) for name in functions)
+            return 1 << (length // lanes).bit_length() >> 1
+    return machine.interleaved
 
 
 def _taken(body: list[ast.stmt]) -> list[ast.stmt]:

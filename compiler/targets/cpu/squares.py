@@ -10,6 +10,8 @@ from typing import Any
 
 from llvmlite import ir
 
+from netc.compiler.targets.cpu.memory import mark
+from netc.compiler.targets.cpu.nest_writer import SCOPES
 from netc.compiler.targets.cpu.transposed_loads import SIDES
 from netc.compiler.targets.cpu.values import Builtin, builtin
 from netc.compiler.targets.cpu.vectors import transposed
@@ -60,6 +62,8 @@ def _load(side: int, dtype: str) -> Builtin:
     @builtin(("i64", "i64", "i64"), dtype)
     def emit(builder: Any, square: Any, row: Any, column: Any) -> Any:
         base = builder.inttoptr(square, _ELEMENTS[dtype].as_pointer())
-        return builder.load(builder.gep(base, [builder.add(builder.mul(row, _I64(side)), column)]))
+        element = builder.load(builder.gep(base, [builder.add(builder.mul(row, _I64(side)), column)]))
+        mark(builder, element, SCOPES - 1)  # the scope of blocks: no buffer overlaps them
+        return element
 
     return emit

@@ -39,7 +39,8 @@ columns is multiplied by narrow tiles (narrow_tile.py). One call of a tile funct
 few instructions lie between them: a processor finishes the sums of the first while it begins the second. What remains
 are stores, and on Zen 4 each takes the time of one or two multiply-adds.
 
-Prefetches. While a panel is multiplied, the next one is prefetched; while a strip of a weight's gradient is multiplied,
+Prefetches. While a panel is multiplied, the next one is prefetched, or, if panels are copied, the one behind it: a copy
+reads a panel at once, and needs it in the second cache by then. While a strip of a weight's gradient is multiplied,
 the next strip, whose operands were computed long before. The first tiles of a strip prefetch the rows of a behind them.
 Also prefetched are rows of c below a tile, and buffers that will be written next at the offsets of c: another core may
 have those lines, and the tile leaves the memory idle. Tiles do so line by line, one at each row of depth, because many
@@ -80,6 +81,7 @@ from netc.compiler.targets.machine import (
     PACKED,
     PAGE,
     PANELS,
+    PANELS_AHEAD,
     SLACK,
     STRIP,
     Machine,
@@ -214,16 +216,17 @@ class _Kernel(NextStripKernel):
     def choose_sizes(self, runs: Word, depth: Word) -> None:
         """Sets which operands are copied (`packs_a`, `packs_b`), the rows of depth of a strip (`most`) and its runs."""
         words, run = self.words, self.run
-        may_copy = ~words["pack"].equals(words["c"]) & runs.equals(1) & (words["rows_count"] >= MANY_ROWS)
+        may_copy = ~words["pack"].equals(words["c"]) & runs.equals(1)
         is_spread = words["rows_a"].equals(1) & (depth * words["depth_a"] > 2 * NEAR // self.size)
         is_slow = is_spread if self.lanes.machine.packs_rows else is_spread & self.shares_sets(depth)
         has_many_panels = words["columns_count"] > MANY_PANELS * self.width
-        packs_a = may_copy & is_slow & has_many_panels
+        packs_a = may_copy & (words["rows_count"] >= MANY_ROWS) & is_slow & has_many_panels
         if self.gathered:
             packs_a = run.number(int(self.copies_gathered)).equals(1)
         is_far = (words["depth_b"] > self.width) & (depth * words["depth_b"] > NEAR // self.size)
         is_distant = depth * words["columns_count"] > DISTANT // self.size
-        has_many = (words["rows_count"] >= self.lanes.machine.packing_rows) | is_distant
+        machine = self.lanes.machine
+        has_many = words["rows_count"] >= is_distant.choose(machine.distant_rows, machine.packing_rows)
         packs_b = ~words["columns_b"].equals(1) | (may_copy & is_far & has_many)
         words["packs_a"], words["packs_b"] = packs_a.choose(1, 0), packs_b.choose(1, 0)
         limit = (packs_a | packs_b | (is_spread & has_many_panels)).choose(PACKED, STRIP)
@@ -277,7 +280,8 @@ class _Kernel(NextStripKernel):
             strides = (words["depth_b"], words["columns_b"])
             self.pack_panel(run, copy, panel, *strides, words["depth"], words["columns"])
         has_ahead = (left > self.width) & words["runs"].equals(1) & is_along & is_first_block & (rows > FEW_ROWS)
-        words["ahead"] = has_ahead.choose(panel + self.width * size, 0)
+        ahead = packs_b.choose(PANELS_AHEAD * self.width, self.width)
+        words["ahead"] = has_ahead.choose(panel + ahead * size, 0)
         self.find_next_columns(panel, j, is_first_block & ~is_along & (left > self.width))
         words["panel"] = packs_b.choose(copy, panel)
         words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]

@@ -8,7 +8,7 @@ the order of the loop:
         for j1 in range(0, 48, 16):
             transpose16_f32(square0, p0, j0 + j1 * 72, 72)
             for i0 in range(j0, j0 + 16):
-                for i1 in range(j1, j1 + 16):
+                for i1 in row(j1, j1 + 16):
                     t0 = load_square16_f32(square0, i0 - j0, i1 - j1)     # in place of load_f32_0(p0, i0 + i1 * 72)
                     store_f32_1(p1, i0 * 48 + i1, t0)
 
@@ -34,10 +34,11 @@ def squares(writer: NestWriter, loads: dict[str, Access]) -> list[str]:
     memory = {name: f"square{number}" for number, name in enumerate(loads)}
     plain = [*writer.lines(), *writer.stores()]
     ends = {i: f"{writer.ranges[i]} // {side} * {side}" for i in (axis, last)}
+    row = "row" if writer.has_hints else "range"
     inner = [
         *_fill(writer, loads, memory, axis, side),
         f"for i{axis} in range(j{axis}, j{axis} + {side}):",
-        f"    for i{last} in range(j{last}, j{last} + {side}):",
+        f"    for i{last} in {row}(j{last}, j{last} + {side}):",
         *indented(indented(_body(writer, loads, memory, axis, side))),
     ]
     calls = sum(call_count(line.value) for line in writer.nest.lines if not isinstance(line.value, Access))

@@ -33,7 +33,7 @@ def as_bf16(x: Term) -> Term:
     narrow = x.to("f32")
     bits = narrow.bits()
     nearest_bits = bits + (bits.unsigned_shift(16) & 1) + 0x7FFF
-    kept = select(x.is_nan(), bits | _QUIET, nearest_bits) & _UPPER
+    kept = select(narrow.is_nan(), bits | _QUIET, nearest_bits) & _UPPER
     kept = select((bits & _EXPONENT).equals(0), bits & _SIGN, kept)
     return kept.as_float("f32").to(x.dtype)
 
