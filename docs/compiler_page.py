@@ -276,26 +276,29 @@ and values of the steps so far once, where they lie.
 
 ## Convolution with fewer multiplications
 
-A convolution by windows of 3 x 3 elements, one apart, may be computed by Winograd's filtering: F(2x2, 3x3) of Lavin and
-Gray (2015). The image is cut into tiles of 4 x 4 elements that overlap by two. Tiles and weights are transformed by
-additions and halves, multiplied with 16 multiplications where direct sums take 36, and products transformed back to
-2 x 2 results. Sums over channels become 16 products of matrices, one for each position in a tile, which the register
-tile computes. The gradient of the image is the same convolution with transposed and flipped weights, the gradient of
-the weights its adjoint.
+A convolution by windows of 3 x 3 elements, a stride of one, may be computed by Winograd's filtering: F(2x2, 3x3) of
+Lavin and Gray (2015). The image is cut into tiles of 4 x 4 elements that overlap by two. Tiles and weights are
+transformed by additions and halves, multiplied with 16 multiplications where direct sums take 36, and products
+transformed back to 2 x 2 results. Sums over channels become 16 products of matrices, one for each position in a tile,
+which the register tile computes. The gradient of the image is the same convolution with transposed and flipped weights,
+the gradient of the weights its adjoint.
 
 The graph knows nothing of it: lowering chooses, for each product of windows (`lowering/winograd.py`), and `netc explain
 M.net --after lower` prints `winograd` for `product`. It compares the cycles of a tile, with its transforms, with those
 of direct sums. So the choice depends on the shape and the target, never on the batch or on threads. It falls on images
-with at least 16 tiles, and about 16 channels or more (8 where vectors are short); on gradients of weights only as long
-as their sums fit the second cache. Where a side is odd, the last tiles have a line of results that is not stored.
-Products of bf16 and bodies of scans keep direct sums.
+with at least 16 tiles, and about 16 channels or more (8 where vectors are short). Where a side is odd, the last tiles
+have a line of results that is not stored. With a dilation of d, every d-th line of results depends on every d-th line
+of the image alone: the kernels take one such phase after another, if all have the same number of tiles (a side of 28 or
+27 with a dilation of 2, not one of 29). Products of bf16 and bodies of scans keep direct sums.
 
 - **Memory.** One task transforms the weights, once in a step, to panels that the register tile reads. The kernel takes
   up to 48 tiles at a time through both transforms and the products, in memory of its own that stays in the second
   cache. With many channels, whose weights come from memory for each block, a block is larger: up to 128 tiles. Nothing
-  else passes through memory but the image, the panels and the result.
+  else passes through memory but the image, the panels and the result. The gradient of the weights keeps 16 sums for
+  each pair of a channel and an output. Where these do not fit the second cache, the kernel goes through all tiles once
+  for each group of channels and outputs: with vectors of 64 bytes, transforms then take a tenth of the time.
 - **Bits.** A result depends on its tile alone, and the sums of a gradient run over tiles in order, in shards or channel
-  by channel. So bits do not depend on threads, nor on how a batch is divided.
+  by channel. So bits do not depend on threads, nor on how a batch is divided, nor on groups.
 - **Errors.** In f32, errors of results are 0.6 to 0.8 times those of direct sums (root of mean squares against f64, 16
   to 64 channels), those of gradients 0.9 times: sums are shorter. F(4x4, 3x3) would multiply less, but its errors are 4
   to 5 times those of direct sums, and the largest up to 8 times; netc does not use it.

@@ -4,6 +4,7 @@ The choice depends only on the shape and the machine: never on the batch, nor on
 some tiles at least, so that transforming the weights pays for a single sample too.
 """
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 
@@ -28,10 +29,22 @@ _BLOCK = 48  # tiles: more were measured to be no faster, where they stay in the
 _MOST_TILES = 128  # of a block that does not
 
 
-class _Windows(Struct, frozen=True):
-    """A product of windows of an image, one apart, with weights or slopes: its indices, and their sizes.
+class _Block(Struct, frozen=True):
+    """What a kernel has in memory at once: transformed tiles, and those of their channels and outputs that it computes.
 
-    A window's position has the indices `lead` (the sample), `row` and `column`, an element of it `down` and `across`.
+    A convolution has all of them, a gradient a group of each.
+    """
+
+    tiles: int
+    channels: int
+    outputs: int
+
+
+class _Windows(Struct, frozen=True):
+    """A product of windows of an image, a position each, with weights or slopes: its indices, and their sizes.
+
+    A window's position has the indices `lead` (the sample), `row` and `column`, an element of it `down` and `across`;
+    elements lie `dilation` positions apart.
     """
 
     lead: str
@@ -42,6 +55,7 @@ class _Windows(Struct, frozen=True):
     channel: str
     output: str
     sizes: Mapping[str, Dim]
+    dilation: tuple[int, int]
 
     @property
     def channels(self) -> int:
@@ -52,10 +66,9 @@ class _Windows(Struct, frozen=True):
         return int(self.sizes[self.output])
 
     @property
-    def tiles(self) -> tuple[int, int]:
-        """The tiles of an image, down and across."""
-        down, across = map(winograd.tiles_of, self.results)
-        return down, across
+    def tiles(self) -> int:
+        """The tiles of an image."""
+        return int(winograd.tiles_of_image(*self.results, *self.dilation))
 
     @property
     def results(self) -> tuple[int, int]:
@@ -90,8 +103,9 @@ def winograd_tasks(value: Value, einsum: Value, views: Views, machine: Machine, 
             continue
         if views.start is not None and strides[3][windows.output] != 1:
             continue
-        block = _block(windows, machine, value.type.dtype, is_gradient)
-        if _pays(windows, machine, value.type.dtype, block, is_gradient):
+        dtype = value.type.dtype
+        block = _gradient_block(windows, machine, dtype) if is_gradient else _block(windows, machine, dtype)
+        if block is not None and _pays(windows, machine, dtype, block, is_gradient):
             lowered = _Lowered(value, einsum, views, windows, machine, block)
             return [lowered.gradient(*strides, in_shards)] if is_gradient else lowered.convolution(*strides)
     return []
@@ -104,18 +118,24 @@ def _windows(
     sizes = indices.sizes
     if len(window_axes) != 3 or len(position_axes) != 3 or len(indices.columns) != 1 or indices.both:
         return None
-    pairs = [
-        (axis, of) for axis in position_axes for of in window_axes if sizes[of] == WINDOW and image[axis] == image[of]
-    ]
-    leads = [axis for axis in position_axes if axis not in dict(pairs)]
-    channels = [of for of in window_axes if of not in dict(pairs).values()]
+    pairs = {}
+    for of in window_axes:
+        # a window's elements may also lie whole rows apart, which are positions apart: rows come first
+        sides = [axis for axis in position_axes if 0 < image[axis] <= image[of] and image[of] % image[axis] == 0]
+        if sizes[of] == WINDOW and sides:
+            pairs[max(sides, key=lambda axis: image[axis])] = of
+    leads = [axis for axis in position_axes if axis not in pairs]
+    channels = [of for of in window_axes if of not in pairs.values()]
     if len(pairs) != 2 or len(leads) != 1 or len(channels) != 1:
         return None
-    (row, down), (column, across) = pairs
+    row, column = (axis for axis in position_axes if axis in pairs)
     has_sides = all(isinstance(sizes[axis], int) for axis in (row, column))
     if not has_sides or sizes[leads[0]] != BATCH or image[channels[0]] != 1:
         return None
-    return _Windows(leads[0], row, column, down, across, channels[0], indices.columns[0], sizes)
+    down, across = pairs[row], pairs[column]
+    dilation = image[down] // image[row], image[across] // image[column]
+    windows = _Windows(leads[0], row, column, down, across, channels[0], indices.columns[0], sizes, dilation)
+    return windows if all(map(winograd.has_equal_phases, windows.results, dilation)) else None
 
 
 def _vectors(windows: _Windows, machine: Machine, dtype: str) -> tuple[int, int]:
@@ -124,38 +144,72 @@ def _vectors(windows: _Windows, machine: Machine, dtype: str) -> tuple[int, int]
     return -(-windows.channels // lanes), -(-windows.outputs // lanes)
 
 
-def _block(windows: _Windows, machine: Machine, dtype: str, is_gradient: bool) -> int:
-    """Returns how many tiles are multiplied at once, so that they take half of the second cache; 0 if the sums of a
-    gradient do not fit the other half.
+def _fitting(machine: Machine, vectors: int) -> int:
+    """How many tiles take half of the second cache, if each has so many vectors in each position."""
+    return machine.second_cache // 2 // (POSITIONS * vectors * machine.vector_bytes)
+
+
+def _block(windows: _Windows, machine: Machine, dtype: str) -> _Block | None:
+    """Returns what a convolution has in memory at once: as many tiles as take half of the second cache.
 
     With many channels too few tiles do. Then a block is so large that its tiles are as many bytes, written and read, as
     the weights, which every block reads.
     """
+    channels, outputs = windows.channels, windows.outputs
+    fitting = _fitting(machine, sum(_vectors(windows, machine, dtype)))
+    if fitting >= 2 * machine.tile_rows:
+        tiles = min(_BLOCK, fitting // GROUP * GROUP)
+    else:
+        tiles = min(_MOST_TILES, channels * outputs // (2 * (channels + outputs)) // GROUP * GROUP)
+    return _Block(tiles, channels, outputs) if tiles else None
+
+
+def _gradient_block(windows: _Windows, machine: Machine, dtype: str) -> _Block | None:
+    """Returns what a gradient has in memory at once: the sums of a group of channels and outputs, in half of the second
+    cache, and as many tiles as fit the other half. Of these groups, those that take the least time."""
+    lanes, best = machine.lanes(dtype), None
     channels, outputs = _vectors(windows, machine, dtype)
-    half = machine.second_cache // 2
-    fitting = half // (POSITIONS * (channels + outputs) * machine.vector_bytes)
-    sums = POSITIONS * windows.channels * outputs * machine.vector_bytes
-    is_enough = fitting >= 2 * machine.tile_rows
-    if is_enough and (not is_gradient or sums <= half):
-        return min(_BLOCK, fitting // GROUP * GROUP)
-    balanced = windows.channels * windows.outputs // (2 * (windows.channels + windows.outputs))
-    return 0 if is_gradient else min(_MOST_TILES, balanced // GROUP * GROUP)
+    for of_channels, panels in itertools.product(_parts(channels), _parts(-(-outputs // VECTORS))):
+        of_outputs = min(outputs, panels * VECTORS)
+        rows, columns = min(windows.channels, of_channels * lanes), min(windows.outputs, of_outputs * lanes)
+        sums = POSITIONS * rows * of_outputs * machine.vector_bytes
+        fitting = _fitting(machine, of_channels + of_outputs)
+        if sums > machine.second_cache // 2 or fitting < 2 * machine.tile_rows:
+            continue
+        block = _Block(min(_BLOCK, fitting // GROUP * GROUP), rows, columns)
+        cycles = _cycles(windows, machine, dtype, block, is_gradient=True)
+        if best is None or cycles < best[0]:
+            best = cycles, block
+    return best[1] if best else None
 
 
-def _pays(windows: _Windows, machine: Machine, dtype: str, block: int, is_gradient: bool) -> bool:
-    """Whether tiles take less time than results take in direct sums: multiply-adds, and transforms beside.
+def _parts(count: int) -> list[int]:
+    """Returns how many of `count` things are in a part, from all of them down to one: for parts of about one size."""
+    return sorted({-(-count // parts) for parts in range(1, count + 1)}, reverse=True)
+
+
+def _cycles(windows: _Windows, machine: Machine, dtype: str, block: _Block, is_gradient: bool) -> int:
+    """Returns the cycles of a tile: multiply-adds, and transforms beside."""
+    channels, outputs = _vectors(windows, machine, dtype)
+    sums = POSITIONS * windows.channels * outputs
+    if not is_gradient:
+        return sums + _OF_TILE * channels + _OF_RESULTS * outputs
+    channel_groups, output_groups = -(-windows.channels // block.channels), -(-windows.outputs // block.outputs)
+    of_transforms = _OF_TILE * channels * output_groups + _OF_SLOPES * outputs * channel_groups
+    return sums + of_transforms + _OF_SUMS * sums // block.tiles
+
+
+def _pays(windows: _Windows, machine: Machine, dtype: str, block: _Block, is_gradient: bool) -> bool:
+    """Whether tiles take less time than results take in direct sums.
 
     Tiles of an image with an odd side have results that it does not need.
     """
-    channels, outputs = _vectors(windows, machine, dtype)
-    down, across = windows.tiles
-    if not block or down * across < _FEW_TILES:
+    tiles = windows.tiles
+    if tiles < _FEW_TILES:
         return False
-    sums = POSITIONS * windows.channels * outputs
-    cycles = sums + _OF_TILE * channels + (_OF_SLOPES if is_gradient else _OF_RESULTS) * outputs
-    if is_gradient:
-        cycles += _OF_SUMS * sums // block
-    return _MUST_SAVE * cycles * down * across < math.prod(windows.results) * WINDOW**2 * windows.channels * outputs
+    cycles = _cycles(windows, machine, dtype, block, is_gradient)
+    direct = math.prod(windows.results) * WINDOW**2 * windows.channels * _vectors(windows, machine, dtype)[1]
+    return _MUST_SAVE * cycles * tiles < direct
 
 
 class _Lowered(Struct, frozen=True):
@@ -166,7 +220,7 @@ class _Lowered(Struct, frozen=True):
     views: Views
     windows: _Windows
     machine: Machine
-    block: int
+    block: _Block
 
     def convolution(self, a: Strides, b: Strides, c: Strides, start: Strides) -> list[Task]:
         """Returns the task that transforms the weights, and the one that convolves the image by them."""
@@ -223,6 +277,8 @@ class _Lowered(Struct, frozen=True):
                 "samples": Count(1, "rows" if in_shards else BATCH),
                 "channels": Count(windows.channels) if in_shards else Count(1, "rows"),
                 "outputs": Count(windows.outputs),
+                "channel_group": Count(self.block.channels),
+                "output_group": Count(self.block.outputs),
                 **_counts(windows.strides("image", a)),
                 **_counts(windows.strides("slopes", b)),
                 **_counts(windows.strides("weights", c)),
@@ -232,11 +288,13 @@ class _Lowered(Struct, frozen=True):
 
     def task(self, kernel: WinogradKernel, pointers: dict[str, Pointer], numbers: dict[str, Count], axis: Dim) -> Task:
         """Returns a task; numbers of tiles and scratch memory are added."""
-        windows, part, (down, across) = self.windows, kernel.part, self.windows.results
-        numbers = {"results_down": Count(down), "results_across": Count(across), **numbers, "block": Count(self.block)}
+        windows, part = self.windows, kernel.part
+        sides = zip(winograd.OF_IMAGE, (*windows.results, *windows.dilation), strict=True)
+        numbers = {**_counts(dict(sides)), **numbers}
         writes = {pointers[winograd.WRITTEN[part]].buffer}
         if part != "transform":
-            sizes = windows.channels, windows.outputs, self.block
+            numbers["block"] = Count(self.block.tiles)
+            sizes = self.block.channels, self.block.outputs, self.block.tiles
             lanes = self.machine.lanes(kernel.dtype)
             layout = winograd.scratch_layout(lanes, *sizes, is_gradient=int(part == "gradient"))
             pointers["scratch"] = Pointer(Buffer(Type(self.value.type.dtype, (layout.end,)), "scratch"))

@@ -12,6 +12,9 @@ over tiles. A stride along channels is always 1. Knows no buffers and no machine
 If the results have an odd side, the last tiles of it stick out by a line, which the image does not have. No result
 depends on this line alone: the first result of y = A' d reads three elements. So any numbers may stand there, as long
 as the results that depend on it are not stored, and count as zeros in a gradient.
+
+With a dilation of d, every d-th result along a side depends on every d-th element alone. So there are d convolutions
+along each side, the phases, whose elements lie d lines apart; all have the same number of tiles.
 """
 
 from collections.abc import Mapping
@@ -26,6 +29,8 @@ SIDE, STEP, WINDOW = 4, 2, 3  # the sides of a tile, of its results, and of a wi
 POSITIONS = SIDE * SIDE
 _OF_TILE, _OF_RESULTS, _OF_SLOPES = 4, 4, 2  # operations of the transform of one line
 _OF_WEIGHTS, _OF_SUMS = 5, 6
+# the numbers of an image that say how many tiles it has
+OF_IMAGE = ("results_down", "results_across", "dilation_down", "dilation_across")
 _APART = 32  # elements between positions beside their tiles: multiples of 4 KiB would share a set of the first cache
 
 _POINTERS: Mapping[Part, tuple[str, ...]] = {
@@ -70,13 +75,12 @@ def shape_numbers(part: Part) -> tuple[str, ...]:
     """Returns the names of the numbers of a kernel's shape, in order: counts, then strides in elements.
 
     A panel has up to `width` columns of weights, its rows are channels. `block` is how many tiles are transformed and
-    multiplied at once.
+    multiplied at once. A gradient has the sums of up to `channel_group` channels and `output_group` outputs in memory
+    at once, and goes through all tiles for each group.
     """
-    counts = ["channels", "outputs"]
-    if part != "gradient":
-        counts.append("width")
+    counts = ["channels", "outputs", *(("channel_group", "output_group") if part == "gradient" else ("width",))]
     if part != "transform":
-        counts += ["samples", "results_down", "results_across", "block"]
+        counts += ["samples", *OF_IMAGE, "block"]
     if part == "convolve":
         counts.append("has_start")
     strides = (f"{name}_{axis}" for name in _POINTERS[part] for axis in axes(name))
@@ -88,6 +92,24 @@ def tiles_of(results: Any) -> Any:
     return (results + (STEP - 1)) // STEP
 
 
+def results_of(phase: Any, results: Any, dilation: Any) -> Any:
+    """Returns the results of a phase along a side that has `results`: numbers, or terms of a kernel."""
+    return (results - phase + (dilation - 1)) // dilation
+
+
+def tiles_of_image(results_down: Any, results_across: Any, dilation_down: Any, dilation_across: Any) -> Any:
+    """Returns the tiles of all phases of an image."""
+    sides = (results_down, dilation_down), (results_across, dilation_across)
+    down, across = (tiles_of(results_of(0, results, dilation)) * dilation for results, dilation in sides)
+    return down * across
+
+
+def has_equal_phases(results: int, dilation: int) -> bool:
+    """Whether all phases along a side have the same number of tiles, which the kernels require."""
+    first, last = (tiles_of(results_of(phase, results, dilation)) for phase in (0, dilation - 1))
+    return bool(first == last)
+
+
 def walk(pointer: str, of: Mapping[str, int]) -> tuple[list[int], list[int]]:
     """Returns the extents of an operand and its strides, for a kernel's numbers by name.
 
@@ -95,7 +117,7 @@ def walk(pointer: str, of: Mapping[str, int]) -> tuple[list[int], list[int]]:
     """
     if pointer in _IMAGES:
         border = SIDE - STEP if pointer == "image" else 0
-        sides = [of[results] + border for results in ("results_down", "results_across")]
+        sides = [of[f"results_{side}"] + border * of[f"dilation_{side}"] for side in ("down", "across")]
         extents = [of["samples"], *sides, of["outputs" if border == 0 else "channels"]]
     elif pointer == "panels":
         extents = [POSITIONS, -(-of["outputs"] // of["width"]), of["channels"], of["width"]]
@@ -123,7 +145,10 @@ class ScratchLayout(NamedTuple):
 
 
 def scratch_layout(lanes: int, channels: Any, outputs: Any, block: Any, is_gradient: int) -> ScratchLayout:
-    """Returns the parts of a kernel's memory for vectors of `lanes` lanes, all numbers or terms of a kernel."""
+    """Returns the parts of a kernel's memory for vectors of `lanes` lanes, all numbers or terms of a kernel.
+
+    A gradient's channels and outputs are those of a group.
+    """
     channel_row, output_row = ((count + (lanes - 1)) // lanes * lanes for count in (channels, outputs))
     of_channels, of_outputs = channel_row * block + _APART, output_row * block + _APART
     sums = (of_channels + of_outputs) * POSITIONS
@@ -135,15 +160,16 @@ def scratch_layout(lanes: int, channels: Any, outputs: Any, block: Any, is_gradi
 def flops(part: Part, of: Mapping[str, int]) -> int:
     """Returns the floating-point operations of a call: multiply-adds of transformed numbers, and those of transforms.
 
-    Transforms are computed along one side of a tile, then along the other.
+    Transforms are computed along one side of a tile, then along the other, and in a gradient once for each group.
     """
     channels, outputs = of["channels"], of["outputs"]
     if part == "transform":
         return channels * outputs * _OF_WEIGHTS * (WINDOW + SIDE)
-    tiles: int = of["samples"] * tiles_of(of["results_down"]) * tiles_of(of["results_across"])
+    tiles: int = of["samples"] * tiles_of_image(*(of[name] for name in OF_IMAGE))
     of_products, of_image = 2 * POSITIONS * channels * outputs, channels * _OF_TILE * (SIDE + SIDE)
     if part == "convolve":
         of_results = outputs * (_OF_RESULTS * (SIDE + STEP) + STEP * STEP * of["has_start"])
         return tiles * (of_products + of_image + of_results)
     of_slopes, of_weights = outputs * _OF_SLOPES * (STEP + SIDE), channels * outputs * _OF_SUMS * (SIDE + WINDOW)
-    return tiles * (of_products + of_image + of_slopes) + of_weights
+    channel_groups, output_groups = -(-channels // of["channel_group"]), -(-outputs // of["output_group"])
+    return tiles * (of_products + of_image * output_groups + of_slopes * channel_groups) + of_weights

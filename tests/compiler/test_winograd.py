@@ -12,6 +12,7 @@ from netc.compiler.ir.value import apply
 from netc.compiler.lowering.lower import lower
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.simplify import expand, simplify
+from netc.compiler.program import winograd
 from netc.compiler.program.kernels import WinogradKernel
 from netc.compiler.program.tasks import SHARDS, Task
 from netc.compiler.targets.machine import Machine
@@ -33,6 +34,13 @@ train {
   optimizer = sgd(lr = 0.1)
 }
 """
+# the sums of a gradient fit the second cache only in groups, which end in parts of vectors
+MANY_CHANNELS = NET.replace("conv(16)", "conv(70)").replace("conv(20)", "conv(130)")
+# in phases, whose tiles may stick out
+DILATED = NET.replace("conv(20)", "conv(20, dilation = (2, 4))", 1).replace("conv(20)", "conv(20, dilation = (1, 2))")
+NETS = pytest.mark.parametrize(
+    "net", [NET, MANY_CHANNELS, DILATED], ids=["few channels", "many channels", "with dilations"]
+)
 COUNTS = (1, 3, 17, 40)
 
 
@@ -79,13 +87,12 @@ def test_a_convolution_and_its_gradients_are_computed_so(target: str, dtype: DTy
 @pytest.mark.parametrize(
     "case",
     [
-        {"size": (7, 8)},  # no whole tiles
         {"size": (4, 4)},  # few tiles, for which the weights are transformed
         {"channels": 4, "outputs": 4},  # transforms take longer than they save
         {"kernel": 5},
         {"stride": (2, 2)},
-        {"dilation": (2, 2), "pad": (2, 2, 2, 2)},
-        {"channels": 1024, "outputs": 1024},  # no tiles fit the second cache
+        {"size": (9, 8), "dilation": (2, 2), "pad": (2, 2, 2, 2)},  # the phases have 5 rows and 4: 3 tiles and 2
+        {"size": (8, 8), "dilation": (9, 1), "pad": (9, 9, 1, 1)},  # a phase has no row
     ],
     ids=str,
 )
@@ -93,8 +100,52 @@ def test_others_are_summed_directly(case: dict) -> None:
     assert parts_of(tasks_of(machine_for("avx512"), **case)) == []
 
 
-def test_the_sums_of_a_gradient_must_fit_the_cache() -> None:
-    assert "gradient" not in parts_of(tasks_of(machine_for("avx512"), channels=128, outputs=128))
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"dilation": (2, 2), "pad": (2, 2, 2, 2)},
+        {"dilation": (4, 1), "pad": (4, 4, 1, 1)},
+        {"dilation": (1, 3), "pad": (1, 1, 3, 3), "size": (5, 12)},
+        {"dilation": (2, 3), "pad": (2, 2, 3, 3), "size": (7, 11)},
+    ],
+    ids=str,
+)
+def test_a_dilated_convolution_is_computed_in_phases(case: dict) -> None:
+    tasks = tasks_of(machine_for("avx512"), **{"channels": 32, "outputs": 32, **case})
+    assert parts_of(tasks) == ALL
+    for task in tasks:
+        if isinstance(task.kernel, WinogradKernel) and task.kernel.part != "transform":
+            numbers = dict(zip(winograd.numbers(task.kernel.part), task.counts, strict=True))
+            assert (numbers["dilation_down"].factor, numbers["dilation_across"].factor) == case["dilation"]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"size": (7, 8)},  # tiles stick out
+        {"channels": 190, "outputs": 30},
+        {"channels": 24, "outputs": 512},
+        {"channels": 1024, "outputs": 1024},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("target", ["sse2", "avx2", "avx512"])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_any_number_of_channels_and_the_sums_of_a_group_fit_the_cache(
+    case: dict, target: str, dtype: DTypeName
+) -> None:
+    machine = machine_for(target)
+    tasks = tasks_of(machine, dtype=dtype, **case)
+    assert parts_of(tasks) == ALL
+    (numbers,) = (
+        {name: count.factor for name, count in zip(winograd.numbers("gradient"), task.counts, strict=True)}
+        for task in tasks
+        if isinstance(task.kernel, WinogradKernel) and task.kernel.part == "gradient"
+    )
+    layout = winograd.scratch_layout(
+        machine.lanes(dtype), numbers["channel_group"], numbers["output_group"], numbers["block"], is_gradient=1
+    )
+    assert (layout.end - layout.sums) * Type(dtype, ()).itemsize <= machine.second_cache // 2
 
 
 def test_the_choice_does_not_depend_on_workers_and_a_gradient_is_taken_in_shards_or_by_channels() -> None:
@@ -112,10 +163,11 @@ def test_the_choice_does_not_depend_on_workers_and_a_gradient_is_taken_in_shards
         assert many == [SHARDS]
 
 
+@NETS
 @pytest.mark.parametrize(("precision", "tolerance"), [("f64", 1e-11), ("f32", 2e-5)])
-def test_all_backends_agree(precision: str, tolerance: float) -> None:
+def test_all_backends_agree(precision: str, tolerance: float, net: str) -> None:
     """For batches that are not full too: some shards are then empty."""
-    model = netc.parse(NET.replace("f64", precision))
+    model = netc.parse(net.replace("f64", precision))
     ours, emulated, meaning = (netc.compile(model, seed=3, backend=name) for name in ("cpu", "plan", "reference"))
     for count in COUNTS:
         fields = fields_of(count)
@@ -134,12 +186,13 @@ def test_all_backends_agree(precision: str, tolerance: float) -> None:
     assert kernels == {"transform", "convolve", "gradient"}
 
 
+@NETS
 @pytest.mark.parametrize("threads", [2, 3])
-def test_the_same_bits_on_any_number_of_threads(threads: int) -> None:
+def test_the_same_bits_on_any_number_of_threads(threads: int, net: str) -> None:
     fields = {name: array.astype(np.float32) for name, array in fields_of(40).items()}
     results = []
     for count in (1, threads):
-        program = netc.Program(netc.parse(NET.replace("f64", "f32")), threads=count)
+        program = netc.Program(netc.parse(net.replace("f64", "f32")), threads=count)
         losses = [program.step(fields)["loss"] for _ in range(3)]
         results.append([*losses, *program.persistent.values(), program.predict({"x": fields["x"]})["z"]])
     assert all(np.array_equal(first, other) for first, other in zip(*results, strict=True))

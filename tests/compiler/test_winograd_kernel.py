@@ -15,7 +15,7 @@ from netc.compiler.targets.machine import VECTORS, Machine
 from netc.compiler.targets.named import machine_for
 
 RNG = np.random.default_rng(6)
-# samples, height, width, channels, outputs, tiles of a block
+# samples, height, width, channels, outputs, tiles of a block, and the dilation down and across, if any
 CASES = [
     (1, 2, 2, 1, 1, 1),
     (2, 8, 8, 16, 16, 48),
@@ -28,6 +28,11 @@ CASES = [
     (3, 5, 4, 18, 33, 48),
     (1, 4, 9, 3, 16, 4),
     (2, 1, 3, 16, 5, 2),
+    (2, 8, 8, 16, 20, 48, 2, 2),
+    (3, 6, 9, 5, 18, 5, 3, 3),
+    (1, 12, 4, 17, 33, 7, 4, 1),
+    (2, 7, 11, 16, 3, 4, 2, 3),
+    (2, 15, 5, 16, 16, 24, 1, 5),
 ]
 # every third is the widest in f32 and the middle one in f64
 PAIRS = [*((target, "f32") for target in reversed(TARGETS)), *((target, "f64") for target in TARGETS[1:] + TARGETS[:1])]
@@ -53,16 +58,21 @@ class Convolution:
     """Arrays of a case by the names of program/winograd.py, and calls of the kernels."""
 
     def __init__(self, case: tuple[int, ...], dtype: str, machine: Machine, spread: bool) -> None:
-        samples, height, width, channels, outputs, block = case
+        samples, height, width, channels, outputs, block, *dilation = case
+        self.dilation = down, across = dilation or (1, 1)
+        assert winograd.has_equal_phases(height, down)
+        assert winograd.has_equal_phases(width, across)
         self.dtype, self.machine = dtype, machine
         lanes = machine.lanes(dtype)
         panel = min(VECTORS * lanes, -(-outputs // lanes) * lanes)
         self.numbers = {"samples": samples, "results_down": height, "results_across": width, "block": block}
+        self.numbers |= {"dilation_down": down, "dilation_across": across}
         self.numbers |= {"channels": channels, "outputs": outputs, "width": panel}
+        self.numbers |= {"channel_group": channels, "output_group": outputs}
         self.numbers |= {name: samples * outputs * i for i, name in enumerate(prefetched.NUMBERS)}
         result = (samples, height, width, outputs)
         shapes = {
-            "image": (samples, height + 2, width + 2, channels),
+            "image": (samples, height + 2 * down, width + 2 * across, channels),
             "weights": (WINDOW, WINDOW, channels, outputs),
             **dict.fromkeys(("start", "slopes", "result"), result),
         }
@@ -72,7 +82,8 @@ class Convolution:
     def call(self, part: Part, has_start: bool = False, **arrays: np.ndarray) -> None:
         """Calls a kernel. Memory that it must not need is NaN, and what lies behind its own stays as it is."""
         numbers, arrays = {**self.numbers, "has_start": int(has_start)}, {**self.arrays, **arrays}
-        counts = (numbers[name] for name in ("channels", "outputs", "block"))
+        in_memory = ("channel_group", "output_group") if part == "gradient" else ("channels", "outputs")
+        counts = (numbers[name] for name in (*in_memory, "block"))
         end = winograd.scratch_layout(self.machine.lanes(self.dtype), *counts, is_gradient=int(part == "gradient")).end
         scratch = np.full(end + _GUARD, np.nan, FLOATS[self.dtype])
         scratch[end:] = 7
@@ -91,7 +102,9 @@ class Convolution:
     def windows(self) -> np.ndarray:
         """The windows of the image in f64: [sample, row, column, channel, down, across]."""
         image = self.arrays["image"].astype(np.float64)
-        return np.lib.stride_tricks.sliding_window_view(image, (WINDOW, WINDOW), (1, 2))
+        down, across = self.dilation
+        sides = [(WINDOW - 1) * apart + 1 for apart in self.dilation]
+        return np.lib.stride_tricks.sliding_window_view(image, sides, (1, 2))[..., ::down, ::across]
 
 
 def check(actual: np.ndarray, expected: np.ndarray, largest: np.ndarray) -> None:
@@ -120,6 +133,23 @@ def test_convolution_and_gradient(case: tuple[int, ...], target: str, dtype: str
         convolution.call("gradient")
         expected = np.einsum("bhwcij,bhwo->ijco", windows, slopes)
         check(arrays["weights"], expected, np.einsum("bhwcij,bhwo->ijco", abs(windows), abs(slopes)))
+
+
+@pytest.mark.parametrize("case", [CASES[3], CASES[4], CASES[7], CASES[-2]], ids=str)
+@pytest.mark.parametrize(("target", "dtype"), PAIRS)
+def test_a_gradient_has_the_same_bits_for_groups_of_any_size(case: tuple[int, ...], target: str, dtype: str) -> None:
+    """Also for groups that are larger than what a call computes, as where channels are shared out."""
+    for spread in (False, True):
+        convolution = Convolution(case, dtype, machine_for(target), spread)
+        channels, outputs = case[3:5]
+        weights = convolution.arrays["weights"]
+        convolution.call("gradient")
+        expected = weights.base.copy()
+        for groups in ((1, outputs), (16, 32), (channels, 8), (7, 5), (channels + 9, outputs + 3)):
+            convolution.numbers |= dict(zip(("channel_group", "output_group"), groups, strict=True))
+            weights[...] = np.nan
+            convolution.call("gradient")
+            assert np.array_equal(weights.base, expected), groups
 
 
 @pytest.mark.parametrize(("target", "dtype"), PAIRS)

@@ -9,10 +9,11 @@
             transform its products back to STEP x STEP results
 
 The gradient multiplies by the transformed slopes (the gradient of the results) in place of weights, adds the products
-of all blocks, and transforms the sums back at the end. A block stays in the second cache.
+of all blocks, and transforms the sums back at the end: for one group of channels and of outputs after another, whose
+sums stay in the second cache, as a block does.
 
 A result depends on its own tile alone, and a sum runs over tiles in order: bits do not depend on how samples or
-channels are shared out, nor on how many tiles a block has.
+channels are shared out, nor on how many tiles a block has, nor on the size of groups.
 """
 
 from collections.abc import Callable
@@ -88,7 +89,7 @@ class _Winograd(WinogradWriter):
                 add_results(run, self.address)
 
     def gradient(self) -> None:
-        """Adds up the gradients of transformed weights over all blocks, then transforms them back."""
+        """Adds up the gradients of transformed weights over all blocks, then transforms them back, group by group."""
         words, run = self.words, self.run
         transforms_of_block = (
             self.over_tiles("transform_tiles", ["image"], "channels", _transform_tile),
@@ -98,16 +99,18 @@ class _Winograd(WinogradWriter):
         words["width"] = words["b_panel"] = self.run.number(VECTORS * self.lanes.count)
         self.begin(is_gradient=True)
         row = words["layout_output_row"]
-        words["a_row"], words["a_step"], words["rows_a"] = 1, words["layout_channel_row"], words["channels"]
+        words["a_row"], words["a_step"] = 1, words["layout_channel_row"]
         words["b"], words["b_position"] = self.at("outputs"), words["layout_output_position"]
-        words["c"], words["c_position"] = self.at("sums"), row * words["channels"]
+        words["c"], words["c_position"] = self.at("sums"), row * words["channel_group"]
         words["panel_row"] = words["rows_c"] = words["start_row"] = row
-        with self.blocks() as count:
-            words["depth"] = count
-            for function in (*transforms_of_block, multiply):
-                function(run, self.address)
-            words["reads_start"] = 1
-        store_sums(run, self.address)
+        with self.groups():
+            words["rows_a"], words["reads_start"] = words["channels"], 0
+            with self.blocks() as count:
+                words["depth"] = count
+                for function in (*transforms_of_block, multiply):
+                    function(run, self.address)
+                words["reads_start"] = 1
+            store_sums(run, self.address)
 
     def store_sums(self) -> Function:
         """Returns the function `store_sums(record)`, which writes the gradient of the weights."""

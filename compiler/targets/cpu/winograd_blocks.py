@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from netc.compiler.program import winograd as program
-from netc.compiler.program.winograd import POSITIONS, SIDE, STEP, Part, tiles_of
+from netc.compiler.program.winograd import OF_IMAGE, POSITIONS, SIDE, STEP, Part, results_of, tiles_of, tiles_of_image
 from netc.compiler.targets.cpu import later, tile
 from netc.compiler.targets.cpu.function import Fields, Function, Word, at_least, at_most
 from netc.compiler.targets.cpu.tile_sizes import heights, rows_of_next, sizes
@@ -17,7 +17,9 @@ from netc.compiler.targets.cpu.winograd_transforms import Square
 
 # Variables of the kernels: the first tile of a block and their number; of the products, the rows of a, the addresses of
 # operands and result at the first position, and the distances between positions, and between panels of b.
+_OF_GROUPS = ("image", "slopes", "weights", "channels", "outputs")  # arguments, in a gradient those of a group
 _VARIABLES = (
+    *_OF_GROUPS,
     "first",
     "count",
     "rows_a",
@@ -96,8 +98,9 @@ class WinogradWriter:
     def begin(self, is_gradient: bool) -> None:
         """Sets the offsets of the parts of the kernel's memory, and what all products have in common."""
         words = self.words
-        counts = words["channels"], words["outputs"], words["block"]
-        layout = program.scratch_layout(self.lanes.count, *counts, int(is_gradient))
+        names = ("channel_group", "output_group") if is_gradient else ("channels", "outputs")
+        channels, outputs = (words[name] for name in names)
+        layout = program.scratch_layout(self.lanes.count, channels, outputs, words["block"], int(is_gradient))
         for name, offset in zip(_LAYOUT, layout, strict=True):
             words[name] = offset
         words["a"], words["a_position"] = words["scratch"], layout.channel_position
@@ -108,11 +111,11 @@ class WinogradWriter:
     def count_tiles(self) -> Word:
         """The tiles of all samples of a call."""
         words = self.words
-        tiles: Word = words["samples"] * tiles_of(words["results_down"]) * tiles_of(words["results_across"])
+        tiles: Word = words["samples"] * tiles_of_image(*(words[name] for name in OF_IMAGE))
         return tiles
 
     def depths(self, is_gradient: bool) -> Word:
-        """The rows of depth of all tiles of a call."""
+        """The rows of depth of all tiles of a call, as if it had one group."""
         words, tall = self.words, self.lanes.machine.tile_rows
         tiles = self.count_tiles()
         panels = (words["outputs"] + words["width"] - 1) // words["width"]
@@ -123,6 +126,21 @@ class WinogradWriter:
     def at(self, part: str) -> Word:
         """The address of a part of the kernel's memory."""
         return self.words["scratch"] + self.words[f"layout_{part}"] * self.size
+
+    @contextmanager
+    def groups(self) -> Iterator[None]:
+        """Loops over groups of a gradient's channels and outputs. In the body, the arguments are those of a group."""
+        words, run, size = self.words, self.run, self.size
+        image, slopes, weights, channels, outputs = (words[name] for name in _OF_GROUPS)
+        with (
+            run.loop(0, channels, words["channel_group"]) as channel,
+            run.loop(0, outputs, words["output_group"]) as output,
+        ):
+            words["image"], words["slopes"] = image + channel.index * size, slopes + output.index * size
+            words["weights"] = weights + (channel.index * words["weights_channel"] + output.index) * size
+            words["channels"] = at_most(channels - channel.index, words["channel_group"])
+            words["outputs"] = at_most(outputs - output.index, words["output_group"])
+            yield
 
     @contextmanager
     def blocks(self) -> Iterator[Word]:
@@ -141,25 +159,31 @@ class WinogradWriter:
         """
         function = Function(self.module, name, 1)
         words, size = function.record(function.parameters[0], self.fields), self.size
-        count, results_down, results_across = words["count"], words["results_down"], words["results_across"]
-        down, across = tiles_of(results_down), tiles_of(results_across)
+        count, (*results, dilation_down, dilation_across) = words["count"], (words[name] for name in OF_IMAGE)
+        sides = list(zip(results, (dilation_down, dilation_across), strict=True))
+        down, across = (tiles_of(results_of(0, *side)) for side in sides)
         counts = {axis: words[axis]}
-        sides = {image: [words[f"{image}_{of}"] * size for of in ("sample", "row", "column")] for image in images}
+        steps = {image: [words[f"{image}_{of}"] * size for of in ("sample", "row", "column")] for image in images}
         ats, first = {image: words[image] for image in images}, words["first"]
         start = words["scratch"] + words[f"layout_{axis}"] * size
         apart, position = (words[f"layout_{axis[:-1]}_{of}"] * size for of in ("row", "position"))
         with function.loop(0, count) as begin:  # over rows of tiles, as far as they are in the block
-            row = (first + begin.index) // across
-            column = first + begin.index - row * across
-            sample = row // down
+            all_rows = (first + begin.index) // across
+            column = first + begin.index - all_rows * across
             begin.step = at_most(across - column, count - begin.index)
+            all_phases = all_rows // down
+            row, lines_of_phases = all_rows - all_phases * down, all_phases // dilation_across
+            sample = lines_of_phases // dilation_down
+            phases = lines_of_phases - sample * dilation_down, all_phases - lines_of_phases * dilation_across
             lines = {axis: TileRow(start + begin.index * apart, apart, position * SIDE, position)}
-            for image, (of_sample, of_row, of_column) in sides.items():
-                step = of_column * STEP
-                at = ats[image] + sample * of_sample + (row - sample * down) * of_row * STEP + column * step
-                lines[image] = TileRow(at, step, of_row, of_column, is_image=True)
+            for image, (of_sample, of_row, of_column) in steps.items():
+                at = ats[image] + sample * of_sample + phases[0] * of_row + phases[1] * of_column
+                of_row, of_column = of_row * dilation_down, of_column * dilation_across
+                at += row * of_row * STEP + column * of_column * STEP
+                lines[image] = TileRow(at, of_column * STEP, of_row, of_column, is_image=True)
             body = TileBody(function, counts, self.lanes, lines)
-            is_below = at_least((row - sample * down + 1) * STEP - results_down, 0)
+            results_down, results_across = (results_of(phase, *side) for phase, side in zip(phases, sides, strict=True))
+            is_below = at_least((row + 1) * STEP - results_down, 0)
             with function.loop(0, begin.step) as k:
                 body.number = k.index
                 body.beyond = is_below, at_least((column + k.index + 1) * STEP - results_across, 0)

@@ -1,6 +1,6 @@
 """The kernels of Winograd's convolution in NumPy, over their arguments (program/winograd.py): all tiles at once."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -89,21 +89,43 @@ def _tiles(image: Array) -> Array:
     return result.reshape(*tiles.shape[:4], POSITIONS)
 
 
+def _phases(of: Mapping[str, int]) -> Iterator[tuple[slice, ...]]:
+    """The elements of an image, or its results, in each phase."""
+    for down, across in np.ndindex(of["dilation_down"], of["dilation_across"]):
+        yield slice(None), slice(down, None, of["dilation_down"]), slice(across, None, of["dilation_across"])
+
+
 def _convolve(arrays: Mapping[str, Array], of: Mapping[str, int]) -> Array:
-    tiles = _tiles(arrays["image"])
-    products = np.einsum("nhwcp,pco->nhwop", tiles, arrays["panels"])
-    products = products.reshape(*tiles.shape[:3], of["outputs"], SIDE, SIDE)
+    image, panels = arrays["image"], arrays["panels"]
+    result = np.empty((of["samples"], of["results_down"], of["results_across"], of["outputs"]), image.dtype)
+    for phase in _phases(of):
+        result[phase] = _convolved(image[phase], panels, result[phase].shape)
+    with_start: Array = result + arrays.get("start", 0)
+    return with_start
+
+
+def _convolved(image: Array, panels: Array, shape: tuple[int, ...]) -> Array:
+    """The results of a phase, which have `shape`."""
+    tiles = _tiles(image)
+    products = np.einsum("nhwcp,pco->nhwop", tiles, panels)
+    products = products.reshape(*tiles.shape[:3], shape[-1], SIDE, SIDE)
     results: Array = np.einsum("ia,jb,nhwoij->nhawbo", _OF_RESULTS, _OF_RESULTS, products)
-    results = results.reshape(len(tiles), STEP * tiles.shape[1], STEP * tiles.shape[2], of["outputs"])
-    results = results[:, : of["results_down"], : of["results_across"]]
-    return results + arrays.get("start", 0)
+    results = results.reshape(len(tiles), STEP * tiles.shape[1], STEP * tiles.shape[2], shape[-1])
+    return results[:, : shape[1], : shape[2]]
 
 
 def _gradient(arrays: Mapping[str, Array], of: Mapping[str, int]) -> Array:
-    down, across = winograd.tiles_of(of["results_down"]), winograd.tiles_of(of["results_across"])
-    slopes = _even(arrays["slopes"]).reshape(of["samples"], down, STEP, across, STEP, of["outputs"])
-    slopes = np.einsum("ia,jb,nhawbo->nhwoij", _OF_RESULTS, _OF_RESULTS, slopes)
-    slopes = slopes.reshape(*slopes.shape[:4], POSITIONS)
-    sums = np.einsum("nhwcp,nhwop->pco", _tiles(arrays["image"]), slopes)
+    sums: Any = sum(_sums(arrays["image"][phase], arrays["slopes"][phase]) for phase in _phases(of))
     result: Array = np.einsum("ai,bj,abco->ijco", _OF_WEIGHTS, _OF_WEIGHTS, sums.reshape(SIDE, SIDE, *sums.shape[1:]))
     return result
+
+
+def _sums(image: Array, slopes: Array) -> Array:
+    """The gradients of the transformed weights of a phase: [position, channel, output]."""
+    slopes = _even(slopes)
+    samples, height, width, outputs = slopes.shape
+    slopes = slopes.reshape(samples, height // STEP, STEP, width // STEP, STEP, outputs)
+    slopes = np.einsum("ia,jb,nhawbo->nhwoij", _OF_RESULTS, _OF_RESULTS, slopes)
+    slopes = slopes.reshape(*slopes.shape[:4], POSITIONS)
+    sums: Array = np.einsum("nhwcp,nhwop->pco", _tiles(image), slopes)
+    return sums
