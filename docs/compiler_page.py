@@ -211,7 +211,8 @@ Within a scan a worker takes its own samples through all steps.
 
 Loops between convolutions, as those of a normalisation, read what other phases wrote, and would wait for memory. The
 products and convolutions of a group prefetch it for them, line by line while they compute: what the loops behind them
-will read and write, or those before them in the next block of rows (`planning/prefetches.py`).
+will read and write, or those before them in the next block of rows (`planning/prefetches.py`). Loops that read rows
+by their numbers, the samples of a batch or the rows of a table, prefetch those of later numbers by themselves.
 
 Buffers that are not alive at the same time share memory; `netc check` prints how much memory a step needs.
 

@@ -3,13 +3,14 @@
 import ast
 import re
 from itertools import product
+from math import prod
 
 import pytest
 
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction
 from netc.compiler.program.scalars import FunctionCall, Name, number
 from netc.compiler.targets.cpu.loops import write, write_generic
-from netc.compiler.targets.cpu.prefetch import Stretch, gaps, stretches
+from netc.compiler.targets.cpu.prefetch import Stretch, gaps, numbered_rows, stretches
 from netc.compiler.targets.emulator.texts import function_of
 from netc.dsl.structs import replace
 
@@ -139,6 +140,38 @@ def test_rows_that_fill_the_gaps_of_others_are_not_prefetched() -> None:
     pool = Nest((None, 7, 7, 32), lines, (Output("t0", target),), (0, 0, 0, 0, 1), (False,) * 4)
     assert not [*gaps(pool)]
     assert len([*gaps(replace(pool, buffers=(0, 1, 2, 3, 4)))]) == 4, "each image has gaps"
+
+
+@pytest.mark.parametrize(
+    ("extents", "numbers", "row", "step", "fetched"),
+    [
+        ((None, None), (1, 0), (0, 1), 100, "load_i32_0(p0, min(i0 + 20, n0 - 1)) * 100, n1"),
+        ((None, 4, 5, 20), (1, 0, 0, 0), (0, 100, 20, 1), 400, "load_i32_0(p0, min(i0 + 5, n0 - 1)) * 400, 4 * 5 * 20"),
+        ((None, 7, 64), (7, 1, 0), (0, 0, 1), 64, "load_i32_0(p0, i0 * 7 + min(i1 + 32, 7 - 1)) * 64, 64"),
+        ((None, 64), (3, 0), (0, 1), 128, "load_i32_0(p0, min(i0 + 16, n0 - 1) * 3) * 128, 64"),  # a part of each
+        ((None, 8), (1, 0), (0, 1), 8, None),  # less than a line
+        ((None, 1024), (1, 0), (0, 1), 1025, None),  # long
+        ((None, 100), (1, 0), (0, 2), 200, None),  # every second element
+        ((None, 100), (1, 0), (1, 1), 100, None),  # rows that also move by themselves
+        ((None, 10, 30), (1, 0, 0), (0, 50, 1), 500, None),  # rows with gaps
+        ((None, 100), (0, 1), (0, 0), 100, None),  # an element of each row
+    ],
+)
+def test_rows_that_are_found_by_their_numbers_are_prefetched(
+    extents: tuple[int | None, ...],
+    numbers: tuple[int, ...],
+    row: tuple[int, ...],
+    step: int,
+    fetched: str | None,
+) -> None:
+    """By a number some points later, which never lies behind the last one."""
+    index, access = Access(0, "i32", numbers), Access(1, "f32", row, ("t0", step))
+    sizes = [extent or step for extent in extents]
+    target = Access(2, "f32", tuple(prod(sizes[i + 1 :]) for i in range(len(sizes))))
+    lines = (Line("t0", index), Line("t1", access))
+    nest = Nest(extents, lines, (Output("t1", target),), (0, 1, 2), (False,) * len(extents))
+    assert len([*numbered_rows(nest)]) == (fetched is not None)
+    assert re.findall(r"fetch_f32\(p1, (.*)\)", write(nest)) == ([fetched] if fetched is not None else [])
 
 
 def test_the_emulator_leaves_prefetches_out() -> None:

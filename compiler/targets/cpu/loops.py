@@ -26,7 +26,7 @@ from netc.compiler.targets.cpu.jam import Jam
 from netc.compiler.targets.cpu.largest import argmax
 from netc.compiler.targets.cpu.nest_writer import NestWriter
 from netc.compiler.targets.cpu.number_rows import Piece, rows_of_numbers
-from netc.compiler.targets.cpu.prefetch import Gap, gaps
+from netc.compiler.targets.cpu.prefetch import Gap, NumberedRow, gaps, numbered_rows
 from netc.compiler.targets.cpu.running import running
 from netc.compiler.targets.cpu.shape_numbers import ShapeNumbers, stores_numbers
 from netc.compiler.targets.cpu.short_rows import dense_parts, reads_short_rows_across, rows_of_part, rows_side_by_side
@@ -147,8 +147,10 @@ def _around(
 ) -> list[str]:
     """Loops over some axes around the statements for a row, with prefetches of rows that are apart along an axis, or of
     `pieces` of such rows."""
+    numbered = [*numbered_rows(writer.nest)] if pieces is None else []
     for axis in reversed(axes):
         fetches = [line for gap in apart[axis] for line in _fetch_row(writer, gap, gap.ahead, pieces)]
+        fetches += [_fetch_numbered_row(writer, row) for row in numbered if row.axis == axis]
         body = writer.loops([axis], [*fetches, *body], "range" if pieces is None else "rolled")
     return body
 
@@ -168,3 +170,19 @@ def _fetch_row(writer: NestWriter, gap: Gap, ahead: int, pieces: Sequence[Piece]
         f"fetch_{access.dtype}(p{access.pointer}, {start}, {piece.length})"
         for start, piece in zip(starts, pieces, strict=True)
     ]
+
+
+def _fetch_numbered_row(writer: NestWriter, row: NumberedRow) -> str:
+    """The prefetch of a row that a later number stands for, or the last one."""
+    access, index, axis = row.access, row.index, row.axis
+    ahead = str(row.ahead) if writer.shape is None else writer.shape.ahead(row.ahead)
+    around = replace(index, strides=tuple(0 if i == axis else stride for i, stride in enumerate(index.strides)))
+    terms = [writer.offset(around)] if any(around.strides) else []
+    terms.append(f"min(i{axis} + {ahead}, {writer.ranges[axis]} - 1)")
+    if index.strides[axis] != 1:
+        terms[-1] += f" * {writer.stride(axis, index.strides[axis])}"
+    assert index.pointer is not None, "numbers come out of memory"
+    assert access.indirect is not None, "rows are found by number"
+    number = f"load_{index.dtype}_{writer.scopes[index.pointer]}(p{index.pointer}, {' + '.join(terms)})"
+    start = f"{number} * {writer.stride(None, access.indirect[1])}"
+    return f"fetch_{access.dtype}(p{access.pointer}, {start}, {' * '.join(writer.ranges[axis + 1 :])})"

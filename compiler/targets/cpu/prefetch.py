@@ -1,10 +1,11 @@
 """Chooses which elements a nest prefetches, some iterations before it reads or writes them.
 
-Three access patterns are measured to need it, because the processor does not foresee them; all others are left to it:
+Four access patterns are measured to need it, because the processor does not foresee them; all others are left to it:
 
 - the gradient of a depthwise convolution's weights, which reads short pieces of several rows in turn
 - a depthwise convolution itself, which writes vectors of several short rows in turn
 - rows with gaps between them, as those inside of a padded image: they end before the processor has recognised them
+- rows that are found by their numbers: the samples of a batch, the rows of a table of embeddings
 
 Knows only the nest, no text and no machine.
 """
@@ -99,6 +100,48 @@ def gaps(nest: Nest) -> Iterator[Gap]:
             if stride != row or extent is None:
                 break
             row *= extent
+
+
+class NumberedRow(Struct, frozen=True):
+    """Rows of an access whose numbers an index has along an axis; the axes inside of it are one row. The row of the
+    number that is `ahead` points later is prefetched."""
+
+    access: Access
+    index: Access
+    axis: int
+    ahead: int
+
+
+def numbered_rows(nest: Nest) -> Iterator[NumberedRow]:
+    """Yields the loads of a nest without folds that read rows, each as a whole, by numbers out of memory.
+
+    Measured on Zen 4, in f32: 2,048 rows of 784 elements in shuffled order take 0.65 times as long with it, 4,096 rows
+    of 256 out of a table of 20 MB 0.65, and 1.06 times as long out of one of 0.5 MB. A step with these 784 inputs takes
+    0.96 times as long, or 1.02 if the rows follow one another. Rows of 12 KiB and more gain little or nothing.
+    """
+    values = {line.name: line.value for line in nest.lines}
+    for access in nest.loads():
+        if access.pointer is None or access.indirect is None:
+            continue
+        name, step = access.indirect
+        index, nbytes = values[name], step * DTYPES[access.dtype].bytes
+        if not isinstance(index, Access) or index.pointer is None or index.indirect is not None:
+            continue
+        axis = max((i for i, stride in enumerate(index.strides) if stride), default=None)
+        if axis is None or not LINE <= nbytes <= _LONG:
+            continue
+        if not any(access.strides[: axis + 1]) and _is_contiguous(nest, access, axis + 1):
+            yield NumberedRow(access, index, axis, _AHEAD // nbytes)
+
+
+def _is_contiguous(nest: Nest, access: Access, first: int) -> bool:
+    """Whether an access walks the axes from `first` on, at least one, as they lie in memory."""
+    row = 1
+    for stride, extent in reversed([*zip(access.strides, nest.extents, strict=True)][first:]):
+        if stride != row:
+            return False
+        row *= extent or 0  # no stride is that of an axis around one of unknown extent
+    return first < len(nest.extents)
 
 
 def _walk_alike(nest: Nest, access: Access, other: Access) -> bool:
