@@ -30,7 +30,7 @@ _MOST_TILES = 128  # of a block that does not
 
 
 class _Block(Struct, frozen=True):
-    """What a kernel has in memory at once: transformed tiles, and those of their channels and outputs that it computes.
+    """The transformed tiles that a kernel has in memory at once, and those of their channels and outputs it computes.
 
     A convolution has all of them, a gradient a group of each.
     """
@@ -145,7 +145,7 @@ def _vectors(windows: _Windows, machine: Machine, dtype: str) -> tuple[int, int]
 
 
 def _fitting(machine: Machine, vectors: int) -> int:
-    """How many tiles take half of the second cache, if each has so many vectors in each position."""
+    """The number of tiles that take half of the second cache, if each has so many vectors in each position."""
     return machine.second_cache // 2 // (POSITIONS * vectors * machine.vector_bytes)
 
 

@@ -1,4 +1,4 @@
-"""What a prediction costs besides its step."""
+"""The cost of a prediction besides its step."""
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
