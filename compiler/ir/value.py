@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 from msgspec import Struct, field
 
 from netc.compiler.ir.attributes import LEAVES, Attribute, Attributes, Given, Named, attributes_class, keywords_of
-from netc.compiler.ir.forms import Expansion, KernelRule
+from netc.compiler.ir.forms import Expansion, KernelRule, View
 from netc.compiler.ir.roles import LEAVES as LEAF_ROLES
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import DTypeName, Mismatch, Type
@@ -177,6 +177,13 @@ class Value(Struct, frozen=True, eq=False):
 
     def __ge__(self, other: "Value | float") -> "Value":
         return apply("greater_equal", self, other)
+
+
+def viewed(value: Value) -> Value:
+    """The value that a view shows in another shape; any other value is returned as it is."""
+    while isinstance(value.lower, View):
+        value = value.operands[0]
+    return value
 
 
 # an operation is defined once, so identity says which it is

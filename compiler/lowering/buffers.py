@@ -16,12 +16,12 @@ from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Sizes, Type
-from netc.compiler.ir.value import Value
+from netc.compiler.ir.value import Value, viewed
 from netc.compiler.lowering.copies import copy, fill, gather_rows
 from netc.compiler.lowering.fuse import fuse
 from netc.compiler.lowering.padding import inside_of, padded_forms, write_padding
 from netc.compiler.lowering.storage import Storage
-from netc.compiler.lowering.units import Fusion, Unit, viewed
+from netc.compiler.lowering.units import Fusion, Unit
 from netc.compiler.operations.elementwise import paired
 from netc.compiler.operations.touched import put
 from netc.compiler.program.tasks import Buffer, StridedView, Tasks, all_of

@@ -17,9 +17,9 @@ from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.forms import Fold, Scalar, View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import Value
+from netc.compiler.ir.value import Value, viewed
 from netc.compiler.lowering.sizes import computed_from_sizes, only_loops_read
-from netc.compiler.lowering.units import MOST_BUFFERS, Fusion, Unit, viewed, walked_by
+from netc.compiler.lowering.units import MOST_BUFFERS, Fusion, Unit, walked_by
 from netc.compiler.operations.elementwise import add
 from netc.compiler.passes.recompute import MOST_STEPS, large_reads, loops_behind, walks
 from netc.compiler.passes.sink import is_light, is_scalar, is_spread, steps_of

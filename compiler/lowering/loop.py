@@ -24,9 +24,9 @@ from netc.compiler.ir.forms import Fold, Scalar
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import broadcast, contiguous
 from netc.compiler.ir.types import BATCH, Dim, Type
-from netc.compiler.ir.value import Value
+from netc.compiler.ir.value import Value, viewed
 from netc.compiler.lowering.sizes import behind_shapes, count_of
-from netc.compiler.lowering.units import Fusion, viewed
+from netc.compiler.lowering.units import Fusion
 from netc.compiler.operations.elementwise import cast
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction, compact
 from netc.compiler.program.scalars import Binary, Expression, Name, Size, expression, number

@@ -2,10 +2,9 @@
 
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.value import Value
+from netc.compiler.ir.value import Value, viewed
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.copies import copy
-from netc.compiler.lowering.units import viewed
 from netc.compiler.program.tasks import Buffer, all_of
 
 

@@ -113,10 +113,3 @@ def walked_by(value: Value) -> tuple[Dim, ...]:
     """The dimensions that a value's loop walks: those of the value, or for a fold those of its operand."""
     is_fold = isinstance(value.lower, Fold)
     return value.operands[0].type.dims if is_fold else value.type.dims
-
-
-def viewed(value: Value) -> Value:
-    """The value that a view shows in another shape; any other value is returned as it is."""
-    while isinstance(value.lower, View):
-        value = value.operands[0]
-    return value

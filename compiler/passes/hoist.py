@@ -10,12 +10,11 @@ scan stacks: so the gradient of a weight becomes one product over all steps.
 """
 
 from netc.compiler.ir.attributes import Dims
-from netc.compiler.ir.forms import View
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Type
-from netc.compiler.ir.value import Value, apply
+from netc.compiler.ir.value import Value, apply, viewed
 from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import (
     Part,
@@ -256,6 +255,4 @@ def _expansions(body: Graph, moving: set[Value]) -> set[Value]:
 
 def _is_computed(value: Value) -> bool:
     """Whether a value is computed from others: not a constant, a range or another leaf, nor a view of one."""
-    while isinstance(value.lower, View):
-        value = value.operands[0]
-    return bool(value.operands)
+    return bool(viewed(value).operands)

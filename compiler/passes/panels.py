@@ -10,9 +10,8 @@ product would copy the weight into.
 
 from string import ascii_letters
 
-from netc.compiler.ir.forms import View
 from netc.compiler.ir.types import fixed_size
-from netc.compiler.ir.value import Value, apply
+from netc.compiler.ir.value import Value, apply, viewed
 from netc.compiler.operations.elementwise import as_bf16
 from netc.compiler.operations.linear import Subscripts
 
@@ -38,9 +37,7 @@ def panels_for(product: Value, n: int, weight: Value) -> Value | None:
 
 def _is_rounded(value: Value) -> bool:
     """Whether a value consists of numbers that are rounded to bf16."""
-    while isinstance(value.lower, View) and value.operands:
-        value = value.operands[0]
-    return value.definition is as_bf16
+    return viewed(value).definition is as_bf16
 
 
 def _panels(weight: Value, in_pairs: bool) -> Value:

@@ -37,7 +37,8 @@ class PassedFields:
         if not (hasattr(fields, "keys") and hasattr(fields, "__getitem__")):  # a DataFrame has columns by name
             example = next(iter(self._types.model.inputs), "x")
             raise TypeError(f'fields are arrays by name, such as {{"{example}": ...}}, not {kind_of(fields)}')
-        passed = {name: self._passed.get(name) or self._new(name) for name in fields.keys()}  # noqa: SIM118  a DataFrame
+        names = fields.keys()
+        passed = {name: self._passed.get(name) or self._new(name) for name in names}
         return {name: field.checked(fields[name]) for name, field in passed.items()}
 
     def _new(self, name: object) -> "_Passed":

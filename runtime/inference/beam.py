@@ -12,12 +12,11 @@ import numpy as np
 from msgspec import Struct
 
 from netc.compiler.ir.dims import names_in
-from netc.compiler.ir.forms import View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import fixed_size
-from netc.compiler.ir.value import Value
+from netc.compiler.ir.value import Value, viewed
 from netc.compiler.model import Model
 from netc.compiler.operations.reduce import argmax, softmax
 from netc.compiler.operations.scan import Part, Scan, Slot, SlotKind, unpack
@@ -72,7 +71,7 @@ def _decoder(graph: Graph, name: str, value: Value) -> Decoder | None:
     token, ends = scan.body.results.get(yielded), scan.body.results[_last_yield(scan)]
     if token is None or token.definition is not argmax or ends.type.dtype != "bool" or names_in(scan.dim):
         return None
-    if all(_without_views(scan.body.results[ResultKind.NEXT.named(i)]) is not token for i in range(len(scan.begins))):
+    if all(viewed(scan.body.results[ResultKind.NEXT.named(i)]) is not token for i in range(len(scan.begins))):
         return None
     before, _ = graph.subgraph(
         {ResultKind.VALUE.named(str(slot)): operand for slot, operand in scan.operand_of().items()}
@@ -84,13 +83,6 @@ def _decoder(graph: Graph, name: str, value: Value) -> Decoder | None:
 
 def _last_yield(scan: Scan) -> Result:
     return max((key for key in scan.body.results if key.kind is ResultKind.YIELD), key=lambda key: key.number)
-
-
-def _without_views(value: Value) -> Value:
-    """The value that a chain of views reads."""
-    while isinstance(value.lower, View):
-        value = value.operands[0]
-    return value
 
 
 def _logits(scores: Value) -> Value:
