@@ -230,6 +230,8 @@ class _Builder:
 
     def delayed(self, row: Value, steps: int) -> Value:
         """The row of some steps before: zeros until there are so many, which a mask hides in the whole graph."""
+        if steps == 0:
+            return row
         if steps == 1:
             result, leaf = self.state(row.type, None)
             self.step_graph.results[result] = row

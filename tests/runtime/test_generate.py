@@ -31,6 +31,7 @@ MODELS = {
     "two layers": "e -> gru(6) -> layernorm -> lstm(7)",
     "what was before": "e + shift(e) -> rnn(6)",
     "the first step": "e * e[0] -> rnn(5)",
+    "all steps": "e[0:] -> rnn(5)",
     "a scan of one's own": "slow(e)",
     "nothing but the token": "e -> dense(8) -> relu",
     "a step's number": "concat(e, shift(e, first = 1), over = -1) -> rnn(5)",
