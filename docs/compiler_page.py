@@ -277,20 +277,27 @@ and values of the steps so far once, where they lie.
 
 ## Convolution with fewer multiplications
 
-A convolution by windows of 3 x 3 elements, a stride of one, may be computed by Winograd's filtering: F(2x2, 3x3) of
-Lavin and Gray (2015). The image is cut into tiles of 4 x 4 elements that overlap by two. Tiles and weights are
-transformed by additions and halves, multiplied with 16 multiplications where direct sums take 36, and products
-transformed back to 2 x 2 results. Sums over channels become 16 products of matrices, one for each position in a tile,
-which the register tile computes. The gradient of the image is the same convolution with transposed and flipped weights,
-the gradient of the weights its adjoint.
+A convolution may be computed by Winograd's filtering: for windows of 3 x 3 elements, F(2x2, 3x3) of Lavin and Gray
+(2015). The image is cut into tiles of 4 x 4 elements that overlap by two. Tiles and weights are transformed by
+additions and halves, multiplied with 16 multiplications where direct sums take 36, and products transformed back to 2 x
+2 results. Sums over channels become 16 products of matrices, one for each position in a tile, which the register tile
+computes. The gradient of the image is the same convolution with transposed and flipped weights, the gradient of the
+weights its adjoint.
+
+Other windows are cut into pieces. A side of any length has pieces of three elements, and the last may have two or one;
+with a stride of two, the elements at even places are cut, and those at odd ones. Pieces of two elements multiply in
+three of the four positions along their side, those of one in two, so that the products of all pieces add up in the same
+16 matrices: windows of 5 x 5 take 49 multiplications instead of 100 for 2 x 2 results, 7 x 7 100 instead of 196, 4 x 4
+with a stride of two 36 instead of 64, 3 x 3 with a stride of two 25 instead of 36.
 
 The graph knows nothing of it: lowering chooses, for each product of windows (`lowering/winograd.py`), and `netc explain
 M.net --after lower` prints `winograd` for `product`. It compares the cycles of a tile, with its transforms, with those
 of direct sums. So the choice depends on the shape and the target, never on the batch or on threads. It falls on images
-with at least 16 tiles, and about 16 channels or more (8 where vectors are short). Where a side is odd, the last tiles
-have a line of results that is not stored. With a dilation of d, every d-th line of results depends on every d-th line
-of the image alone: the kernels take one such phase after another, if all have the same number of tiles (a side of 28 or
-27 with a dilation of 2, not one of 29). Products of bf16 and bodies of scans keep direct sums.
+with at least 16 tiles, and about 16 channels or more (8 where vectors are short; 40 with a stride of two). Where a side
+is odd, the last tiles have a line of results that is not stored. With a dilation of d, every d-th line of results
+depends on every d-th line of the image alone: the kernels take one such phase after another, if all have the same
+number of tiles (a side of 28 or 27 with a dilation of 2, not one of 29). Products of bf16 and bodies of scans keep
+direct sums.
 
 - **Memory.** One task transforms the weights, once in a step, to panels that the register tile reads. The kernel takes
   up to 48 tiles at a time through both transforms and the products, in memory of its own that stays in the second
