@@ -23,7 +23,7 @@ from llvmlite import ir
 
 from netc.compiler.program.winograd import LONGEST, PIECES, STEP, Part
 from netc.compiler.targets.cpu import winograd_transforms as transforms
-from netc.compiler.targets.cpu.function import Function, at_most
+from netc.compiler.targets.cpu.function import Function, Word, at_most
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.cpu.winograd_blocks import SIDES, Elements, Pair, TileBody, WinogradWriter
 from netc.compiler.targets.cpu.winograd_transforms import Sides, Square
@@ -170,26 +170,33 @@ def _positions(elements: Pair) -> Sides:
 def _transform_tile(body: TileBody) -> None:
     """Transforms a tile of the image for a piece of the window."""
     for elements in body.elements.cases(body.function):
-        with body.each_vector("channels") as first:
-            square = body.square("image", first, _lines(elements, 1)).load(body.vectors)
+        lines, positions = _lines(elements, 1), _positions(elements)
+
+        def write(vectors: Vectors, first: Word, lines: Sides = lines, positions: Sides = positions) -> None:
+            square = body.square("image", first, lines).load(vectors)
             result = transforms.transformed(body.builder, square, transforms.of_tile)
-            transforms.store(body.vectors, result, body.square("channels", first, _positions(elements)))
+            transforms.store(vectors, result, body.square("channels", first, positions))
+
+        body.each_vector("channels", write)
 
 
 def _transform_slopes(body: TileBody) -> None:
     """Transforms the slopes (the gradient of the results) of a tile, in the positions of a piece."""
     for elements in body.elements.cases(body.function):
-        rows, columns = _positions(elements)
-        with body.each_vector("outputs") as first:
-            square = _without_lines_beyond(body, body.square("slopes", first, _RESULTS))
+        positions = _positions(elements)
+
+        def write(vectors: Vectors, first: Word, positions: Sides = positions) -> None:
+            square = _without_lines_beyond(body, vectors, body.square("slopes", first, _RESULTS))
             all_positions = transforms.transformed(body.builder, square, transforms.of_slopes)
-            result = [[all_positions[row][column] for column in columns] for row in rows]
-            transforms.store(body.vectors, result, body.square("outputs", first, (rows, columns)))
+            result = [[all_positions[row][column] for column in positions[1]] for row in positions[0]]
+            transforms.store(vectors, result, body.square("outputs", first, positions))
+
+        body.each_vector("outputs", write)
 
 
-def _without_lines_beyond(body: TileBody, square: Square) -> list[list[Any]]:
+def _without_lines_beyond(body: TileBody, vectors: Vectors, square: Square) -> list[list[Any]]:
     """Loads slopes, with zeros where the tile sticks out of the image."""
-    rows, zero = square.load(body.vectors), body.lanes.zero
+    rows, zero = square.load(vectors), vectors.lanes.zero
     is_below, is_behind = (beyond.equals(1).value for beyond in body.beyond)
     for row in rows:
         row[-1] = body.builder.select(is_behind, zero, row[-1])
@@ -199,11 +206,14 @@ def _without_lines_beyond(body: TileBody, square: Square) -> list[list[Any]]:
 
 def _transform_back(body: TileBody) -> None:
     """Transforms products back to the results of a tile, and adds the start if there is one."""
-    with body.each_vector("outputs") as first:
-        square = body.square("outputs", first).load(body.vectors)
+
+    def write(vectors: Vectors, first: Word) -> None:
+        square = body.square("outputs", first).load(vectors)
         result = transforms.transformed(body.builder, square, transforms.of_products)
         if "start" in body.lines:
-            start = body.square("start", first, _RESULTS).load(body.vectors)
+            start = body.square("start", first, _RESULTS).load(vectors)
             result = transforms.added(body.builder, start, result)
         to = body.square("result", first, _RESULTS)
-        transforms.store(body.vectors, result, to, body.counts["outputs"] - first)
+        transforms.store(vectors, result, to, body.counts["outputs"] - first)
+
+    body.each_vector("outputs", write)
