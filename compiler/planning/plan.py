@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.products import fetch_ahead
+from netc.compiler.planning.columns import share_columns
 from netc.compiler.planning.phases import TaskGroup, divide, rowwise
 from netc.compiler.planning.prefetches import prefetch_rows
 from netc.compiler.planning.row_blocks import elements_of_row, row_block, row_bytes, stays_near
@@ -51,14 +52,15 @@ class _Lifetimes(Struct, frozen=True):
     private: list[_Lifetime]
 
 
-def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Machine) -> Plan:
+def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Machine, has_ranks: bool = False) -> Plan:
     """Returns the plan of a program: its phases, and an address for every buffer.
 
     `sizes` are the most samples of a step, and the most rows of each varying dimension; `persistent` are the offsets
-    of parameters and states, in bytes.
+    of parameters and states, in bytes. With `has_ranks`, ranks will share its groups out: they share rows alone.
     """
-    phases = divide(program.tasks, size_of(BATCH, sizes), machine)
-    dims = tuple(dict.fromkeys(dim for dim in _named_dims(program.tasks) if dim != BATCH))
+    tasks = program.tasks if has_ranks else share_columns(program.tasks, sizes, machine)
+    phases = divide(tasks, size_of(BATCH, sizes), machine)
+    dims = tuple(dict.fromkeys(dim for dim in _named_dims(tasks) if dim != BATCH))
     groups = [group for phase in phases for group in phase]
     row_blocks = {group: row_block(group, sizes, machine.second_cache) for group in groups}
     for group in groups:
