@@ -490,6 +490,9 @@ def test_signs_of_numbers(example: str, cells: dict[str, float | None]) -> None:
         (np.array(["a", "b ", "a"], object), ["a", "b ", "a"]),
         (np.array([[1, 1.0], [True, "1"], [None, 0.5]], object), ["1", "1", "true", "1", "None", "0.5"]),
         (np.array([0.1, 2.0], np.float32), ["0.1", "2"]),
+        (np.array([[3, -1], [10, 3]], np.int16), ["3", "-1", "10", "3"]),
+        (np.array([True, False, True]), ["true", "false", "true"]),
+        (np.array([], np.uint8), []),
         (np.array([], object), []),
     ],
 )
