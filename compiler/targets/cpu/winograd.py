@@ -9,8 +9,8 @@
             transform its products back to STEP x STEP results
 
 The gradient multiplies by the transformed slopes (the gradient of the results) in place of weights, adds the products
-of all blocks, and transforms the sums back at the end: for one group of channels and of outputs after another, whose
-sums stay in the second cache, as a block does.
+of all blocks, and transforms the sums back at the end: for one part of channels and of outputs after another, whose
+sums stay in the second cache, as a block does. All this is done for each group of the convolution.
 
 A result depends on its own tile alone, and a sum runs over tiles in order: bits do not depend on how samples or
 channels are shared out, nor on how many tiles a block has, nor on the size of groups.
@@ -23,13 +23,13 @@ from llvmlite import ir
 
 from netc.compiler.program.winograd import SIDE, STEP, WINDOW, Part
 from netc.compiler.targets.cpu import winograd_transforms as transforms
-from netc.compiler.targets.cpu.function import Function, at_most
+from netc.compiler.targets.cpu.function import Function, Word, at_most
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.cpu.winograd_blocks import TileBody, WinogradWriter
 from netc.compiler.targets.cpu.winograd_transforms import Square
 from netc.compiler.targets.machine import VECTORS, Machine
 
-Load = Callable[[TileBody, Square], list[list[Any]]]
+Load = Callable[[TileBody, Vectors, Square], list[list[Any]]]
 
 
 def winograd(symbol: str, part: Part, dtype: str, machine: Machine) -> Any:
@@ -54,6 +54,7 @@ class _Winograd(WinogradWriter):
         words, run, size = self.words, self.run, self.size
         vectors, width = Vectors(run, self.lanes), words["width"]
         with (
+            self.each_group(),
             run.loop(0, words["outputs"], width) as panel,
             run.loop(0, words["channels"]) as channel,
             run.loop(0, at_most(words["outputs"] - panel.index, width), self.lanes.count) as column,
@@ -75,11 +76,11 @@ class _Winograd(WinogradWriter):
         multiply = self.product()
         self.begin(is_gradient=False)
         words["a_row"], words["a_step"], words["depth"] = words["layout_channel_row"], 1, words["channels"]
-        words["b"], words["b_position"] = words["panels"], words["panels_position"]
-        words["b_panel"], words["panel_row"] = words["panels_panel"], words["width"]
+        words["b_position"], words["b_panel"] = words["panels_position"], words["panels_panel"]
+        words["panel_row"] = words["width"]
         words["c"], words["rows_c"] = self.at("outputs"), words["layout_output_row"]
-        with self.blocks() as count:
-            words["rows_a"] = count
+        with self.each_group(), self.blocks() as count:
+            words["b"], words["rows_a"] = words["panels"], count
             transform_tiles(run, self.address)
             multiply(run, self.address)
             is_plain = words["has_start"].equals(0)
@@ -89,7 +90,7 @@ class _Winograd(WinogradWriter):
                 add_results(run, self.address)
 
     def gradient(self) -> None:
-        """Adds up the gradients of transformed weights over all blocks, then transforms them back, group by group."""
+        """Adds up the gradients of transformed weights over all blocks, then transforms them back, part by part."""
         words, run = self.words, self.run
         transforms_of_block = (
             self.over_tiles("transform_tiles", ["image"], "channels", _transform_tile),
@@ -103,7 +104,7 @@ class _Winograd(WinogradWriter):
         words["b"], words["b_position"] = self.at("outputs"), words["layout_output_position"]
         words["c"], words["c_position"] = self.at("sums"), row * words["channel_group"]
         words["panel_row"] = words["rows_c"] = words["start_row"] = row
-        with self.groups():
+        with self.each_group(), self.parts():
             words["rows_a"], words["reads_start"] = words["channels"], 0
             with self.blocks() as count:
                 words["depth"] = count
@@ -145,9 +146,9 @@ def _transform_slopes(body: TileBody) -> None:
     _transform(body, "slopes", "outputs", STEP, transforms.of_slopes, _without_lines_beyond)
 
 
-def _without_lines_beyond(body: TileBody, square: Square) -> list[list[Any]]:
+def _without_lines_beyond(body: TileBody, vectors: Vectors, square: Square) -> list[list[Any]]:
     """Loads slopes, with zeros where the tile sticks out of the image."""
-    rows, zero = square.load(body.vectors), body.lanes.zero
+    rows, zero = square.load(vectors), vectors.lanes.zero
     is_below, is_behind = (beyond.equals(1).value for beyond in body.beyond)
     for row in rows:
         row[-1] = body.builder.select(is_behind, zero, row[-1])
@@ -155,27 +156,33 @@ def _without_lines_beyond(body: TileBody, square: Square) -> list[list[Any]]:
     return rows
 
 
-def _loaded(body: TileBody, square: Square) -> list[list[Any]]:
-    return square.load(body.vectors)
+def _loaded(_: TileBody, vectors: Vectors, square: Square) -> list[list[Any]]:
+    return square.load(vectors)
 
 
 def _transform(
     body: TileBody, image: str, axis: str, side: int, transform: Callable[..., Any], load: Load = _loaded
 ) -> None:
     """Transforms the square of a tile and stores the result, for all vectors of an axis, "channels" or "outputs"."""
-    with body.each_vector(axis) as first:
-        square = load(body, body.square(image, first, side))
+
+    def write(vectors: Vectors, first: Word) -> None:
+        square = load(body, vectors, body.square(image, first, side))
         result = transforms.transformed(body.builder, square, transform)
-        transforms.store(body.vectors, result, body.square(axis, first, SIDE))
+        transforms.store(vectors, result, body.square(axis, first, SIDE))
+
+    body.each_vector(axis, write)
 
 
 def _transform_back(body: TileBody) -> None:
     """Transforms products back to the results of a tile, and adds the start if there is one."""
-    with body.each_vector("outputs") as first:
-        square = body.square("outputs", first, SIDE).load(body.vectors)
+
+    def write(vectors: Vectors, first: Word) -> None:
+        square = body.square("outputs", first, SIDE).load(vectors)
         result = transforms.transformed(body.builder, square, transforms.of_products)
         if "start" in body.lines:
-            start = body.square("start", first, STEP).load(body.vectors)
+            start = body.square("start", first, STEP).load(vectors)
             result = transforms.added(body.builder, start, result)
         to = body.square("result", first, STEP)
-        transforms.store(body.vectors, result, to, body.counts["outputs"] - first)
+        transforms.store(vectors, result, to, body.counts["outputs"] - first)
+
+    body.each_vector("outputs", write)
