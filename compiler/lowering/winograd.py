@@ -49,8 +49,10 @@ class _Windows(Struct, frozen=True):
 
     A window's position has the indices `lead` (the sample), `row` and `column`, an element of it `down` and `across`.
     Windows lie `stride` lines apart, elements of a window `dilation` lines, and lines `apart` elements of the image.
+    `group` is an index that all operands share, or "".
     """
 
+    group: str
     lead: str
     row: str
     column: str
@@ -62,6 +64,10 @@ class _Windows(Struct, frozen=True):
     stride: Pair
     dilation: Pair
     apart: Pair
+
+    @property
+    def groups(self) -> int:
+        return int(self.sizes[self.group]) if self.group else 1
 
     @property
     def channels(self) -> int:
@@ -93,11 +99,12 @@ class _Windows(Struct, frozen=True):
 
     def strides(self, name: str, of: Strides) -> dict[str, int]:
         """Returns the strides of an image or of weights by the names of the kernel's numbers."""
-        if name == "image":
-            return {"image_sample": of[self.lead], **dict(zip(("image_row", "image_column"), self.apart, strict=True))}
         is_weights = "sample" not in winograd.axes(name)
         letters = (self.down, self.across, self.channel) if is_weights else (self.lead, self.row, self.column)
-        return {f"{name}_{axis}": of[letter] for axis, letter in zip(winograd.axes(name), letters, strict=True)}
+        strides = [of.get(self.group, 0), *(of[letter] for letter in letters)]
+        if name == "image":
+            strides[2:] = self.apart
+        return {f"{name}_{axis}": stride for axis, stride in zip(winograd.axes(name), strides, strict=True)}
 
 
 def winograd_tasks(value: Value, einsum: Value, views: Views, machine: Machine, in_shards: bool = False) -> list[Task]:
@@ -137,22 +144,25 @@ def _windows(
     leads = [axis for axis in position_axes if sizes[axis] == BATCH]
     sides = [axis for axis in position_axes if isinstance(sizes[axis], int)]
     channels = [of for of in window_axes if image[of] == 1]
-    if len(window_axes) != 3 or len(leads) != 1 or len(sides) != 2 or len(indices.columns) != 1 or indices.both:
+    if len(window_axes) != 3 or len(leads) != 1 or len(sides) != 2 or not channels:
+        return None
+    if len(indices.columns) != 1 or len(indices.both) > 1:
+        return None
+    if not all(isinstance(sizes[group], int) for group in indices.both):
         return None
     if not channels:
         return None
     best: tuple[int, _Windows] | None = None
     row, column = sides
-    others = [of for of in window_axes if of != channels[-1]]
-    for down, across in itertools.permutations(others):
+    channel, output, group = channels[-1], indices.columns[0], "".join(indices.both)
+    for down, across in itertools.permutations(of for of in window_axes if of != channel):
         # elements of windows may lie lines apart, or windows: of two ways, the one with fewer lines between them
         apart = [_lines_apart(image, sizes, *pair) for pair in ((row, down), (column, across))]
         if any(line <= 0 for *_, line in apart):
             continue
         stride, dilation, lines = zip(*apart, strict=True)
-        windows = _Windows(
-            leads[0], row, column, down, across, channels[-1], indices.columns[0], sizes, stride, dilation, lines
-        )
+        axes = group, leads[0], row, column, down, across, channel, output
+        windows = _Windows(*axes, sizes, stride, dilation, lines)
         if all(map(winograd.has_equal_phases, windows.results, dilation)):
             cost = math.prod((*stride, *dilation))
             best = min((best, (cost, windows)) if best else ((cost, windows),), key=lambda pair: pair[0])
@@ -263,7 +273,8 @@ class _Lowered(Struct, frozen=True):
         windows, dtype, lanes = self.windows, self.value.type.dtype, self.machine.lanes(self.value.type.dtype)
         width = min(VECTORS * lanes, _vectors(windows, self.machine, dtype)[1] * lanes)
         positions = map(positions_of, windows.window, windows.stride)
-        panels = Buffer(Type(dtype, (*positions, -(-windows.outputs // width), windows.channels, width)))
+        count = -(-windows.outputs // width)
+        panels = Buffer(Type(dtype, (windows.groups, *positions, count, windows.channels, width)))
         numbers = {"width": Count(width), "outputs": Count(windows.outputs)}
         steps = contiguous(panels.type.dims)
         numbers |= {f"panels_{axis}": Count(step) for axis, step in zip(winograd.axes("panels"), steps, strict=False)}
@@ -328,6 +339,7 @@ class _Lowered(Struct, frozen=True):
         windows, part = self.windows, kernel.part
         sides = (*windows.results, *windows.dilation, *windows.window, *windows.stride)
         numbers = {**_counts(dict(zip((*OF_IMAGE, *OF_WINDOW), sides, strict=True))), **numbers}
+        numbers = {"groups": Count(windows.groups), **numbers}
         writes = {pointers[winograd.WRITTEN[part]].buffer}
         if part != "transform":
             numbers["block"] = Count(self.block.tiles)

@@ -44,8 +44,11 @@ OF_WINDOWS = (
     .replace("conv(20)", "conv(20, kernel = 5, dilation = (1, 2))")
     .replace("global_avgpool", "conv(20, kernel = (4, 3), stride = 2, pad = 5) -> global_avgpool")
 )
+IN_GROUPS = NET.replace("conv(16)", "conv(40)").replace("conv(20)", "conv(72, groups = 2)")
 NETS = pytest.mark.parametrize(
-    "net", [NET, MANY_CHANNELS, OF_WINDOWS], ids=["few channels", "many channels", "windows of any kind"]
+    "net",
+    [NET, MANY_CHANNELS, OF_WINDOWS, IN_GROUPS],
+    ids=["few channels", "many channels", "windows of any kind", "in groups"],
 )
 COUNTS = (1, 3, 17, 40)
 
@@ -62,15 +65,16 @@ def tasks_of(
     outputs: int = 16,
     dtype: DTypeName = "f32",
     kernel: tuple[int, int] = (3, 3),
+    groups: int = 1,
     **changes: object,
 ) -> list[Task]:
     """The tasks of Winograd's kernels in a convolution and its two gradients."""
     graph = Graph()
     graph.precision = dtype
     x = graph.leaf(Role.INPUT, "x", Type(dtype, ("batch", *size, channels)))
-    w = graph.leaf(Role.PARAMETER, "w", Type(dtype, (*kernel, channels, outputs)))
+    w = graph.leaf(Role.PARAMETER, "w", Type(dtype, (*kernel, channels // groups, outputs)))
     around = (kernel[0] // 2, (kernel[0] - 1) // 2, kernel[1] // 2, (kernel[1] - 1) // 2)
-    y = apply("conv2d", x, w, **{"stride": (1, 1), "dilation": (1, 1), "pad": around, "groups": 1, **changes})
+    y = apply("conv2d", x, w, **{"stride": (1, 1), "dilation": (1, 1), "pad": around, "groups": groups, **changes})
     first = differentiate(graph, apply("sum", y * y, over=(0, 1, 2, 3)), [x, w])
     graph.results = {parse_result("x"): first[x], parse_result("w"): first[w], parse_result("y"): y}
     graph = simplify(expand(graph))
@@ -177,6 +181,7 @@ def test_a_dilated_convolution_is_computed_in_phases(case: dict) -> None:
         {"channels": 190, "outputs": 30},
         {"channels": 24, "outputs": 512},
         {"channels": 1024, "outputs": 1024},
+        {"channels": 128, "outputs": 256, "groups": 4},
     ],
     ids=str,
 )

@@ -10,8 +10,9 @@
             transform its products back to STEP x STEP results
 
 The gradient multiplies by the transformed slopes (the gradient of the results) in place of weights, adds the products
-of all blocks, and transforms the sums back at the end: for one group of channels and of outputs after another, whose
-sums stay in the second cache, as a block does, and for one piece after another.
+of all blocks, and transforms the sums back at the end: for one part of channels and of outputs after another, whose
+sums stay in the second cache, as a block does, and for one piece after another. All this is done for each group of the
+convolution.
 
 A result depends on its own tile alone, and a sum runs over tiles in order: bits do not depend on how samples or
 channels are shared out, nor on how many tiles a block has, nor on the size of groups.
@@ -54,6 +55,7 @@ class _Winograd(WinogradWriter):
         words, run, size = self.words, self.run, self.size
         vectors, width = Vectors(run, self.lanes), words["width"]
         with (
+            self.each_group(),
             self.pieces_of("down"),
             self.pieces_of("across"),
             run.loop(0, words["outputs"], width) as panel,
@@ -83,7 +85,7 @@ class _Winograd(WinogradWriter):
         words["c"], words["rows_c"] = self.at("outputs"), words["layout_output_row"]
         start_row = words["start_row"]  # an argument, and where a tile reads its start, a variable
         self.clear_results()
-        with self.blocks() as count:
+        with self.each_group(), self.blocks() as count:
             words["rows_a"], words["reads_start"], words["start_row"] = count, 0, words["rows_c"]
             with self.pieces():
                 words["b"] = self.panels_of_piece(words)
@@ -108,7 +110,7 @@ class _Winograd(WinogradWriter):
             Vectors(run, self.lanes).store(self.lanes.zero, self.at("outputs") + element.index * self.size)
 
     def gradient(self) -> None:
-        """Adds up the gradients of transformed weights over all blocks, then transforms them back, for each group and
+        """Adds up the gradients of transformed weights over all blocks, then transforms them back, for each part and
         piece."""
         words, run = self.words, self.run
         transform_tiles = self.over_tiles("transform_tiles", ["image"], "channels", _transform_tile)
@@ -121,7 +123,7 @@ class _Winograd(WinogradWriter):
         words["b"], words["b_position"] = self.at("outputs"), words["layout_output_position"]
         words["c"], words["c_position"] = self.at("sums"), row * words["channel_group"]
         words["panel_row"] = words["rows_c"] = words["start_row"] = row
-        with self.groups(), self.pieces():
+        with self.each_group(), self.parts(), self.pieces():
             words["rows_a"], words["reads_start"] = words["channels"], 0
             with self.blocks() as count:
                 words["depth"] = count

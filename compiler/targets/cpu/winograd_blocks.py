@@ -32,9 +32,10 @@ from netc.compiler.targets.cpu.winograd_transforms import ALL, Sides, Square
 # the first position; the first tile of a block and their number; of the products, the rows of a, the addresses of
 # operands and result at the first position, and the distances between positions, and between panels of b.
 _OF_PIECES = tuple(f"{name}_{side}" for name in ("element", "elements", "position") for side in ("down", "across"))
-_OF_GROUPS = ("image", "slopes", "weights", "channels", "outputs")  # arguments, in a gradient those of a group
+_OF_PARTS = ("image", "slopes", "weights", "channels", "outputs")  # arguments, in a gradient those of a part
+_MOVED = ("image", "panels", "result", "start", "slopes", "weights")  # arguments that lie in groups
 _VARIABLES = (
-    *_OF_GROUPS,
+    *dict.fromkeys((*_OF_PARTS, *_MOVED)),
     *_OF_PIECES,
     "first",
     "count",
@@ -176,17 +177,29 @@ class WinogradWriter:
         sides = ((words[f"window_{side}"], words[f"stride_{side}"]) for side in SIDES)
         down, across = (positions_of(*side) for side in sides)
         positions: Word = down * across
-        return depth * ((rows + tall - 1) // tall) * panels * positions
+        return words["groups"] * depth * ((rows + tall - 1) // tall) * panels * positions
 
     def at(self, part: str) -> Word:
         """The address of a part of the kernel's memory."""
         return self.words["scratch"] + self.words[f"layout_{part}"] * self.size
 
     @contextmanager
-    def groups(self) -> Iterator[None]:
-        """Loops over groups of a gradient's channels and outputs. In the body, the arguments are those of a group."""
+    def each_group(self) -> Iterator[None]:
+        """Loops over groups of a convolution. In the body, the arguments are those of a group."""
+        words, names = self.words, [name for name in _MOVED if name in self.fields.arguments]
+        counts, bases = {name: words[name] for name in ("channels", "outputs")}, {name: words[name] for name in names}
+        with self.run.loop(0, words["groups"]) as group:
+            for name, base in bases.items():
+                words[name] = base + group.index * words[f"{name}_group"] * self.size
+            for name, count in counts.items():
+                words[name] = count
+            yield
+
+    @contextmanager
+    def parts(self) -> Iterator[None]:
+        """Loops over parts of a gradient's channels and outputs. In the body, the arguments are those of a part."""
         words, run, size = self.words, self.run, self.size
-        image, slopes, weights, channels, outputs = (words[name] for name in _OF_GROUPS)
+        image, slopes, weights, channels, outputs = (words[name] for name in _OF_PARTS)
         with (
             run.loop(0, channels, words["channel_group"]) as channel,
             run.loop(0, outputs, words["output_group"]) as output,

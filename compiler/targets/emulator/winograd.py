@@ -42,7 +42,8 @@ def winograd_of(kernel: WinogradKernel) -> Callable[..., None]:
             for name in used
             if name != written
         }
-        result = compute(arrays, numbers)
+        groups = [{name: array[group] for name, array in arrays.items()} for group in range(numbers["groups"])]
+        result = np.array([compute(group, numbers) for group in groups])
         for name in used:
             other = pointers[written]
             in_place = name == "start" and (pointers[name].start, walks[name]) == (other.start, walks[written])
@@ -66,12 +67,12 @@ def _loaded(
     strides: list[int],
     of: Mapping[str, int],
 ) -> Array:
-    """An operand; panels as one matrix for each position, without the columns behind the last output."""
+    """An operand by groups; panels as one matrix for each position, without the columns behind the last output."""
     array = access.load(pointer, dtype, 0, extents, strides)
     if name != "panels":
         return array
-    panels = np.moveaxis(array, 3, 2)
-    return panels.reshape(*panels.shape[:3], -1)[..., : of["outputs"]]
+    shape = (*array.shape[:3], of["channels"], array.shape[3] * of["width"])
+    return np.moveaxis(array, 4, 3).reshape(shape)[..., : of["outputs"]]
 
 
 class _Side:
