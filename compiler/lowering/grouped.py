@@ -18,7 +18,7 @@ from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Pointer, Task
 from netc.compiler.targets.machine import Machine
 
-_POSITIONS = (8, 7)  # neighbouring columns of a tile: sums that wait for each other, and a moved vector serves them all
+_POSITIONS = 8  # columns of a strip: as many sums do not wait for one another, and share weights and moved channels
 
 
 class _Windows(Struct, frozen=True):
@@ -118,9 +118,10 @@ def _groups(windows: _Windows, image: Strides, lanes: int) -> Groups | None:
     inputs, outputs, columns = (windows.size(letter) for letter in (windows.input, windows.output, windows.column))
     if max(inputs, outputs) > lanes or inputs == outputs == lanes:
         return None
-    positions = min(columns, max(_POSITIONS, key=lambda count: columns / (-(-columns // count) * count)))
+    positions = -(-columns // -(-columns // _POSITIONS))  # strips of about one size
     is_dense = image.get(windows.across, 0) == image.get(windows.column, 0)
-    return Groups(inputs, outputs, windows.size(windows.down), windows.size(windows.across), positions, is_dense)
+    down, across = windows.size(windows.down), windows.size(windows.across)
+    return Groups(inputs, outputs, down, across, positions, columns % positions, is_dense)
 
 
 class _Lowered(Struct, frozen=True):

@@ -35,9 +35,9 @@ _SIZES = {"sample": "samples", "row": "rows", "column": "columns"}
 class Groups(Struct, frozen=True):
     """The shape of a convolution in groups that its kernel's code depends on.
 
-    A group has `inputs` channels and `outputs` results, a window `down` x `across` elements. A tile has `positions`
-    neighbouring columns. With `is_dense`, neighbouring elements of a window lie as far apart as neighbouring columns:
-    there is no stride, and no dilation.
+    A group has `inputs` channels and `outputs` results, a window `down` x `across` elements. A strip of an image has
+    `positions` columns, and the last one `rest` if that is not 0. With `is_dense`, neighbouring elements of a window
+    lie as far apart as neighbouring columns: there is no stride, and no dilation.
     """
 
     inputs: int
@@ -45,6 +45,7 @@ class Groups(Struct, frozen=True):
     down: int
     across: int
     positions: int
+    rest: int
     is_dense: bool
 
 

@@ -50,8 +50,8 @@ def kernel_lines(kernel: Kernel, counts: Sequence[Count]) -> Iterator[str]:
             yield from _named(winograd.shape_numbers(part), counts)
         case GroupedKernel(dtype, part, groups):
             window = f"{groups.down} x {groups.across}{'' if groups.is_dense else ' apart'}"
-            shape = f"{groups.inputs} to {groups.outputs} by {window}, {groups.positions} at once"
-            yield f"grouped {part} of {shape}, in {dtype}"
+            strips = f"strips of {groups.positions} and {groups.rest}"
+            yield f"grouped {part} of {groups.inputs} to {groups.outputs} by {window} in {strips}, in {dtype}"
             yield from _named(grouped.numbers(part), counts)
         case StoredCount(dtype):
             yield f"stores {dtype} n0 = {count_text(counts[0])}"

@@ -44,7 +44,7 @@ _ATTENTION = re.compile(r"attention (?P<gradient>gradient )?(?P<one>of one query
 _WINOGRAD = re.compile(r"winograd (?P<part>transform|convolve|gradient) in (?P<dtype>\w+)")
 _GROUPED = re.compile(
     r"grouped (?P<part>convolve|gradient) of (?P<inputs>\d+) to (?P<outputs>\d+) by (?P<down>\d+) x (?P<across>\d+)"
-    r"(?P<apart> apart)?, (?P<positions>\d+) at once, in (?P<dtype>\w+)"
+    r"(?P<apart> apart)? in strips of (?P<positions>\d+) and (?P<rest>\d+), in (?P<dtype>\w+)"
 )
 _NAMED_COUNT = re.compile(r"(?P<name>\w+) = (?P<count>.+)")
 _EQUAL = re.compile(r"first equal of n0 = (?P<count>.+)")
@@ -104,8 +104,9 @@ def _grouped(match: re.Match[str], lines: Sequence[str]) -> tuple[Kernel, tuple[
     names = grouped.numbers(part)
     numbers = tuple(_named_counts("grouped", names, lines))
     has_start = "has_start" in names and numbers[names.index("has_start")] == Count(1)
-    inputs, outputs, down, across, positions = map(int, match.group("inputs", "outputs", "down", "across", "positions"))
-    groups = grouped.Groups(inputs, outputs, down, across, positions, is_dense=match["apart"] is None)
+    sizes = match.group("inputs", "outputs", "down", "across", "positions", "rest")
+    inputs, outputs, down, across, positions, rest = map(int, sizes)
+    groups = grouped.Groups(inputs, outputs, down, across, positions, rest, is_dense=match["apart"] is None)
     return GroupedKernel(match["dtype"], part, groups, has_start), numbers
 
 

@@ -161,5 +161,6 @@ def _verify_grouped(kernel: GroupedKernel, task: Task) -> None:
     assert counts.get("has_start", Count(0)) == Count(int(kernel.has_start)), "a start that the kernel does not know"
     columns = counts["columns"]
     assert columns.per == "one", "columns that depend on the batch"
-    assert kernel.groups.positions <= columns.factor, "a tile with more columns than an image"
+    rest = columns.factor % kernel.groups.positions
+    assert kernel.groups.rest == rest, "strips of other columns than those of the image"
     _verify_writes(task, {pointers[grouped.WRITTEN[kernel.part]].buffer})

@@ -32,6 +32,7 @@ from netc.compiler.targets.cpu.vectors import Lanes, Vectors, repeated
 from netc.compiler.targets.machine import GROUP, Machine
 
 TAPS = 3  # the most neighbouring elements of a window that share what was moved
+_UNROLLED = 32  # products of a window, for each result, that are written without a loop
 _MOST_SUMS = {32: 24, 16: 9}  # of a gradient, by the number of registers
 
 
@@ -49,7 +50,7 @@ def grouped(symbol: str, part: GroupedPart, dtype: str, groups: Groups, machine:
 def _parts(count: int, most: int) -> list[tuple[int, int, int]]:
     """Cuts `count` things into parts of at most `most`: for each size, the size, the first thing, and the number of
     parts."""
-    most = min(count, most)
+    most = -(-count // -(-count // most))
     whole, rest = divmod(count, most)
     return [(most, 0, whole), *(((rest, whole * most, 1),) if rest else ())]
 
@@ -119,99 +120,39 @@ class _Grouped:
         terms = [words[f"{name}_{axis}"] * index for axis, index in indices.items()]
         return sum(terms[1:], terms[0]) * self.size
 
+    def strips(self) -> list[tuple[int, Word, Word]]:
+        """The sizes of strips: the columns of one, the first column of all of a size, and how many there are."""
+        positions, rest = self.groups.positions, self.groups.rest
+        whole = self.words["columns"] // positions
+        strips = [(positions, self.run.number(0), whole)]
+        return [*strips, (rest, whole * positions, self.run.number(1))] if rest else strips
+
     # ---------------------------------------------------------------- the convolution
 
     def convolve(self) -> None:
-        """Convolves images, a vector of results after another."""
-        words, run, positions = self.words, self.run, self.groups.positions
-        tile = self.tile()
-        with (
-            self.each_vector() as first,
-            run.loop(0, words["samples"]) as sample,
-            run.loop(0, words["rows"]) as row,
-            run.loop(0, words["columns"], positions) as column,
-        ):
-            begin = at_most(column.index, words["columns"] - positions)
-            at = {"sample": sample.index, "row": row.index, "column": begin}
-            image = self.image_at(first) + self.moved(words, "image", **at)
-            result, start = (
-                words[name] + self.moved(words, name, **at) + first * self.size for name in ("result", "start")
-            )
-            weights = words["weights"] + first * self.size
-            repeated_columns, channels = column.index - begin, self.left(first)
-            tile(run, self.address, image, weights, result, start, repeated_columns, channels)
+        """Convolves images: for a vector of results after another, strip by strip."""
+        words, run = self.words, self.run
+        strips = [(columns, first, count, self.strip(columns)) for columns, first, count in self.strips()]
+        with self.each_vector() as vector, run.loop(0, words["samples"]) as sample:
+            weights, channels = words["weights"] + vector * self.size, self.left(vector)
+            for columns, first, count, strip in strips:
+                with run.loop(0, count) as number:
+                    at = {"sample": sample.index, "column": first + number.index * columns}
+                    image = self.image_at(vector) + self.moved(words, "image", **at)
+                    result, start = (
+                        words[name] + self.moved(words, name, **at) + vector * self.size for name in ("result", "start")
+                    )
+                    strip(run, self.address, image, weights, result, start, channels)
 
-    def tile(self) -> Function:
-        """Returns the function `tile(record, image, weights, result, start, repeated, channels)`.
+    def strip(self, columns: int) -> Function:
+        """Returns the function `strip(record, image, weights, result, start, channels)`.
 
-        It computes a vector of results at neighbouring columns, and stores `channels` results of each. The first
-        `repeated` columns are stored already: the last tile of a row overlaps the one before.
+        It computes a vector of results for all rows of some columns, and stores `channels` of its lanes.
         """
-        function = Function(self.module, "tile", 7)
-        address, image, weights, result, start, repeated_columns, channels = function.parameters
-        words, builder, positions = function.record(address, self.fields), function.builder, self.groups.positions
-        lines = _Lines(function, self.lanes, self.groups, pinned(words["image_column"] * self.size))
-        sums = [builder.alloca(self.lanes.vector) for _ in range(positions)]
-        self.read_start(function, sums, start, words)
-        of_row, of_element = (pinned(words[f"image_{axis}"] * self.size) for axis in ("down", "across"))
-        of_rows, of_elements = (pinned(words[f"weights_{axis}"] * self.size) for axis in ("down", "across"))
-        down = function.number(self.groups.down)
-        with function.walk(down, [image, weights], [of_row, of_rows]) as (row, row_of_weights):
-            for taps, first, count in _parts(self.groups.across, self.taps):
-                at = [row + of_element * first, row_of_weights + of_elements * first]
-                steps = [of_element * taps, of_elements * taps]
-                with function.walk(function.number(count), at, steps) as (element, of_taps):
-                    self.add_taps(lines, words, taps, element, of_taps, of_elements, sums)
-        self.store(lines.vectors, sums, result, repeated_columns, channels, words)
+        function = Function(self.module, f"strip_{columns}", 6)
+        _Strip(function, function.record(function.parameters[0], self.fields), self.lanes, self.groups, columns).write()
         function.end()
         return function
-
-    @property
-    def taps(self) -> int:
-        return TAPS if self.groups.is_dense else 1
-
-    def read_start(self, function: Function, sums: Sequence[Any], start: Word, words: Record) -> None:
-        """Sets the first sums: read from `start`, or zero."""
-        for total in sums:
-            function.builder.store(self.lanes.zero, total)
-        step, vectors = words["start_column"] * self.size, Vectors(function, self.lanes)
-        with function.when(~words["has_start"].equals(0)):
-            for i, total in enumerate(sums):
-                function.builder.store(vectors.load(start + step * i), total)
-
-    def add_taps(
-        self, lines: _Lines, words: Record, taps: int, image: Word, weights: Word, apart: Word, sums: Sequence[Any]
-    ) -> None:
-        """Adds the products of `taps` neighbouring elements of a row of the window, whose weights lie `apart`."""
-        builder, of_input = lines.function.builder, words["weights_input"] * self.size
-        inputs = range(self.groups.inputs)
-        columns = [lines.loaded(address, inputs) for address in lines.addresses(image, len(sums) + taps - 1)]
-        totals = [builder.load(total) for total in sums]
-        for d in inputs:
-            factors = [lines.vectors.load(weights + apart * tap + of_input * d) for tap in range(taps)]
-            for number, column in enumerate(columns):
-                for tap, factor in enumerate(factors):
-                    if 0 <= (i := number - tap) < len(totals):
-                        totals[i] = lines.vectors.multiply_add(column[d], factor, totals[i])
-        for total, value in zip(sums, totals, strict=True):
-            builder.store(value, total)
-
-    def store(
-        self, vectors: Vectors, sums: Sequence[Any], result: Word, repeated: Word, channels: Word, words: Record
-    ) -> None:
-        """Stores `channels` results of each column but those that are `repeated`."""
-        function, step = vectors.function, words["result_column"] * self.size
-        totals = [function.builder.load(total) for total in sums]
-        is_whole = (channels >= self.lanes.count) & repeated.equals(0)
-        with function.builder.if_else(is_whole.value) as (whole, partial):
-            with whole:
-                for i, total in enumerate(totals):
-                    vectors.store(total, result + step * i)
-            with partial:
-                mask = vectors.columns_mask(channels, 0)
-                for i, total in enumerate(totals):
-                    with function.when(repeated <= i):
-                        vectors.store_masked(total, result + step * i, mask)
 
     # ---------------------------------------------------------------- the gradient of the weights
 
@@ -280,6 +221,94 @@ class _Grouped:
         return function
 
 
+class _Strip:
+    """Writes the convolution of a strip of an image: a vector of results in some neighbouring columns."""
+
+    def __init__(self, function: Function, words: Record, lanes: Lanes, groups: Groups, columns: int) -> None:
+        self.function, self.words, self.groups, self.columns = function, words, groups, columns
+        self.size, self.vectors = lanes.size, Vectors(function, lanes)
+        self.image = _Lines(function, lanes, groups, self.stride("image_column"))
+        self.result, self.start = (
+            _Lines(function, lanes, groups, self.stride(f"{name}_column")) for name in ("result", "start")
+        )
+        self.down, self.across = self.stride("image_down"), self.stride("image_across")
+        self.of_row, self.of_element = self.stride("weights_down"), self.stride("weights_across")
+        self.of_input = self.stride("weights_input")
+        self.sums = [function.builder.alloca(lanes.vector) for _ in range(columns)]
+
+    def stride(self, name: str) -> Word:
+        """A stride in bytes."""
+        return pinned(self.words[name] * self.size)
+
+    def write(self) -> None:
+        function, words = self.function, self.words
+        _, image, weights, result, start, channels = function.parameters
+        steps = [self.stride(f"{name}_row") for name in ("image", "result", "start")]
+        mask, is_whole = self.vectors.columns_mask(channels, 0), channels >= self.vectors.lanes.count
+        has_start = ~words["has_start"].equals(0)
+        with function.walk(words["rows"], [image, result, start], steps) as (of_image, of_result, of_start):
+            self.read_start(of_start, has_start)
+            self.add_window(of_image, weights)
+            self.store(of_result, is_whole, mask)
+
+    def read_start(self, start: Word, has_start: Word) -> None:
+        """Sets the first sums: read from `start`, or zero."""
+        builder = self.function.builder
+        for total in self.sums:
+            builder.store(self.vectors.lanes.zero, total)
+        with self.function.when(has_start):
+            for address, total in zip(self.start.addresses(start, self.columns), self.sums, strict=True):
+                builder.store(self.vectors.load(address), total)
+
+    def add_window(self, image: Word, weights: Word) -> None:
+        """Adds the products of a window: row after row, in a loop unless they are few."""
+        function, groups = self.function, self.groups
+        if groups.down * groups.across * groups.inputs <= _UNROLLED:
+            for i in range(groups.down):
+                self.add_row(image + self.down * i, weights + self.of_row * i)
+            return
+        down = function.number(groups.down)
+        with function.walk(down, [image, weights], [self.down, self.of_row]) as (row, row_of_weights):
+            self.add_row(row, row_of_weights)
+
+    def add_row(self, image: Word, weights: Word) -> None:
+        """Adds the products of a row of the window, of some neighbouring elements at a time."""
+        for taps, first, count in _parts(self.groups.across, TAPS if self.groups.is_dense else 1):
+            at = [image + self.across * first, weights + self.of_element * first]
+            if count == 1:
+                self.add_taps(taps, *at)
+                continue
+            steps = [self.across * taps, self.of_element * taps]
+            with self.function.walk(self.function.number(count), at, steps) as (element, of_element):
+                self.add_taps(taps, element, of_element)
+
+    def add_taps(self, taps: int, image: Word, weights: Word) -> None:
+        """Adds the products of `taps` neighbouring elements of a row of the window."""
+        builder, inputs = self.function.builder, range(self.groups.inputs)
+        columns = [self.image.loaded(at, inputs) for at in self.image.addresses(image, self.columns + taps - 1)]
+        sums = [builder.load(total) for total in self.sums]
+        for d in inputs:
+            factors = [self.vectors.load(weights + self.of_element * tap + self.of_input * d) for tap in range(taps)]
+            for number, column in enumerate(columns):
+                for tap, factor in enumerate(factors):
+                    if 0 <= (i := number - tap) < len(sums):
+                        sums[i] = self.vectors.multiply_add(column[d], factor, sums[i])
+        for total, value in zip(self.sums, sums, strict=True):
+            builder.store(value, total)
+
+    def store(self, result: Word, is_whole: Word, mask: Any) -> None:
+        """Stores the results of a row, or the lanes of a mask."""
+        builder = self.function.builder
+        sums, addresses = [builder.load(total) for total in self.sums], self.result.addresses(result, self.columns)
+        with builder.if_else(is_whole.value) as (whole, partial):
+            with whole:
+                for total, address in zip(sums, addresses, strict=True):
+                    self.vectors.store(total, address)
+            with partial:
+                for total, address in zip(sums, addresses, strict=True):
+                    self.vectors.store_masked(total, address, mask)
+
+
 class _Sums:
     """Writes the sums of the gradient of a part of the window: `rows` x `taps` elements, and some inputs of a group."""
 
@@ -306,18 +335,17 @@ class _Sums:
         places = {cell: sum((axis * i for axis, i in zip(axes, cell, strict=True)), weights) for cell in self.sums}
         for cell, total in self.sums.items():
             builder.store(self.vectors.load(places[cell]), total)
+        row_steps = [self.stride(f"{name}_row") for name in ("image", "slopes")]
         columns = words["columns"]
         whole = columns // positions
-        row_steps = [self.stride(f"{name}_row") for name in ("image", "slopes")]
-        with function.walk(words["rows"], [image, slopes], row_steps) as (of_image, of_slopes):
-            for count, first, times in (
-                (positions, function.number(0), whole),
-                (1, whole * positions, columns - whole * positions),
-            ):
-                begin = [of_image + self.image.column * first, of_slopes + self.slopes.column * first]
-                steps = [self.image.column * count, self.slopes.column * count]
-                with function.walk(times, begin, steps) as (columns_of_image, columns_of_slopes):
-                    self.add_columns(count, columns_of_image, columns_of_slopes)
+        strips = [(positions, function.number(0), whole)]
+        if rest := self.groups.rest:
+            strips.append((rest, whole * positions, function.number(1)))
+        for count, first, times in strips:
+            begin = [image + self.image.column * first, slopes + self.slopes.column * first]
+            steps = [self.image.column * count, self.slopes.column * count]
+            with function.walk(times, begin, steps) as at, function.walk(words["rows"], at, row_steps) as row:
+                self.add_columns(count, *row)
         for cell, total in self.sums.items():
             self.vectors.store_masked(builder.load(total), places[cell], mask)
 
@@ -325,24 +353,25 @@ class _Sums:
         """Adds the products of `count` neighbouring positions."""
         builder = self.function.builder
         factors = [self.vectors.load(address) for address in self.slopes.addresses(slopes, count)]
-        for i in range(self.rows):
-            row = image + self.down * i if i else image
-            sums = {cell: builder.load(total) for cell, total in self.sums.items() if cell[0] == i}
-            for address, meets in self.columns_of_row(row, count):
+        sums = {cell: builder.load(total) for cell, total in self.sums.items()}
+        rows = [self.columns_of_row(image + self.down * i, count) for i in range(self.rows)]
+        for column_of_rows in zip(*rows, strict=True):  # sums of all rows by turns, so that few wait for one another
+            for i, (address, meets) in enumerate(column_of_rows):
                 column = self.image.loaded(address, self.inputs)
                 for tap, position in meets:
                     for d, moved in zip(self.inputs, column, strict=True):
                         sums[i, tap, d] = self.vectors.multiply_add(moved, factors[position], sums[i, tap, d])
-            for cell, value in sums.items():
-                builder.store(value, self.sums[cell])
+        for cell, value in sums.items():
+            builder.store(value, self.sums[cell])
 
-    def columns_of_row(self, row: Word, count: int) -> Iterator[tuple[Word, list[tuple[int, int]]]]:
-        """Yields the columns of a row of the image that `count` positions meet, and for each the elements of the window
-        that meet it, with the position of the window."""
+    def columns_of_row(self, row: Word, count: int) -> list[tuple[Word, list[tuple[int, int]]]]:
+        """Returns the columns of a row of the image that `count` positions meet, and for each the elements of the
+        window that meet it, with the position of the window."""
         if self.groups.is_dense:
-            for number, address in enumerate(self.image.addresses(row, count + self.taps - 1)):
-                yield address, [(tap, number - tap) for tap in range(self.taps) if 0 <= number - tap < count]
-            return
-        for tap in range(self.taps):
-            for position, address in enumerate(self.image.addresses(row + self.across * tap, count)):
-                yield address, [(tap, position)]
+            addresses = self.image.addresses(row, count + self.taps - 1)
+            meets = [
+                [(tap, i - tap) for tap in range(self.taps) if 0 <= i - tap < count] for i in range(len(addresses))
+            ]
+            return list(zip(addresses, meets, strict=True))
+        columns = [self.image.addresses(row + self.across * tap, count) for tap in range(self.taps)]
+        return [(columns[tap][i], [(tap, i)]) for i in range(count) for tap in range(self.taps)]
