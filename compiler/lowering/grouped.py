@@ -118,6 +118,8 @@ def _groups(windows: _Windows, image: Strides, lanes: int) -> Groups | None:
     inputs, outputs, columns = (windows.size(letter) for letter in (windows.input, windows.output, windows.column))
     if max(inputs, outputs) > lanes or inputs == outputs == lanes:
         return None
+    if inputs == outputs == 1:  # a loop moves no channels either
+        return None
     positions = -(-columns // -(-columns // _POSITIONS))  # strips of about one size
     is_dense = image.get(windows.across, 0) == image.get(windows.column, 0)
     down, across = windows.size(windows.down), windows.size(windows.across)
