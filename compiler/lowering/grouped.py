@@ -114,9 +114,10 @@ def _are_neighbours(windows: _Windows, operands: Sequence[Strides], has_start: b
 
 
 def _groups(windows: _Windows, image: Strides, lanes: int) -> Groups | None:
-    """Returns the shape of the kernel, or None if a group does not fit a vector."""
+    """Returns the shape of the kernel, or None if vectors would hold results of a single group and be half empty."""
     inputs, outputs, columns = (windows.size(letter) for letter in (windows.input, windows.output, windows.column))
-    if max(inputs, outputs) > lanes or inputs == outputs == lanes:
+    together = lanes // max(inputs, outputs)
+    if together == 0 or (together == 1 and 2 * outputs <= lanes):
         return None
     if inputs == outputs == 1:  # a loop moves no channels either
         return None

@@ -23,8 +23,8 @@ def grouped_of(kernel: GroupedKernel) -> Callable[..., None]:
         for name in grouped.used(part, kernel.has_start):
             if name != written:
                 array = access.load(pointers[name], dtype, 0, *grouped.walk(name, groups, numbers))
-                shape = (*array.shape[:-1], array.shape[-1] // widths.get(name, groups.outputs), -1)
-                arrays[name] = array.reshape(shape) if array.size else np.zeros((*array.shape[:-1], 1, 1))
+                count = numbers["channels"] // groups.outputs
+                arrays[name] = array.reshape(*array.shape[:-1], count, widths.get(name, groups.outputs))
         if part == "convolve":
             result = np.einsum("bhiwjgd,ijdgo->bhwgo", arrays["image"], arrays["weights"]) + arrays.get("start", 0)
         else:
