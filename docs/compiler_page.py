@@ -294,7 +294,8 @@ Other windows are cut into pieces. A side of any length has pieces of three elem
 with a stride of two, the elements at even places are cut, and those at odd ones. Pieces of two elements multiply in
 three of the four positions along their side, those of one in two, so that the products of all pieces add up in the same
 16 matrices: windows of 5 x 5 take 49 multiplications instead of 100 for 2 x 2 results, 7 x 7 100 instead of 196, 4 x 4
-with a stride of two 36 instead of 64, 3 x 3 with a stride of two 25 instead of 36.
+with a stride of two 36 instead of 64, 3 x 3 with a stride of two 25 instead of 36. A sequence of even length is taken
+as an image of two rows, its halves: windows of 5 steps take 14 instead of 20.
 
 The graph knows nothing of it: lowering chooses, for each product of windows (`lowering/winograd.py`), and `netc explain
 M.net --after lower` prints `winograd` for `product`. It compares the cycles of a tile, with its transforms, with those
@@ -314,8 +315,10 @@ own, one after another. Products of bf16 and bodies of scans keep direct sums.
 - **Bits.** A result depends on its tile alone, and the sums of a gradient run over tiles in order, in shards or channel
   by channel. So bits do not depend on threads, nor on how a batch is divided, nor on groups.
 - **Errors.** In f32, errors of results are 0.6 to 0.8 times those of direct sums (root of mean squares against f64, 16
-  to 64 channels), those of gradients 0.9 times: sums are shorter. F(4x4, 3x3) would multiply less, but its errors are 4
-  to 5 times those of direct sums, and the largest up to 8 times; netc does not use it.
+  to 64 channels), those of gradients 0.9 times: sums are shorter. Windows of 5 x 5 and 7 x 7 are as exact (0.6 to 0.9
+  times), those of 2 x 2, and 3 x 3 and 4 x 4 with a stride of two less so (1.0 to 1.5 times). F(4x4, 3x3) would
+  multiply less, but its errors are 4 to 5 times those of direct sums, and the largest up to 8 times; netc does not use
+  it.
 - **Speed.** On one core of Zen 4, f32, batch 32, against direct sums at 97% of the peak: 16 channels at 32 x 32
   elements 1.4 times as fast, 32 at 16 x 16 1.7 times, 64 at 8 x 8 2.0 times, gradients alike.
 

@@ -18,7 +18,7 @@ from netc.compiler.program import prefetched, winograd
 from netc.compiler.program.kernels import WinogradKernel
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task
-from netc.compiler.program.winograd import OF_IMAGE, OF_WINDOW, POSITIONS, positions_of
+from netc.compiler.program.winograd import OF_IMAGE, OF_WINDOW, POSITIONS, STEP, positions_of
 from netc.compiler.targets.machine import GROUP, VECTORS, Machine
 
 # Cycles for a vector of a tile, measured on Zen 4, where a multiply-add of vectors takes one
@@ -84,8 +84,15 @@ class _Windows(Struct, frozen=True):
 
     @property
     def results(self) -> Pair:
-        """The results of an image, down and across."""
-        return int(self.sizes[self.row]), int(self.sizes[self.column])
+        """The results of an image, down and across: of an image of one row, two rows, its halves."""
+        row, column = int(self.sizes[self.row]), int(self.sizes[self.column])
+        return (STEP, column // STEP) if self.is_folded else (row, column)
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether an image of one row is taken as two, so that tiles have two rows of results."""
+        sizes = self.sizes[self.row], self.sizes[self.down], int(self.sizes[self.column]) % STEP
+        return sizes == (1, 1, 0)
 
     @property
     def window(self) -> Pair:
@@ -102,8 +109,10 @@ class _Windows(Struct, frozen=True):
         is_weights = "sample" not in winograd.axes(name)
         letters = (self.down, self.across, self.channel) if is_weights else (self.lead, self.row, self.column)
         strides = [of.get(self.group, 0), *(of[letter] for letter in letters)]
+        if self.is_folded and not is_weights:
+            strides[2] = of[self.column] * self.results[1]
         if name == "image":
-            strides[2:] = self.apart
+            strides[2:] = strides[2] if self.is_folded else self.apart[0], self.apart[1]
         return {f"{name}_{axis}": stride for axis, stride in zip(winograd.axes(name), strides, strict=True)}
 
 
@@ -150,13 +159,10 @@ def _windows(
         return None
     if not all(isinstance(sizes[group], int) for group in indices.both):
         return None
-    if not channels:
-        return None
-    best: tuple[int, _Windows] | None = None
-    row, column = sides
+    row, column = sorted(sides, key=lambda axis: sizes[axis] != 1)  # an image of one column is taken as a row
     channel, output, group = channels[-1], indices.columns[0], "".join(indices.both)
+    candidates: list[_Windows] = []
     for down, across in itertools.permutations(of for of in window_axes if of != channel):
-        # elements of windows may lie lines apart, or windows: of two ways, the one with fewer lines between them
         apart = [_lines_apart(image, sizes, *pair) for pair in ((row, down), (column, across))]
         if any(line <= 0 for *_, line in apart):
             continue
@@ -164,9 +170,9 @@ def _windows(
         axes = group, leads[0], row, column, down, across, channel, output
         windows = _Windows(*axes, sizes, stride, dilation, lines)
         if all(map(winograd.has_equal_phases, windows.results, dilation)):
-            cost = math.prod((*stride, *dilation))
-            best = min((best, (cost, windows)) if best else ((cost, windows),), key=lambda pair: pair[0])
-    return best[1] if best else None
+            candidates.append(windows)
+    # rows may also be columns far apart: of two ways, the one that multiplies less
+    return min(candidates, key=lambda windows: windows.positions * windows.tiles, default=None)
 
 
 def _lines_apart(image: Strides, sizes: Mapping[str, Dim], position: str, element: str) -> tuple[int, int, int]:

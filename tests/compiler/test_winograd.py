@@ -42,7 +42,7 @@ MANY_CHANNELS = NET.replace("conv(16)", "conv(70)").replace("conv(20)", "conv(13
 OF_WINDOWS = (
     NET.replace("conv(20)", "conv(20, dilation = (2, 4))", 1)
     .replace("conv(20)", "conv(20, kernel = 5, dilation = (1, 2))")
-    .replace("global_avgpool", "conv(20, kernel = (4, 3), stride = 2, pad = 5) -> global_avgpool")
+    .replace("global", "conv(48, kernel = (4, 3), stride = 2, pad = 5) -> reshape(80, 48) -> conv(64) -> global")
 )
 IN_GROUPS = NET.replace("conv(16)", "conv(40)").replace("conv(20)", "conv(72, groups = 2)")
 NETS = pytest.mark.parametrize(
@@ -100,6 +100,7 @@ def test_a_convolution_and_its_gradients_are_computed_so(target: str, dtype: DTy
         {"size": (4, 4)},  # few tiles, for which the weights are transformed
         {"channels": 4, "outputs": 4},  # transforms take longer than they save
         {"kernel": (1, 1)},
+        {"kernel": (1, 5), "size": (1, 65)},  # no two halves of a row
         {"stride": (2, 2)},  # few tiles
         {"size": (24, 24), "stride": (3, 3)},  # each element meets two results of a tile alone
         {"size": (9, 8), "dilation": (2, 2), "pad": (2, 2, 2, 2)},  # the phases have 5 rows and 4: 3 tiles and 2
@@ -121,6 +122,9 @@ def test_others_are_summed_directly(case: dict) -> None:
         {"kernel": (1, 7)},
         {"kernel": (7, 1)},
         {"kernel": (10, 4)},
+        {"kernel": (1, 5), "size": (1, 64)},
+        {"kernel": (1, 3), "size": (1, 80), "dilation": (1, 4), "pad": (0, 0, 4, 4)},
+        {"kernel": (1, 9), "size": (1, 128), "stride": (1, 2)},
         {"kernel": (3, 5), "dilation": (2, 1), "pad": (2, 2, 2, 2)},
         {"stride": (2, 2), "size": (16, 19)},
         {"stride": (2, 2), "size": (16, 16), "kernel": (4, 4)},
