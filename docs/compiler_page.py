@@ -317,6 +317,9 @@ several groups. It is multiplied by a vector in which each lane has the channel 
 neighbouring channels, and one instruction that moves them to lanes. What was moved serves up to three neighbouring
 elements of the window. Weights need no panels: the results of all groups are neighbours in them.
 
+A convolution by channel moves none. It is a loop along channels, but for windows of more than 25 elements, such as
+ConvNeXt's 7 x 7, without stride and dilation, which these kernels compute.
+
 - **Strips.** The kernel takes a vector of results through a strip of up to eight columns, row by row, so that the rows
   of a window stay in the first cache where rows of the image would share a few of its sets.
 - **Gradients.** That of the image is the same convolution. That of the weights has the sums of up to 3 x 3 elements of

@@ -64,10 +64,12 @@ def test_narrow_groups_have_kernels_of_their_own(inputs: int, outputs: int, targ
     assert parts == expected
 
 
-def test_one_group_and_groups_of_one_channel_have_none() -> None:
+def test_one_group_has_none_and_groups_of_one_channel_only_where_windows_are_large() -> None:
     machine, x = machine_for("avx512"), Type("f32", ("batch", 9, 8, 6))
     assert kernels_of(machine, x, Type("f32", (3, 3, 6, 6)), groups=1) == []
-    assert kernels_of(machine, x, Type("f32", (3, 3, 1, 6)), groups=6) == []
+    for kernel, how, count in (((5, 5), {}, 0), ((6, 5), {}, 3), ((1, 31), {}, 3), ((7, 7), {"dilation": (1, 2)}, 0)):
+        line, w = Type("f32", ("batch", 9, 40, 6)), Type("f32", (*kernel, 1, 6))
+        assert len(kernels_of(machine, line, w, groups=6, **how)) == count
 
 
 def test_the_choice_does_not_depend_on_workers_and_a_gradient_is_taken_in_shards_or_by_groups() -> None:

@@ -132,9 +132,9 @@ class _Grouped:
     @property
     def most(self) -> tuple[int, int]:
         """The rows and columns of a window whose sums are in registers at once."""
-        groups, sums = self.groups, _MOST_SUMS[self.lanes.machine.registers] // self.inputs_at_once
-        taps = min(TAPS, groups.across, max(sums, 1))
-        return min(TAPS, groups.down, max(sums // taps, 1)), taps
+        groups, sums = self.groups, max(_MOST_SUMS[self.lanes.machine.registers] // self.inputs_at_once, 1)
+        rows = min(groups.down, max(sums // min(TAPS, groups.across), 1))
+        return rows, min(groups.across, sums // rows)
 
     @property
     def inputs_at_once(self) -> int:
