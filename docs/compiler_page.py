@@ -210,6 +210,11 @@ and what a call passes on. A weight's gradient, for example, is summed over the 
 before it leaves the cache; only if each block would read large operands from memory again, one block has all rows.
 Within a scan a worker takes its own samples through all steps.
 
+A product of few rows takes as long as it takes to read its weights: a second worker that computes half of the rows
+reads all of them too, and a batch of a single sample has no rows to share out. If a product over the batch reads more
+than 256 KiB of weights, and four times as much as everything else, workers therefore share the columns of its result,
+each with all rows (`planning/columns.py`). Ranks share rows alone.
+
 Loops between convolutions, as those of a normalisation, read what other phases wrote, and would wait for memory. The
 products and convolutions of a group prefetch it for them, line by line while they compute: what the loops behind them
 will read and write, or those before them in the next block of rows (`planning/prefetches.py`). Loops that read rows
