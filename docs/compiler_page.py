@@ -316,7 +316,7 @@ of bf16 and bodies of scans keep direct sums.
 ## Convolution in narrow groups
 
 A register tile has vectors of results that read the same channels. Where a group has fewer results than a vector has
-lanes, most of them would be empty. So convolutions in groups that fit a vector twice, or fill more than half of it,
+lanes, most of them would be empty. So convolutions in groups whose results fill more than half of a vector, together,
 have kernels of their own (`lowering/grouped.py`), as ResNeXt's 32 groups of 4 or 8 channels. A vector holds results of
 several groups. It is multiplied by a vector in which each lane has the channel that its group needs: one load of
 neighbouring channels, and one instruction that moves them to lanes. What was moved serves up to three neighbouring
