@@ -10,6 +10,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.targets.cpu import tile
+from netc.compiler.targets.cpu.attention_prefetch import Prefetches
 from netc.compiler.targets.cpu.function import COMPUTES, Fields, Function, Word, at_least, at_most
 from netc.compiler.targets.cpu.math.terms import Scope, Term, select
 from netc.compiler.targets.cpu.tile_sizes import heights, rows_of_next, sizes
@@ -103,7 +104,7 @@ def function_of(module: Any, lanes: Lanes, name: str, parameters: int, write: Ca
     return function
 
 
-def product(module: Any, lanes: Lanes, fields: Fields) -> Function:
+def product(module: Any, lanes: Lanes, fields: Fields, prefetches: Prefetches) -> Function:
     """Returns the function `product(record)`: c = a b, or c + a b if `reads_start` is 1. See PRODUCT."""
     tall, width, size = lanes.machine.tile_rows, VECTORS * lanes.count, lanes.size
     tiles = {(size.height, size.vectors): tile.tile(module, size, lanes, fields) for size in sizes(lanes.machine)}
@@ -123,6 +124,7 @@ def product(module: Any, lanes: Lanes, fields: Fields) -> Function:
                 words["panel"] = words["b"] + (first * words["panel_row"] + panel) * size
                 a = words["a"] + (i.index * words["a_row"] + first * words["a_step"]) * size
                 c = words["c"] + (i.index * words["rows_c"] + panel) * size
+                prefetches.advance(function, words, address)
                 for (height, number), called in tiles.items():
                     lower = max((other for other in heights(tall) if other < height), default=0)
                     is_high = (taken > lower) & (taken <= height)
