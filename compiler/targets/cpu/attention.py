@@ -10,8 +10,8 @@
             result = result / running total
 
 Only one block of scores is in memory at a time. With a single block of queries, copying would not pay: rows that are
-whole vectors are then read and written where they lie. Tiles beyond the diagonal are skipped too, and all of them prefetch
-(attention_prefetch.py).
+whole vectors are then read and written where they lie. Tiles beyond the diagonal are skipped too. All tiles
+prefetch (attention_prefetch.py).
 
 Beyond a sample's own queries, results repeat those of the last one. Without keys they are zero. The order of all sums
 follows from the numbers of queries and keys alone, so bits do not depend on how samples and heads are shared out.
