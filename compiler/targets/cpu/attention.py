@@ -1,7 +1,7 @@
 """The attention kernel: the softmax of scores times values, block by block (FlashAttention: Dao et al. 2022, 2023).
 
     for each sample and head:
-        copy keys and values into scratch memory
+        copy keys and values into scratch memory         # unless they are read where they lie
         for each block of queries:                       # transposed, so that a column of scores is a query
             for each block of keys:                      # only up to the diagonal, if attention is causal
                 scores  = keys x queries
@@ -9,9 +9,9 @@
                 result  = result * factor + weights x values
             result = result / running total
 
-Only one block of scores is in memory at a time. With a single block of queries, copying would not pay: rows that are
-whole vectors are then read and written where they lie. Tiles beyond the diagonal are skipped too. All tiles
-prefetch (attention_prefetch.py).
+Only one block of scores is in memory at a time. Rows of queries and results that are whole vectors are read and written
+where they lie, and those of keys and values too, unless there are many blocks of queries: only then does copying them
+pay. Tiles beyond the diagonal are skipped too. All tiles prefetch (attention_prefetch.py).
 
 Beyond a sample's own queries, results repeat those of the last one. Without keys they are zero. The order of all sums
 follows from the numbers of queries and keys alone, so bits do not depend on how samples and heads are shared out.
@@ -34,6 +34,7 @@ from netc.compiler.targets.cpu.function import Number, Word, at_most
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import Machine
 
+_FEW_BLOCKS = 6  # of queries: to copy keys and values for them takes longer than to read rows that lie far apart
 # The variables of the kernels.
 # - of a block of queries: the first query, their count, the count rounded up to whole vectors, the end of the keys seen
 # - of a block of keys: the first key, their count; the diagonal between the two blocks
@@ -90,8 +91,11 @@ class AttentionWriter(AttentionArguments):
         words, count = self.words, self.lanes.count
         address, row, column = self.view(name, first)
         columns = self.columns_of(name)
-        is_direct = column.equals(1) & columns.equals(self.width_of(name)) & (words["own_queries"] <= self.block)
-        is_direct = is_direct & ~self.is_packed(name)
+        is_direct = column.equals(1) & columns.equals(self.width_of(name)) & ~self.is_packed(name)
+        if name in ("of_keys", "of_values"):  # several blocks of queries add to zeros in the scratch memory
+            is_direct = is_direct & (words["own_queries"] <= self.block)
+        elif program.side_of(name) == "key":
+            is_direct = is_direct & (words["own_queries"] <= _FEW_BLOCKS * self.block)
         if needs_squares:
             is_direct = is_direct & rows.equals(rows // count * count)
         words[f"{part}_at"] = is_direct.choose(address, self.address_of(part))
