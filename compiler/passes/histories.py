@@ -66,14 +66,14 @@ def attention(of: Value, query: Value, keys: Growing, values: Growing, step: Val
     with `sums`, the logarithm of the sum of the earlier exponentials. Nothing reads the space behind the earlier steps.
     Here the step's own value is the operand of no product, so it is rounded to `precision` by itself.
     """
-    own = apply("as_bf16", values.new) if precision == "bf16" else values.new
+    current = apply("as_bf16", values.new) if precision == "bf16" else values.new
     scale, lengths = of.keywords["scale"], for_all_samples(step)
     earlier = apply("attend", query, keys.old, values.old, lengths, scale=scale, causal=False)
     sums = apply("attend_sums", earlier, query, keys.old, lengths, scale=scale, causal=False)
     score = apply("einsum", query, keys.new, subscripts="bthd,bthd->bth") * scale
     share = apply("sigmoid", score - apply("transpose", sums, order=(0, 2, 1)))
     share = apply("reshape", share, dims=(*share.type.dims, 1))
-    return earlier + share * (own - earlier)
+    return earlier + share * (current - earlier)
 
 
 def merged(parts: Growing, step: Value) -> Value:
