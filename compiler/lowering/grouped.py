@@ -120,15 +120,15 @@ def _are_neighbours(windows: _Windows, operands: Sequence[Strides], has_start: b
 def _groups(windows: _Windows, image: Strides, lanes: int) -> Groups | None:
     """Returns the shape of the kernel; None if vectors would be half empty, or if a loop over channels is faster."""
     inputs, outputs, columns = (windows.size(letter) for letter in (windows.input, windows.output, windows.column))
-    together = lanes // max(inputs, outputs)
-    if together == 0 or (together == 1 and 2 * outputs <= lanes):
+    if max(inputs, outputs) > lanes:
         return None
     positions = -(-columns // -(-columns // _POSITIONS))  # strips of about one size
     is_dense = image.get(windows.across, 0) == image.get(windows.column, 0)
     down, across = windows.size(windows.down), windows.size(windows.across)
     if inputs == outputs == 1 and (not is_dense or down * across <= _SMALL_WINDOW):
         return None
-    return Groups(inputs, outputs, down, across, positions, columns % positions, is_dense)
+    groups = Groups(inputs, outputs, down, across, positions, columns % positions, is_dense)
+    return groups if 2 * grouped.groups_in_vector(groups, lanes) * outputs > lanes else None
 
 
 class _Lowered(Struct, frozen=True):

@@ -19,6 +19,8 @@ from msgspec import Struct
 
 GroupedPart = Literal["convolve", "gradient"]
 
+MOST_LOADED = 4  # vectors of channels, some lanes of which are moved together: within the slack behind a buffer
+
 _POINTERS: Mapping[GroupedPart, tuple[str, ...]] = {
     "convolve": ("image", "weights", "result", "start"),
     "gradient": ("image", "slopes", "weights"),
@@ -50,8 +52,8 @@ class Groups(Struct, frozen=True):
 
 
 def groups_in_vector(groups: Groups, lanes: int) -> int:
-    """Returns how many groups a vector of so many lanes holds: their results, and their channels."""
-    return lanes // max(groups.inputs, groups.outputs)
+    """Returns how many groups' results a vector of some lanes holds. Their channels fill up to MOST_LOADED vectors."""
+    return min(lanes // groups.outputs, MOST_LOADED * lanes // groups.inputs)
 
 
 def pointers(part: GroupedPart) -> tuple[str, ...]:

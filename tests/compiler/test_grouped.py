@@ -48,20 +48,20 @@ def kernels_of(machine: Machine, x: Type, w: Type, **how: object) -> list[tuple[
     return [(task.kernel, task.axis) for task in tasks if isinstance(task.kernel, GroupedKernel)]
 
 
-@pytest.mark.parametrize(("inputs", "outputs"), [(8, 8), (4, 2), (1, 3), (12, 5), (3, 4)])
+@pytest.mark.parametrize(("inputs", "outputs"), [(8, 8), (4, 2), (1, 3), (12, 5), (3, 4), (8, 1)])
 @pytest.mark.parametrize(("target", "dtype"), [("avx512", "f32"), ("avx2", "f32"), ("avx512", "f64"), ("sse2", "f32")])
 def test_narrow_groups_have_kernels_of_their_own(inputs: int, outputs: int, target: str, dtype: DTypeName) -> None:
-    """Where a vector holds several groups, or one that fills more than half of it."""
+    """Where results of whole groups fill more than half of a vector."""
     machine = machine_for(target)
     x, w = Type(dtype, ("batch", 9, 8, 3 * inputs)), Type(dtype, (3, 2, inputs, 3 * outputs))
     parts = sorted(kernel.part for kernel, _ in kernels_of(machine, x, w, groups=3))
-    lanes, widest = machine.lanes(dtype), max(inputs, outputs)
+    lanes = machine.lanes(dtype)
 
-    def is_narrow(results: int) -> bool:
-        return 2 * widest <= lanes or (widest <= lanes < 2 * results)
+    def is_narrow(inputs: int, outputs: int) -> bool:
+        return max(inputs, outputs) <= lanes < 2 * outputs * min(lanes // outputs, 4 * lanes // inputs)
 
-    expected = [*["convolve"] * (is_narrow(outputs) + is_narrow(inputs)), *["gradient"] * is_narrow(outputs)]
-    assert parts == expected
+    forward, backward = is_narrow(inputs, outputs), is_narrow(outputs, inputs)
+    assert parts == [*["convolve"] * (forward + backward), *["gradient"] * forward]
 
 
 def test_one_group_has_none_and_groups_of_one_channel_only_where_windows_are_large() -> None:

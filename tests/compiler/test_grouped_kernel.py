@@ -20,7 +20,7 @@ CASES = [
     (Groups(2, 4, 3, 2, positions=6, rest=0, is_dense=False), 7, 2, 4, 6, (1, 2), (2, 1)),
     (Groups(3, 2, 1, 5, positions=4, rest=3, is_dense=True), 6, 3, 1, 7, (1, 1), (1, 1)),
     (Groups(1, 3, 2, 3, positions=2, rest=1, is_dense=False), 9, 1, 3, 3, (2, 1), (1, 3)),
-    (Groups(4, 1, 4, 1, positions=3, rest=0, is_dense=False), 5, 2, 2, 3, (1, 2), (1, 1)),
+    (Groups(4, 1, 4, 1, positions=3, rest=0, is_dense=False), 37, 2, 2, 3, (1, 2), (1, 1)),
     (Groups(2, 2, 1, 1, positions=3, rest=2, is_dense=True), 9, 2, 2, 5, (2, 1), (1, 1)),
 ]
 PAIRS = [(target, dtype) for dtype in FLOATS for target in TARGETS]

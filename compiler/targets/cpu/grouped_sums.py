@@ -40,11 +40,10 @@ class _Columns:
         self.vectors, self.column = Vectors(function, lanes), column
         self.column_3 = pinned(column * 3)
         self.is_repeated = program.groups_in_vector(groups, lanes.count) == 1
-        last = program.groups_in_vector(groups, lanes.count) - 1  # lanes behind the last group are not stored
-        first = [min(lane // groups.outputs, last) * groups.inputs for lane in range(lanes.count)]
-        self.lanes_of = [
-            ir.Constant(ir.VectorType(I32, lanes.count), [lane + d for lane in first]) for d in range(groups.inputs)
-        ]
+        together = program.groups_in_vector(groups, lanes.count)
+        # lanes behind the last group are not stored
+        self.first = [min(lane // groups.outputs, together - 1) * groups.inputs for lane in range(lanes.count)]
+        self.loads = -(-together * groups.inputs // lanes.count)
 
     def addresses(self, base: Word, count: int) -> list[Word]:
         """The addresses of some columns from `base` on. Groups of them share a register."""
@@ -61,11 +60,25 @@ class _Columns:
             at = [address + d * self.lanes.size for d in inputs]
             scalars = [builder.load(builder.inttoptr(each.value, pointer)) for each in at]
             return [repeated(builder, scalar, self.lanes.vector) for scalar in scalars]
-        vector = self.vectors.load(address)
+        vectors = [self.vectors.load(address + i * self.lanes.machine.vector_bytes) for i in range(self.loads)]
         if self.groups.inputs == self.groups.outputs == 1:
-            return [vector]
-        undefined = ir.Constant(vector.type, ir.Undefined)
-        return [builder.shuffle_vector(vector, undefined, self.lanes_of[d]) for d in inputs]
+            return vectors
+        return [self.gathered(vectors, [first + d for first in self.first]) for d in inputs]
+
+    def gathered(self, vectors: Sequence[Any], elements: Sequence[int]) -> Any:
+        """A vector of some elements of neighbouring vectors: two of these are joined at a time."""
+        builder, count = self.function.builder, self.lanes.count
+        undefined, kind = ir.Constant(self.lanes.vector, ir.Undefined), ir.VectorType(I32, count)
+        pairs = []
+        for i in range(0, len(vectors), 2):
+            first, second = (*vectors[i : i + 2], undefined)[:2]
+            inside = [element - i * count if i <= element // count < i + 2 else 0 for element in elements]
+            pairs.append(builder.shuffle_vector(first, second, ir.Constant(kind, inside)))
+        if len(pairs) == 1:
+            return pairs[0]
+        first, second = pairs
+        taken = [lane + count * (element // count >= 2) for lane, element in enumerate(elements)]
+        return builder.shuffle_vector(first, second, ir.Constant(kind, taken))
 
 
 class _Writer:
