@@ -274,12 +274,13 @@ Its kernel takes a block of queries and one block of keys after another, and kee
 of each query's softmax, as FlashAttention does (Dao et al. 2022, 2023). Scores exist for one block at a time. For the
 gradient only the logarithm of each total is saved; `attend_gradient` computes the scores again. So memory grows with
 the length of a sequence and not with its square. Causal blocks above the diagonal are skipped, and so are tiles above
-it. In a batch of varying lengths each sample takes the time of its own length. Long sequences and packed ones are
-copied, head by head, so that their rows follow one another; other short ones (one block of queries) are read where they
-lie, and while a head is computed, the rows of the next one are prefetched. Each head of each sample is computed by one
-worker, in an order that does not depend on how many there are. With a dropout of the weights, or weights that an output
-returns, the scores stay in memory. A single query, as in `netc generate`, has a kernel of its own, which reads the keys
-and values of the steps so far once, where they lie.
+it. In a batch of varying lengths each sample takes the time of its own length. Packed rows, and keys and values of long
+sequences (over 576 queries in f32), are copied, head by head, so that their rows follow one another; others are read
+where they lie. While a head is computed, its register tiles prefetch, line by line, the rows that it will write and
+those of the next head. Each head of each sample is computed by one worker, in an order that does not depend on how many
+there are. With a dropout of the weights, or weights that an output returns, the scores stay in memory. A single query,
+as in `netc generate`, has a kernel of its own, which reads the keys and values of the steps so far once, where they
+lie.
 
 ## Convolution with fewer multiplications
 
