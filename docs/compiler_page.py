@@ -326,6 +326,8 @@ elements of the window. Weights need no panels: the results of all groups are ne
 A convolution by channel moves none. It is a loop along channels, but for windows of more than 25 elements, such as
 ConvNeXt's 7 x 7, without stride and dilation, which these kernels compute.
 
+With `precision = bf16`, operands are rounded, and stay in f32.
+
 - **Strips.** The kernel takes a vector of results through a strip of up to eight columns, row by row, so that the rows
   of a window stay in the first cache where rows of the image would share a few of its sets.
 - **Gradients.** That of the image is the same convolution. That of the weights has the sums of up to 3 x 3 elements of

@@ -52,7 +52,7 @@ class _Grouped:
     def __init__(self, module: Any, symbol: str, part: GroupedPart, lanes: Lanes, groups: Groups) -> None:
         self.module, self.lanes, self.groups, self.size = module, lanes, groups, lanes.size
         self.fields = Fields.of((*program.pointers(part), *program.numbers(part)))
-        self.width = program.groups_in_vector(groups, lanes.count) * groups.outputs
+        self.width = program.groups_in_vector(groups.inputs, groups.outputs, lanes.count) * groups.outputs
         self.run = Function(module, symbol, 1, is_internal=False)
         self.words, self.address = self.run.new_record(self.fields)
 
