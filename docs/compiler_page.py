@@ -212,7 +212,8 @@ Within a scan a worker takes its own samples through all steps.
 A product of few rows takes as long as it takes to read its weights: a second worker that computes half of the rows
 reads all of them too, and a batch of a single sample has no rows to share out. If a product over the batch reads more
 than 256 KiB of weights, and four times as much as everything else, workers therefore share the columns of its result,
-each with all rows (`planning/columns.py`). Ranks share rows alone.
+each with all rows (`planning/columns.py`). In steps of a single sample they do so in all products and convolutions of
+more than 64 KiB. Ranks share rows alone.
 
 Loops between convolutions, as those of a normalisation, read what other phases wrote, and would wait for memory. The
 products and convolutions of a group prefetch it for them, line by line while they compute: what the loops behind them
