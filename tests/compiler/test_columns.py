@@ -4,13 +4,16 @@ import numpy as np
 import pytest
 
 import netc
+from netc.compiler.backends import target_of
 from netc.compiler.lowering.lower import lower
-from netc.compiler.pipeline import run_passes, training_graph
+from netc.compiler.pipeline import prediction_graph, run_passes, training_graph
 from netc.compiler.planning.plan import plan
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.plan import Plan
 from netc.compiler.program.tasks import SHARDS, Task
 from netc.compiler.targets.named import NAMED
+from netc.runtime.execution.kept_steps import PlanFacts
+from netc.runtime.execution.prepared import Prepared
 
 # Both layers' weights, more than 256 KiB, are shared by columns. 300 columns end in the middle of a panel.
 NET = """model {
@@ -98,6 +101,11 @@ def test_a_single_image_is_shared_by_outputs() -> None:
     for batch, count in ((1, 3), (2, 0)):  # forward both convolutions, and backward the second
         assert sum(task.is_by_columns for task in tasks_of(batch)) == count
     assert all(task.axis != SHARDS for task in tasks_of(1))
+
+
+def test_only_large_predictions_of_a_single_sample_are_shared() -> None:
+    prepared = Prepared(prediction_graph(netc.parse(NET)), {}, target_of("cpu", NAMED["avx512"]), 5, is_kept=False)
+    assert [prepared.members(PlanFacts(flops, 0, 0), 1, 2) for flops in (10**6, 10**7)] == [1, 2]
 
 
 @pytest.mark.parametrize(("net", "sample", "target"), [(NET, (300,), (300,)), (IMAGES, (8, 8, 64), (2,))])
