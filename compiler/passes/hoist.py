@@ -6,7 +6,8 @@
 
 A value that does not depend on a carry is computed before the scan, unless the scan would then read more: an outer
 product of a step's row and a weight stays. A value that no carry needs is computed after it, from the rows that the
-scan stacks: so the gradient of a weight becomes one product over all steps.
+scan stacks: so the gradient of a weight becomes one product over all steps. Sums of wide states stay, too
+(operations/wide_states.py).
 """
 
 from netc.compiler.ir.attributes import Dims
@@ -24,14 +25,16 @@ from netc.compiler.operations.scan import (
     Slot,
     SlotKind,
     add_leaf,
+    depending,
     part,
     scan,
     slot_of,
 )
 from netc.compiler.operations.sequence import spread
 from netc.compiler.operations.shape import broadcast
+from netc.compiler.operations.wide_states import has_wide_states
 from netc.compiler.passes.panels import panels_for, product_of_panels
-from netc.compiler.passes.scans import depending, gathered, trimmed
+from netc.compiler.passes.scans import gathered, trimmed
 from netc.compiler.passes.simplify import rebuild, simplify
 from netc.compiler.passes.sink import is_scalar, steps_of
 from netc.dsl.structs import replace
@@ -75,7 +78,7 @@ class _Split:
         self.moving = depending(self.body, SlotKind.STEP_INPUT, SlotKind.CARRY)
         self.expansions = _expansions(self.body, self.moving)
         self.from_leaves = depending(self.body, *SlotKind)
-        self.needed = set(self.body.values()) - self.of_yields() if self.recomputes else self.of_carries()
+        self.needed = self.of_core()
         self.outer: dict[Value, Value] = {}  # values of the body -> values outside
         self.copies: dict[Value, Value] = {}  # values of the body -> values in the core
         self.inner = Graph()
@@ -93,6 +96,13 @@ class _Split:
             self.reach(value)
         inner_operands = ScanOperands(*self.operands.values())
         self.core = scan(graph, self.inner, self.dim, inner_operands, self.is_reversed, recomputes=self.recomputes)
+
+    def of_core(self) -> set[Value]:
+        """Returns the values that stay in the core if they depend on a carry. Sums of wide states do, so that nothing
+        reads the states from memory."""
+        if self.recomputes:
+            return set(self.body.values()) - self.of_yields()
+        return set(self.body.values()) if has_wide_states(self.body) else self.of_carries()
 
     def of_carries(self) -> set[Value]:
         """Returns the values that the next carries are computed from."""
