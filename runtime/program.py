@@ -182,9 +182,9 @@ class Program:
             raise ValueError(f"there is no gradient with respect to `{classes[0]}`: it is {type_}, and no float")
         return self._training.gradients(self._passed(fields), wrt)
 
-    def fit(self, fields: Fields) -> None:
+    def fit(self, fields: RawFields) -> None:
         """Sets the states that come from the training split before the first step: class weights."""
-        self._training.fit(fields)
+        self._training.fit(self._passed(fields))
 
     def refit(self, fields: RawFields, valid: RawFields | None = None, calibration: RawFields | None = None) -> None:
         """Computes the `fitted` states by the current parameters, each from its part of the data, after each epoch.
@@ -192,9 +192,9 @@ class Program:
         `fields` are the training split. States of a part that is missing stay as they are; what is fitted for
         calibration takes `valid` if there is no other.
         """
-        others = {"valid": valid, "calibration": calibration}
-        present = {part: samples for part, samples in others.items() if samples is not None}
-        self._training.refit(self.evaluator, {"train": fields, **present})
+        parts = {"train": fields, "valid": valid, "calibration": calibration}
+        present = {part: self._passed(samples) for part, samples in parts.items() if samples is not None}
+        self._training.refit(self.evaluator, present)
 
     def training(self, fields: Fields) -> Step:
         """The training step for fields that are stored in this way, built once. Faults E0501 without a loss."""

@@ -1,5 +1,6 @@
 """`netc ensemble`: makes one run of several, whose predictions are the means of theirs."""
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -35,10 +36,14 @@ def ensemble(
     from netc.runtime.runs.ensembles import start_ensemble
 
     path = out or runs[0].with_name(f"{runs[0].resolve().name}-ensemble")
-    run = start_ensemble([*_folders(runs, best)], path)
+    members = [*_folders(runs, best)]
+    run = start_ensemble(members, path)
     count = run.model.parameter_count
     assert run.info is not None
     say(f"{len(run.info.members)} members, {count:,} parameters -> {run.folder}")
+    times = Counter(folder.resolve() for folder in members)
+    for folder in {folder.resolve(): folder for folder in members if times[folder.resolve()] > 1}.values():
+        say(f"note: {quoted(folder)} is a member {times[folder.resolve()]} times, and counts as often in the mean")
     if run.spec.split.way == "folds" and not run.spec.split.fold:
         rest = "the test part is new to all" if run.spec.split.test else "no rows are new to all"
         say(f"note: the validation rows of each member are training rows of others; {rest}")

@@ -27,8 +27,9 @@ def _gelu(x: Any) -> Any:
 
 
 def _pow(x: Any, y: Any) -> Any:
+    x, y = np.broadcast_arrays(x, y)
     with np.errstate(invalid="ignore"):
-        return np.power(x, y)
+        return np.power(x.ravel(), y.ravel()).reshape(x.shape)  # one exponent of 0.5 for all would become a root
 
 
 def _softmax(x: Any, axis: int) -> Any:

@@ -7,6 +7,7 @@ import numpy as np
 
 from netc.compiler.ir import bf16
 from netc.compiler.ir.attributes import Attributes, Constant, ElementType
+from netc.compiler.ir.dims import Array
 from netc.compiler.ir.forms import Expansion, Scalar
 from netc.compiler.ir.types import DTYPES, Type, broadcast_dims
 from netc.compiler.ir.value import Operation, Value, apply, register
@@ -89,12 +90,19 @@ def _power_gradient(g: Value, r: Value, x: Value, y: Value) -> tuple[Value, Valu
     return to_x, choose(apply("equal", x, 0.0), 0.0, g * r * apply("log", x))
 
 
+def _power(x: Array, y: Array) -> Array:
+    """x ** y. NumPy takes the square root where one exponent of 0.5 serves all x, which differs at -inf and -0."""
+    x, y = np.broadcast_arrays(x, y)
+    powers: Array = np.power(x.ravel(), y.ravel())
+    return powers.reshape(x.shape)
+
+
 power = elementwise(
     "power",
     "x ** y.",
     scalar="pow(x, y)",
     operands=2,
-    reference=np.power,
+    reference=_power,
     domain=(0.5, 2.0),
     gradient=_power_gradient,
 )

@@ -85,6 +85,13 @@ class Machine(Struct, frozen=True):
         return copies_rows * (BLOCK * PACKED + SLACK) + min(panels, PANELS) * PACKED * width
 
     @property
+    def has_halves(self) -> bool:
+        """Whether kernels also have half vectors, for rows that end in few elements. Zen 4 multiplies two of 32 bytes
+        in the time of one of 64, and stores them faster than half of a vector by a mask; other CPUs take no longer than
+        for whole ones."""
+        return self.vector_bytes == WIDE
+
+    @property
     def llvm_features(self) -> str:
         """The features as LLVM takes them. By itself it would make loops of half vectors on CPUs with AVX-512, which
         were measured to be 1.2 to 1.7 times slower for functions such as exp and gelu on Zen 4, and gather elements

@@ -121,9 +121,9 @@ class Training:
         """The rate and the factors of a single step, which is in no epoch: schedules are at their beginning."""
         return schedule.scheduled(self.compiled.model.train, np.array([self._steps_done]), 2**53)
 
-    def fit(self, fields: Fields) -> None:
+    def fit(self, fields: RawFields) -> None:
         """See Program.fit."""
-        fit_class_weights(self.compiled, fields)
+        fit_class_weights(self.compiled, self.compiled.fields.ready(fields))
 
     def refit(self, evaluator: Evaluator, parts: Mapping[str, RawFields]) -> None:
         """See Program.refit."""

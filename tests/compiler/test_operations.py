@@ -156,6 +156,8 @@ def test_slopes_at_the_edges(text: str, x: list[float], expected: list[float]) -
         ("log(x)", [0, 1], [-np.inf, 0]),
         ("sqrt(x)", [0, -1], [0, np.nan]),
         ("x ** 0", [0, np.inf], [1, 1]),
+        ("x ** 0.5", [-np.inf, 4], [np.inf, 2]),
+        ("1 / x ** 0.5", [-0.0, np.inf], [np.inf, 0]),
         ("x / x", [0, 2], [np.nan, 1]),
         ("softmax(x)", [1e4, 0], [1, 0]),
         ("clip(x, 0, 1)", [np.nan, 3], [np.nan, 1]),

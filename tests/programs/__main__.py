@@ -4,6 +4,7 @@
 """
 
 import argparse
+import importlib.util
 import sys
 
 import numpy as np
@@ -28,9 +29,17 @@ def arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _possible() -> tuple[str, ...]:
+    """All checks; without PyTorch, those that do not need it."""
+    if importlib.util.find_spec("torch") is None:
+        print("PyTorch is not installed: programs are not compared with it")
+        return (*PLAIN, *COMPILED)
+    return (*PLAIN, PYTORCH, *COMPILED)
+
+
 def tasks(options: argparse.Namespace) -> list[Task]:
     """The tasks for the seeds of the command line."""
-    chosen = tuple(name for name in options.checks.split(",") if name) or (*PLAIN, PYTORCH, *COMPILED)
+    chosen = tuple(name for name in options.checks.split(",") if name) or _possible()
     plain = tuple(name for name in chosen if name not in COMPILED)
     return [
         Task(

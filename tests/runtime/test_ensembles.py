@@ -247,6 +247,8 @@ def test_it_reports_exports_and_predicts_as_any_run(tmp_path: Path) -> None:
         "3 members, 81 parameters -> runs/e",
         "note: the validation rows of each member are training rows of others; the test part is new to all",
     ]
+    twice = command("ensemble", "runs/folds", "runs/folds/fold-2", "-o", "runs/twice", cwd=tmp_path)
+    assert "note: runs/folds/fold-2 is a member 2 times, and counts as often in the mean\n" in twice.stdout
     for name in ("e.onnx", "e.py"):
         done = command("export", "runs/e", "-o", name, cwd=tmp_path)
         assert done.returncode == 0, done.stderr

@@ -22,6 +22,9 @@ train {
   epochs = 1
 }
 """
+FITTED = NUMBERS.replace(
+    "}\n", "  metric far = mean(fitted(mean(abs(z - y), over = batch)) + 0 * z, over = batch)\n}\n", 1
+)
 SEQUENCES = """model {
   input x: class(5)[t]
   target y: class(3)
@@ -52,7 +55,7 @@ def program(text: str) -> netc.Program:
     ],
 )
 def test_an_array_that_does_not_fit_is_refused_at_its_declaration(x: Any, message: str) -> None:
-    for call in (program(NUMBERS).predict, program(NUMBERS).step, program(NUMBERS).evaluate):
+    for call in (program(NUMBERS).predict, program(NUMBERS).step, program(NUMBERS).evaluate, program(FITTED).refit):
         with pytest.raises(ArgumentFault) as refused:
             call({"x": x, "y": Y})
         assert refused.value.diagnostics[0].primary.span.text == "x"
@@ -78,6 +81,31 @@ def test_an_array_that_does_not_fit_is_refused_at_its_declaration(x: Any, messag
 def test_a_sequence_that_does_not_fit_is_refused(x: Any, message: str) -> None:
     with pytest.raises(ArgumentFault, match=re.escape(message)):
         program(SEQUENCES).predict({"x": x})
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"x": X}, "the field `y` is missing: float for each sample"),
+        ({}, "the field `x` is missing: float[2] for each sample"),
+        ({"x": X, "y": np.ones(3)}, "the fields hold different numbers of samples"),
+        ({"x": X[:0], "y": Y[:0]}, "the fields have no samples"),
+    ],
+)
+def test_samples_that_nothing_can_be_computed_from_are_refused(fields: dict[str, Any], message: str) -> None:
+    for call in (program(FITTED).step, program(FITTED).evaluate, program(FITTED).refit):
+        with pytest.raises(ValueError, match=re.escape(message)):
+            call(fields)
+
+
+def test_class_weights_need_the_classes() -> None:
+    text = SEQUENCES.replace("loss cross_entropy(z, y)", "loss weighted(cross_entropy(z, y), class_weights(y)[y])")
+    fit = program(text).fit
+    with pytest.raises(ValueError, match="the field `y` is missing"):
+        fit({"x": [np.ones(3, np.int32)] * 2})
+    with pytest.raises(ArgumentFault, match="E0803"):
+        fit({"y": ["first", "second"]})
+    fit({"y": [0, 2]})
 
 
 def test_a_label_that_is_no_class_is_refused() -> None:

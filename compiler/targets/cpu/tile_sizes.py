@@ -4,7 +4,7 @@ from msgspec import Struct
 
 from netc.compiler.targets.cpu.function import Number, Word, at_least, at_most
 from netc.compiler.targets.cpu.vectors import Lanes
-from netc.compiler.targets.machine import GROUP, VECTORS, WIDE, Machine
+from netc.compiler.targets.machine import GROUP, VECTORS, Machine
 from netc.dsl.structs import replace
 
 FEW_ROWS = 4  # the most rows of a product whose tiles are wide
@@ -64,16 +64,19 @@ def all_sizes(machine: Machine) -> list[Size]:
     half a vector.
 
     A product of few rows takes as long as it takes to read b. Wide tiles read long pieces of its rows, and have enough
-    sums for multiply-adds to follow one another. Zen 4 multiplies two half vectors of 32 bytes in the time of one of
-    64, and stores them faster than half of a vector by a mask; other CPUs take no longer than for whole ones.
+    sums for multiply-adds to follow one another.
     """
     low = [Size(height, number) for height in _LOW for number in range(1, VECTORS + 1)]
     wide = [Size(height, number) for height in (FEW_ROWS, *_LOW) for number in _wide(height, machine)]
     most = sizes(machine)
     if machine.tile_rows > 2 * FEW_ROWS:
         most += [Size(_BETWEEN, number) for number in range(1, VECTORS + 1)]
-    halved = most if machine.vector_bytes == WIDE else []
-    return [*most, *low, *wide, *(replace(size, ends_in_half=True) for size in halved)]
+    return [*with_halves(most, machine), *low, *wide]
+
+
+def with_halves(most: list[Size], machine: Machine) -> list[Size]:
+    """Returns some sizes and, if the machine has half vectors, those that end in half a vector."""
+    return [*most, *(replace(size, ends_in_half=True) for size in most * machine.has_halves)]
 
 
 def _wide(height: int, machine: Machine) -> list[int]:

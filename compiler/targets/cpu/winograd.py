@@ -23,13 +23,13 @@ from llvmlite import ir
 
 from netc.compiler.program.winograd import SIDE, STEP, WINDOW, Part
 from netc.compiler.targets.cpu import winograd_transforms as transforms
-from netc.compiler.targets.cpu.function import Function, at_most
+from netc.compiler.targets.cpu.function import Function, Word, at_most
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.cpu.winograd_blocks import TileBody, WinogradWriter
 from netc.compiler.targets.cpu.winograd_transforms import Square
 from netc.compiler.targets.machine import VECTORS, Machine
 
-Load = Callable[[TileBody, Square], list[list[Any]]]
+Load = Callable[[TileBody, Vectors, Square], list[list[Any]]]
 
 
 def winograd(symbol: str, part: Part, dtype: str, machine: Machine) -> Any:
@@ -145,9 +145,9 @@ def _transform_slopes(body: TileBody) -> None:
     _transform(body, "slopes", "outputs", STEP, transforms.of_slopes, _without_lines_beyond)
 
 
-def _without_lines_beyond(body: TileBody, square: Square) -> list[list[Any]]:
+def _without_lines_beyond(body: TileBody, vectors: Vectors, square: Square) -> list[list[Any]]:
     """Loads slopes, with zeros where the tile sticks out of the image."""
-    rows, zero = square.load(body.vectors), body.lanes.zero
+    rows, zero = square.load(vectors), vectors.lanes.zero
     is_below, is_behind = (beyond.equals(1).value for beyond in body.beyond)
     for row in rows:
         row[-1] = body.builder.select(is_behind, zero, row[-1])
@@ -155,27 +155,33 @@ def _without_lines_beyond(body: TileBody, square: Square) -> list[list[Any]]:
     return rows
 
 
-def _loaded(body: TileBody, square: Square) -> list[list[Any]]:
-    return square.load(body.vectors)
+def _loaded(_: TileBody, vectors: Vectors, square: Square) -> list[list[Any]]:
+    return square.load(vectors)
 
 
 def _transform(
     body: TileBody, image: str, axis: str, side: int, transform: Callable[..., Any], load: Load = _loaded
 ) -> None:
     """Transforms the square of a tile and stores the result, for all vectors of an axis, "channels" or "outputs"."""
-    with body.each_vector(axis) as first:
-        square = load(body, body.square(image, first, side))
+
+    def write(vectors: Vectors, first: Word) -> None:
+        square = load(body, vectors, body.square(image, first, side))
         result = transforms.transformed(body.builder, square, transform)
-        transforms.store(body.vectors, result, body.square(axis, first, SIDE))
+        transforms.store(vectors, result, body.square(axis, first, SIDE))
+
+    body.each_vector(axis, write)
 
 
 def _transform_back(body: TileBody) -> None:
     """Transforms products back to the results of a tile, and adds the start if there is one."""
-    with body.each_vector("outputs") as first:
-        square = body.square("outputs", first, SIDE).load(body.vectors)
+
+    def write(vectors: Vectors, first: Word) -> None:
+        square = body.square("outputs", first, SIDE).load(vectors)
         result = transforms.transformed(body.builder, square, transforms.of_products)
         if "start" in body.lines:
-            start = body.square("start", first, STEP).load(body.vectors)
+            start = body.square("start", first, STEP).load(vectors)
             result = transforms.added(body.builder, start, result)
         to = body.square("result", first, STEP)
-        transforms.store(body.vectors, result, to, body.counts["outputs"] - first)
+        transforms.store(vectors, result, to, body.counts["outputs"] - first)
+
+    body.each_vector("outputs", write)

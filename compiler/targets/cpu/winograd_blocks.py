@@ -11,7 +11,8 @@ from netc.compiler.program import winograd as program
 from netc.compiler.program.winograd import OF_IMAGE, POSITIONS, SIDE, STEP, Part, results_of, tiles_of, tiles_of_image
 from netc.compiler.targets.cpu import later, tile
 from netc.compiler.targets.cpu.function import Fields, Function, Word, at_least, at_most
-from netc.compiler.targets.cpu.tile_sizes import heights, rows_of_next, sizes
+from netc.compiler.targets.cpu.product_kernel import multiply_tile
+from netc.compiler.targets.cpu.tile_sizes import rows_of_next, sizes, with_halves
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.cpu.winograd_transforms import Square
 
@@ -70,7 +71,7 @@ class TileBody:
         self, function: Function, counts: Mapping[str, Word], lanes: Lanes, lines: Mapping[str, TileRow]
     ) -> None:
         self.function, self.counts, self.lanes, self.lines = function, counts, lanes, lines
-        self.vectors, self.builder = Vectors(function, lanes), function.builder
+        self.builder = function.builder
         self.number = function.number(0)
         self.beyond = (function.number(0), function.number(0))
 
@@ -78,11 +79,22 @@ class TileBody:
         """The elements of this tile in an image or in the kernel's memory, from a channel or output on."""
         return self.lines[line].square(self.number, first * self.lanes.size, side, self.beyond)
 
-    @contextmanager
-    def each_vector(self, count: str) -> Iterator[Word]:
-        """Loops over vectors of channels or outputs. Yields the first element of each."""
-        with self.function.loop(0, self.counts[count], self.lanes.count) as first:
-            yield first.index
+    def each_vector(self, axis: str, write: Callable[[Vectors, Word], None]) -> None:
+        """Writes a loop over vectors of channels or outputs, and for what remains, half a vector if that is enough.
+
+        `write` gets the vectors, and the first element of each.
+        """
+        count, lanes = self.counts[axis], self.lanes
+        if not lanes.machine.has_halves:
+            with self.function.loop(0, count, lanes.count) as first:
+                write(Vectors(self.function, lanes), first.index)
+            return
+        halves = (count + lanes.half.count - 1) // lanes.half.count
+        whole = halves // 2 * lanes.count
+        with self.function.loop(0, whole, lanes.count) as first:
+            write(Vectors(self.function, lanes), first.index)
+        with self.function.when(whole < halves * lanes.half.count):
+            write(Vectors(self.function, lanes.half), whole)
 
 
 class WinogradWriter:
@@ -198,23 +210,22 @@ class WinogradWriter:
         words = function.record(address, self.fields)
         tiles = {
             (size.height, size.columns(self.lanes)): tile.tile(self.module, size, self.lanes, self.fields)
-            for size in sizes(self.lanes.machine)
+            for size in with_halves(sizes(self.lanes.machine), self.lanes.machine)
         }
-        rows, width = words["rows_a"], words["width"]
+        rows, width, has_halves = words["rows_a"], words["width"], self.lanes.machine.has_halves
         with function.loop(0, POSITIONS) as position, function.loop(0, words["outputs"], width) as column:
             a, b, c = (words[name] + position.index * words[f"{name}_position"] * size for name in "abc")
             words["panel"] = b + column.index // width * words["b_panel"] * size
-            words["columns"] = at_most(words["outputs"] - column.index, width)
+            # rows of the kernel's memory are whole vectors, and stores of whole ones are faster
+            left, unit = words["outputs"] - column.index, self.lanes.half.count if has_halves else self.lanes.count
+            words["columns"] = at_most((left + unit - 1) // unit * unit, width)
             later.choose(function, words, words["panel"])
             with function.loop(0, rows) as i:
                 i.step = taken = rows_of_next(rows - i.index, tall)
                 from_a = a + i.index * words["a_row"] * size
                 to = c + (i.index * words["rows_c"] + column.index) * size
-                for (height, most), called in tiles.items():
-                    lower = max((other for other in heights(tall) if other < height), default=0)
-                    is_wide = (words["columns"] > most - self.lanes.count) & (words["columns"] <= most)
-                    with function.when((taken > lower) & (taken <= height) & is_wide):
-                        called(function, address, from_a, words["a_step"], to, to, taken)
+                at = from_a, words["a_step"], to, to
+                multiply_tile(function, address, tiles, words["columns"], taken, at)
                 later.move(words, 1)
         function.end()
         return function
