@@ -243,7 +243,8 @@ LLVM finds the vectors of most loops. The text that is compiled differs from the
   registers over all rows (`targets/cpu/sums_in_memory.py`).
 - **Short rows** of known length have a hint that LLVM vectorises them before it unrolls the loop
   (`targets/cpu/loop_hints.py`). Those of functions such as `exp` whose sum is taken in order are stored first, and
-  added in a loop behind.
+  added in a loop behind. Sums of rows of 9 to 16 elements take 16 rows as a square, which is transposed and added
+  column by column (`targets/cpu/sums_in_squares.py`).
 
 The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
 memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
@@ -290,7 +291,8 @@ of direct sums. So the choice depends on the shape and the target, never on the 
 with at least 16 tiles, and about 16 channels or more (8 where vectors are short). Where a side is odd, the last tiles
 have a line of results that is not stored. With a dilation of d, every d-th line of results depends on every d-th line
 of the image alone: the kernels take one such phase after another, if all have the same number of tiles (a side of 28 or
-27 with a dilation of 2, not one of 29). Products of bf16 and bodies of scans keep direct sums.
+27 with a dilation of 2, not one of 29). Groups of channels are convolutions of their own, one after another. Products
+of bf16 and bodies of scans keep direct sums.
 
 - **Memory.** One task transforms the weights, once in a step, to panels that the register tile reads. The kernel takes
   up to 48 tiles at a time through both transforms and the products, in memory of its own that stays in the second
