@@ -70,7 +70,8 @@ same shape.""",
 before the scan, on the register tile, and the derivative of `tanh` becomes one loop. Only what depends on the step
 before stays in the scans: one product per step. `h @ U` reads a copy of the weight in the order that suits it:
 transposed, in panels if it is large, or in panels of pairs if it is rounded to bf16. An outer product of a step's row
-and a weight, as in a state-space layer, stays too: the scan reads the row alone.""",
+and a weight, as in a state-space layer, stays too: the scan reads the row alone. So do sums of states that are
+matrices of each sample (`operations/wide_states.py`), which are then never read from memory.""",
     "factor": """A factor or a sign that is the same for all elements of a sum is applied after the sum. The sum of a
 product over an index of both operands, as in a confusion matrix, is computed by the product.""",
     "lift": """The gradient of a max pool is an image that is made of a few small values. Where only sums and
