@@ -53,6 +53,7 @@ MODELS = {
     "no carry": "mean(each(x), over = time)",
     "a layer in a scan": "last(layered(x))",
     "carry yielded as it was": "sum(before(x), over = time)",
+    "of single numbers": "last(x -> dense(1) -> lstm(64)) -> dense(4)",
     "matrices of a sample, summed": "last(matrices(x)) -> dense(4)",
     "linear attention": "last(attending(x)) -> dense(4)",
     "a scan in a scan, counted": "last(rounds(x)) -> dense(4)",
