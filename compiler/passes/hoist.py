@@ -39,8 +39,8 @@ from netc.compiler.passes.simplify import rebuild, simplify
 from netc.compiler.passes.sink import is_scalar, steps_of
 from netc.dsl.structs import replace
 
-# Elements of a row: an LSTM of 64 units over single numbers then takes 0.8 of the time for 64 samples. For one sample an
-# RNN of 128 units would take 1.5 times the time.
+# Elements of a row: an LSTM of 64 units over single numbers then takes 0.8 of the time for 64 samples. For one sample
+# an RNN of 128 units would take 1.5 times the time.
 _WIDE = 256
 _CHEAP = 4  # operations of an element, which take about as long as reading it
 
