@@ -129,7 +129,7 @@ def _raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged |
     impute = next((step.span.text for step in field.steps if step.name == "impute"), "")
     is_series = windows.is_series([field])
     takes_labels = any(STEPS[step.name].takes_labels for step in field.steps) and not is_series
-    for file, rows in (piece for chunk in chunks_of(part.rows) for piece in table.by_file(chunk)):
+    for file, rows in (piece for chunk in chunks_of(part.rows, columns[0]) for piece in table.by_file(chunk)):
         require_at(_CELL * len(rows) * len(columns), f"{len(rows):,} rows of {len(columns):,} columns", field.span)
         numbers_in_file = table.numbers(rows)
         location = Location(file, names, numbers_in_file, field.span, impute=impute, is_target=field.is_target)
