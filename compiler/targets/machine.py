@@ -85,6 +85,12 @@ class Machine(Struct, frozen=True):
         return copies_rows * (BLOCK * PACKED + SLACK) + min(panels, PANELS) * PACKED * width
 
     @property
+    def has_masks(self) -> bool:
+        """Whether it stores some lanes of a vector as fast as all. Zen 4 takes 12 cycles and more for each such store
+        of AVX2, and SSE2 has none: there, pieces of the vector are stored."""
+        return self.vector_bytes == WIDE
+
+    @property
     def has_halves(self) -> bool:
         """Whether kernels also have half vectors, for rows that end in few elements. Zen 4 multiplies two of 32 bytes
         in the time of one of 64, and stores them faster than half of a vector by a mask; other CPUs take no longer than

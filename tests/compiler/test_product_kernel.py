@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec import Struct
-from native import ELEMENTS, FLOATS, TARGETS, Kernel, check_instructions
+from native import ELEMENTS, FLOATS, TARGETS, Kernel, check_instructions, check_stores
 
 from netc.compiler.program import prefetched
 from netc.compiler.program.kernels import Contraction, Gathered
@@ -419,6 +419,7 @@ def test_the_product_kernel(target: str, dtype: str) -> None:
     machine = machine_for(target)
     kernel = Kernel(source_of(Contraction(dtype)), machine)
     check_instructions(target, kernel.assembly)
+    check_stores(machine, kernel.assembly)
     check_registers(kernel.assembly, machine, dtype)
     assert ("fmadd" in kernel.assembly) == machine.has_fma
     assert ("%zmm" in kernel.assembly) == (machine.vector_bytes == 64)

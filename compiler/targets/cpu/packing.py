@@ -129,6 +129,6 @@ def pack_rows(module: Any, lanes: Lanes, is_gathered: bool = False) -> Function:
                 for first in range(0, tall, count):
                     column = vectors.load(source + (moved(k_last) + first) * size)
                     at = target + (k_last * height + first) * size
-                    vectors.store_masked(column, at, vectors.columns_mask(height, first))
+                    vectors.store_first([(column, at)], height - first)
     function.end()
     return function
