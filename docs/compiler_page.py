@@ -209,6 +209,11 @@ and what a call passes on. A weight's gradient, for example, is summed over the 
 before it leaves the cache; only if each block would read large operands from memory again, one block has all rows.
 Within a scan a worker takes its own samples through all steps.
 
+A product of few rows takes as long as it takes to read its weights: a second worker that computes half of the rows
+reads all of them too, and a batch of a single sample has no rows to share out. If a product over the batch reads more
+than 256 KiB of weights, and four times as much as everything else, workers therefore share the columns of its result,
+each with all rows (`planning/columns.py`). Ranks share rows alone.
+
 Loops between convolutions, as those of a normalisation, read what other phases wrote, and would wait for memory. The
 products and convolutions of a group prefetch it for them, line by line while they compute: what the loops behind them
 will read and write, or those before them in the next block of rows (`planning/prefetches.py`). Loops that read rows
@@ -290,7 +295,8 @@ of direct sums. So the choice depends on the shape and the target, never on the 
 with at least 16 tiles, and about 16 channels or more (8 where vectors are short). Where a side is odd, the last tiles
 have a line of results that is not stored. With a dilation of d, every d-th line of results depends on every d-th line
 of the image alone: the kernels take one such phase after another, if all have the same number of tiles (a side of 28 or
-27 with a dilation of 2, not one of 29). Products of bf16 and bodies of scans keep direct sums.
+27 with a dilation of 2, not one of 29). Groups of channels are convolutions of their own, one after another. Products
+of bf16 and bodies of scans keep direct sums.
 
 - **Memory.** One task transforms the weights, once in a step, to panels that the register tile reads. The kernel takes
   up to 48 tiles at a time through both transforms and the products, in memory of its own that stays in the second

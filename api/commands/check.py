@@ -79,6 +79,7 @@ def check(
     Example: netc check examples/mnist.net
     """
     from netc.commands.outside import OutsideData
+    from netc.runtime.data.reuse import reused
 
     _refuse_idle(ranks, latency, bandwidth, other="--verify" if verify else "--resolved" if resolved else "")
     if ranks is None:
@@ -87,29 +88,30 @@ def check(
     if launched_rank() > 0:  # it has helped to measure the network
         return
     outside = OutsideData(file)
-    with outside.named():
-        model, constants = options.load(file, settings, strict)
-    if model.data is not None:
-        outside.name_sources(model)
-    if resolved:
-        _print_resolved(model)
-    elif verify:
-        _verify(model, outside, data, as_json)
-    elif data:
-        raise typer.BadParameter("it only applies with --verify", param_hint="--data")
-    else:
+    with reused():
+        with outside.named():
+            model, constants = options.load(file, settings, strict)
+        if model.data is not None:
+            outside.name_sources(model)
+        if resolved:
+            _print_resolved(model)
+            return
+        if verify:
+            _verify(model, outside, data, as_json)
+        if data:
+            raise typer.BadParameter("it only applies with --verify", param_hint="--data")
         with outside.named():
             of_data, dataset = _warnings(model, constants, strict)
-        options.warn(of_data, strict)
-        facts = _facts(model, dataset, try_it, threads)
+    options.warn(of_data, strict)
+    facts = _facts(model, dataset, try_it, threads)
+    if ranks is not None:
+        facts["ranks"] = facts_of_ranks(model, ranks, network)
+    if as_json:
+        _print_json(facts, [*model.warnings, *of_data], outside)
+    else:
+        print_facts(model, facts, values)
         if ranks is not None:
-            facts["ranks"] = facts_of_ranks(model, ranks, network)
-        if as_json:
-            _print_json(facts, [*model.warnings, *of_data], outside)
-        else:
-            print_facts(model, facts, values)
-            if ranks is not None:
-                print_ranks(facts["ranks"])
+            print_ranks(facts["ranks"])
 
 
 def _print_resolved(model: "Model") -> None:

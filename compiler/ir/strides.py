@@ -27,6 +27,16 @@ def contiguous(dims: Sequence[Dim]) -> tuple[int, ...]:
     return tuple(reversed(strides))
 
 
+def row_axis(dims: Sequence[Dim]) -> int:
+    """The axis along which workers share the rows of a value: the first of more than one element."""
+    return next((axis for axis, dim in enumerate(dims) if dim != 1), 0)
+
+
+def elements_of_row(dims: Sequence[Dim]) -> int:
+    """The elements of a row along that axis in row-major memory."""
+    return contiguous(dims)[row_axis(dims)] if dims else 1
+
+
 def broadcast(strides: tuple[int, ...], dims: tuple[Dim, ...], space: tuple[Dim, ...]) -> tuple[int, ...]:
     """Strides over a wider space: 0 where an element is repeated."""
     lead = len(space) - len(dims)

@@ -22,7 +22,7 @@ from msgspec import Struct
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.forms import Fold, Scalar
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.strides import broadcast, contiguous
+from netc.compiler.ir.strides import broadcast, contiguous, row_axis
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import Value, viewed
 from netc.compiler.lowering.sizes import behind_shapes, count_of
@@ -80,8 +80,8 @@ class _Gathered:
 class Loop:
     """The body of one loop while it is built: its lines, and the buffers behind its pointers.
 
-    Its rows run along the first axis that is not folded: the batch, if there is one. With `in_shards` they run along
-    the batch though it is folded, and each shard has a result of its own.
+    Its rows run along the first axis of several elements that is not folded: the batch, if there is one. With
+    `in_shards` they run along the batch though it is folded, and each shard has a result of its own.
     """
 
     def __init__(
@@ -90,7 +90,8 @@ class Loop:
         self.lowering, self.space, self.folded, self.in_shards = lowering, space, folded, in_shards
         kept = [axis for axis in range(len(space)) if axis not in folded]
         is_one = all(space[axis] == 1 for axis in kept)  # a single element: no rows to share out
-        self.lead: int | None = space.index(BATCH) if in_shards else None if is_one else kept[0]
+        rows = None if is_one else kept[row_axis([space[axis] for axis in kept])]
+        self.lead: int | None = space.index(BATCH) if in_shards else rows
         self.lines: list[Line] = []
         self.pointers: list[Pointer] = []
         self.numbers: dict[Pointer, int] = {}  # of the pointers

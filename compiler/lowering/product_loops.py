@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from netc.compiler.ir.strides import row_axis
 from netc.compiler.ir.types import BATCH, DTYPES, Dim
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.indices import FEW_COLUMNS, Indices, Strides, Views, indices_of
@@ -169,7 +170,9 @@ def gathered_loop_of(
 
 def lead_of(indices: Indices, in_shards: bool) -> str:
     """The index along which a product can be shared out."""
-    return next(i for i in indices.depth if indices.sizes[i] == BATCH) if in_shards else indices.out[0]
+    if in_shards:
+        return next(i for i in indices.depth if indices.sizes[i] == BATCH)
+    return indices.out[row_axis([indices.sizes[i] for i in indices.out])]
 
 
 def has_pairs(views: Views) -> bool:

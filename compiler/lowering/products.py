@@ -15,7 +15,7 @@ from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import TOUCHED, Product
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task
-from netc.compiler.targets.machine import DISTANT, MANY_PANELS, MANY_ROWS, NEAR, PANELS, TILE, Machine
+from netc.compiler.targets.machine import DISTANT, MANY_PANELS, MANY_ROWS, NEAR, PAGE, PANELS, TILE, Machine
 from netc.dsl.structs import replace
 
 _SHORT_RUN = 9  # the most elements of a row of a small window
@@ -137,8 +137,10 @@ def _copied_elements(loops: ProductLoops, machine: Machine, dtype: str, copies_g
     has_single_run = loops.runs.count == Count(1)
     has_many_rows = has_single_run and _has_rows(loops, MANY_ROWS)
     has_many_panels = columns.per != "one" or columns.factor > MANY_PANELS * panel
-    copies_rows = copies_gathered or (has_many_rows and loops.rows.a.factor == 1 and has_many_panels)
-    depth = loops.depth
+    rows, depth = loops.rows, loops.depth
+    share_sets = depth.a.factor == 1 and rows.a.factor * DTYPES[dtype].bytes % PAGE == 0
+    may_copy = rows.a.factor == 1 or (machine.copies_sharing_rows and share_sets)
+    copies_rows = copies_gathered or (has_many_rows and may_copy and has_many_panels)
     is_large = depth.count.per != "one" or depth.count.factor * depth.b.factor * DTYPES[dtype].bytes > NEAR
     is_small = columns.per == depth.count.per == "one"
     is_small = is_small and columns.factor * depth.count.factor * DTYPES[dtype].bytes <= DISTANT

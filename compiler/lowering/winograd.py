@@ -44,9 +44,10 @@ class _Windows(Struct, frozen=True):
     """A product of windows of an image, a position each, with weights or slopes: its indices, and their sizes.
 
     A window's position has the indices `lead` (the sample), `row` and `column`, an element of it `down` and `across`;
-    elements lie `dilation` positions apart.
+    elements lie `dilation` positions apart. `group` is an index that all operands share, or "".
     """
 
+    group: str
     lead: str
     row: str
     column: str
@@ -56,6 +57,10 @@ class _Windows(Struct, frozen=True):
     output: str
     sizes: Mapping[str, Dim]
     dilation: tuple[int, int]
+
+    @property
+    def groups(self) -> int:
+        return int(self.sizes[self.group]) if self.group else 1
 
     @property
     def channels(self) -> int:
@@ -79,7 +84,8 @@ class _Windows(Struct, frozen=True):
         """Returns the strides of an image or of weights by the names of the kernel's numbers."""
         is_weights = "sample" not in winograd.axes(name)
         letters = (self.down, self.across, self.channel) if is_weights else (self.lead, self.row, self.column)
-        return {f"{name}_{axis}": of[letter] for axis, letter in zip(winograd.axes(name), letters, strict=True)}
+        strides = of.get(self.group, 0), *(of[letter] for letter in letters)
+        return {f"{name}_{axis}": stride for axis, stride in zip(winograd.axes(name), strides, strict=True)}
 
 
 def winograd_tasks(value: Value, einsum: Value, views: Views, machine: Machine, in_shards: bool = False) -> list[Task]:
@@ -116,7 +122,9 @@ def _windows(
 ) -> _Windows | None:
     """Returns the convolution whose windows have some of the indices; None if there are no such windows."""
     sizes = indices.sizes
-    if len(window_axes) != 3 or len(position_axes) != 3 or len(indices.columns) != 1 or indices.both:
+    if len(window_axes) != 3 or len(position_axes) != 3 or len(indices.columns) != 1 or len(indices.both) > 1:
+        return None
+    if not all(isinstance(sizes[group], int) for group in indices.both):
         return None
     pairs = {}
     for of in window_axes:
@@ -134,7 +142,8 @@ def _windows(
         return None
     down, across = pairs[row], pairs[column]
     dilation = image[down] // image[row], image[across] // image[column]
-    windows = _Windows(leads[0], row, column, down, across, channels[0], indices.columns[0], sizes, dilation)
+    group, output = "".join(indices.both), indices.columns[0]
+    windows = _Windows(group, leads[0], row, column, down, across, channels[0], output, sizes, dilation)
     return windows if all(map(winograd.has_equal_phases, windows.results, dilation)) else None
 
 
@@ -226,10 +235,11 @@ class _Lowered(Struct, frozen=True):
         """Returns the task that transforms the weights, and the one that convolves the image by them."""
         windows, dtype, lanes = self.windows, self.value.type.dtype, self.machine.lanes(self.value.type.dtype)
         width = min(VECTORS * lanes, _vectors(windows, self.machine, dtype)[1] * lanes)
-        panels = Buffer(Type(dtype, (POSITIONS, -(-windows.outputs // width), windows.channels, width)))
+        panel, count = windows.channels * width, -(-windows.outputs // width)
+        panels = Buffer(Type(dtype, (windows.groups, POSITIONS, count, windows.channels, width)))
         numbers = {"width": Count(width), "outputs": Count(windows.outputs)}
-        numbers |= {"panels_position": Count(panels.type.size(1) // POSITIONS)}
-        numbers |= {"panels_panel": Count(windows.channels * width)}
+        of_panels = {"group": POSITIONS * count * panel, "position": count * panel, "panel": panel}
+        numbers |= {f"panels_{axis}": Count(stride) for axis, stride in of_panels.items()}
         transform = self.task(
             WinogradKernel(dtype, "transform"),
             {"weights": self.views.b.pointer(b[windows.channel]), "panels": Pointer(panels, 0, width)},
@@ -290,7 +300,7 @@ class _Lowered(Struct, frozen=True):
         """Returns a task; numbers of tiles and scratch memory are added."""
         windows, part = self.windows, kernel.part
         sides = zip(winograd.OF_IMAGE, (*windows.results, *windows.dilation), strict=True)
-        numbers = {**_counts(dict(sides)), **numbers}
+        numbers = {"groups": Count(windows.groups), **_counts(dict(sides)), **numbers}
         writes = {pointers[winograd.WRITTEN[part]].buffer}
         if part != "transform":
             numbers["block"] = Count(self.block.tiles)

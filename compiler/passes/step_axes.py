@@ -113,7 +113,7 @@ def _of_moved(value: Value, axis: int, table: IndexTable) -> Axes:
         return (0, NONE)
     if value.definition is gather and kind is TableKind.SAMPLE:
         return (NONE, NONE)
-    if value.definition is gather and (kind is TableKind.PREVIOUS or table.delay is not None):
+    if value.definition is gather and (kind in (TableKind.PREVIOUS, TableKind.FIRST) or table.delay is not None):
         return (0, NONE)
     if value.definition is to_steps:
         return (1, NONE)

@@ -205,6 +205,8 @@ class _Builder:
             self.copy(value, axis, [self.merged(*operand) for operand in self.operands(value, axis)])
         elif kind is TableKind.PREVIOUS:
             self.steps[value, axis] = self.delayed(self.steps[operand, of], 1)
+        elif kind is TableKind.FIRST:
+            self.steps[value, axis] = self.first(self.steps[operand, of])
         elif table.delay is not None:
             self.steps[value, axis] = self.delayed(self.steps[operand, of], table.delay)
         elif kind is TableKind.PADDED and axis == NONE and of == 0:
@@ -219,8 +221,17 @@ class _Builder:
             assert value.definition in (gather, to_steps), value
             self.steps[value, axis] = apply("reshape", self.merged(operand, of), dims=type_.dims)
 
+    def first(self, row: Value) -> Value:
+        """The row of the first step, which is a state from then on."""
+        result, leaf = self.state(row.type, None)
+        is_first = apply("equal", self.number_of_step(), 0)
+        self.step_graph.results[result] = apply("where", is_first, row, leaf)
+        return self.step_graph.results[result]
+
     def delayed(self, row: Value, steps: int) -> Value:
         """The row of some steps before: zeros until there are so many, which a mask hides in the whole graph."""
+        if steps == 0:
+            return row
         if steps == 1:
             result, leaf = self.state(row.type, None)
             self.step_graph.results[result] = row

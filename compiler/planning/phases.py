@@ -12,7 +12,7 @@ it, if a shard of them fits the cache. What is computed from memory that is kept
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal
 
 from msgspec import Struct, field
@@ -84,7 +84,7 @@ def divide(tasks: list[Task], batch: int, machine: Machine) -> list[list[TaskGro
         _put(member, touched)
         placed.append(member)
     for member in reversed(placed):
-        _postpone(member, touched)
+        _postpone(member, touched, batch)
     for members in reversed(_by_phase(placed)[:-1]):
         _join_shards(members, -(-batch // machine.shards), machine)
     return [_groups(members) for members in _by_phase(placed)]
@@ -104,13 +104,28 @@ def _put(member: _TasksInPhase, touched: dict[Buffer, list[_TasksInPhase]]) -> N
         touched[buffer].append(member)
 
 
-def _postpone(member: _TasksInPhase, touched: dict[Buffer, list[_TasksInPhase]]) -> None:
+def _postpone(member: _TasksInPhase, touched: dict[Buffer, list[_TasksInPhase]], batch: int) -> None:
     """Moves tasks, after all that follow them, into the latest phase that these allow, if no memory has to be kept for
-    that: padding, and what is computed from memory that is kept anyway, is then written when it is needed."""
+    that: padding, and what is computed from memory that is kept anyway, is then written when it is needed. The gradient
+    of a weight is computed when the weight is updated."""
     if member.following:
         latest = min(other.placed.phase - _apart(member, other) for other in member.following)
-        if all(_stays(buffer, latest, member, touched) for buffer in _reads(member)):
+        lost = [buffer for buffer in _reads(member) if not _stays(buffer, latest, member, touched)]
+        if not lost or (latest > member.phase and _joins(member, latest, lost, batch)):
             member.phase = latest
+
+
+def _joins(member: _TasksInPhase, phase: int, kept: Sequence[Buffer], batch: int) -> bool:
+    """Whether a task over the rows of a parameter is done row by row with one of a later phase, and writes at least as
+    much as the buffers that have to be `kept` until then."""
+    if not isinstance(member.task.axis, int) or any(buffer.type.is_varying for buffer in kept):
+        return False
+
+    def nbytes(buffers: Iterable[Buffer]) -> int:
+        return sum(buffer.type.nbytes(batch) for buffer in buffers if buffer.kind == "temporary")
+
+    is_read_there = any(other.in_step and other.placed.phase == phase for other in member.following)
+    return is_read_there and nbytes(kept) <= nbytes(member.writes)
 
 
 def _reads(member: _TasksInPhase) -> set[Buffer]:
@@ -209,7 +224,7 @@ def _in_step(before: Task, after: Task, buffer: Buffer) -> bool:
 
     A task without an axis counts as one row.
     """
-    if before.walk is not after.walk:
+    if before.walk is not after.walk or before.is_by_columns != after.is_by_columns:
         return False
     if before.axis != after.axis and (before.axis, after.axis) != (BATCH, SHARDS):
         return False

@@ -10,11 +10,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from msgspec import Struct
 
+from netc.compiler.ir.strides import elements_of_row, row_axis
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.products import fetch_ahead
+from netc.compiler.planning.columns import share_columns
 from netc.compiler.planning.phases import TaskGroup, divide, rowwise
 from netc.compiler.planning.prefetches import prefetch_rows
-from netc.compiler.planning.row_blocks import elements_of_row, row_block, row_bytes, stays_near
+from netc.compiler.planning.row_blocks import row_block, row_bytes, stays_near
 from netc.compiler.program.plan import ALIGNMENT, SLACK, Plan, Table, aligned
 from netc.compiler.program.schedule import (
     ORDER,
@@ -51,14 +53,15 @@ class _Lifetimes(Struct, frozen=True):
     private: list[_Lifetime]
 
 
-def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Machine) -> Plan:
+def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Machine, has_ranks: bool = False) -> Plan:
     """Returns the plan of a program: its phases, and an address for every buffer.
 
     `sizes` are the most samples of a step, and the most rows of each varying dimension; `persistent` are the offsets
-    of parameters and states, in bytes.
+    of parameters and states, in bytes. With `has_ranks`, ranks will share its groups out: they share rows alone.
     """
-    phases = divide(program.tasks, size_of(BATCH, sizes), machine)
-    dims = tuple(dict.fromkeys(dim for dim in _named_dims(program.tasks) if dim != BATCH))
+    tasks = program.tasks if has_ranks else share_columns(program.tasks, sizes, machine)
+    phases = divide(tasks, size_of(BATCH, sizes), machine)
+    dims = tuple(dict.fromkeys(dim for dim in _named_dims(tasks) if dim != BATCH))
     groups = [group for phase in phases for group in phase]
     row_blocks = {group: row_block(group, sizes, machine.second_cache) for group in groups}
     for group in groups:
@@ -155,7 +158,7 @@ def _lifetimes(
         group, is_of_one_group = touchers[0].group, len({each.group for each in touchers}) == 1
         written, read = min(each.task for each in touchers), max(each.task for each in touchers)
         is_near = read - written <= _TASKS_AGO or moved[read] - moved[written + 1] <= long_ago
-        is_row_by_row = rowwise(group, buffer, elements_of_row(buffer)) and _has_rows(buffer, group)
+        is_row_by_row = rowwise(group, buffer, elements_of_row(buffer.type.dims)) and _has_rows(buffer, group)
         if is_of_one_group and is_row_by_row and is_near:
             size = aligned(row_blocks[group] * row_bytes(buffer))
             lifetimes.private.append(_Lifetime(buffer, size, written, read, is_row_block=True))
@@ -175,7 +178,7 @@ def _bytes_of_row(task: Task) -> int:
 
 def _has_rows(buffer: Buffer, group: TaskGroup) -> bool:
     """Whether the rows of a buffer are those of a group."""
-    return buffer.type.dims[0] == (BATCH if group.kind == "shards" else group.axis)
+    return buffer.type.dims[row_axis(buffer.type.dims)] == (BATCH if group.kind == "shards" else group.axis)
 
 
 def _arrange(lifetimes: Sequence[_Lifetime]) -> tuple[dict[Buffer, int], int]:

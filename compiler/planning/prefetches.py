@@ -14,9 +14,10 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
+from netc.compiler.ir.strides import elements_of_row
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.planning.phases import TaskGroup, rowwise
-from netc.compiler.planning.row_blocks import elements_of_row, row_bytes
+from netc.compiler.planning.row_blocks import row_bytes
 from netc.compiler.program import prefetched, winograd
 from netc.compiler.program.kernels import Contraction, WinogradKernel
 from netc.compiler.program.product import Product
@@ -54,7 +55,7 @@ def prefetch_rows(group: TaskGroup, row_block: int, sizes: Sizes, near: int, pri
         for product in [*before, *behind]:
             if min(product.left, near) >= nbytes and len(product.pointers) < prefetched.MOST:
                 next_block = 0 if product in before else row_block
-                row = elements_of_row(buffer)
+                row = elements_of_row(buffer.type.dims)
                 product.pointers.append(Pointer(buffer, next_block * row, row))
                 product.left -= nbytes
                 near -= nbytes
@@ -72,7 +73,7 @@ def _far(group: TaskGroup, private: set[Buffer]) -> Iterator[tuple[int, Buffer]]
         for buffer in dict.fromkeys(pointer.buffer for pointer in task.pointers):
             is_first = buffer not in seen and buffer.kind == "temporary" and buffer not in private
             seen.add(buffer)
-            if is_first and rowwise(group, buffer, elements_of_row(buffer)):
+            if is_first and rowwise(group, buffer, elements_of_row(buffer.type.dims)):
                 if buffer in task.writes:
                     written.append((number, buffer))
                 else:

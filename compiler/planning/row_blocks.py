@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
-from netc.compiler.ir.strides import contiguous
+from netc.compiler.ir.strides import elements_of_row
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.planning.phases import TaskGroup, rowwise
 from netc.compiler.program.kernels import Contraction
@@ -89,17 +89,13 @@ def stays_near(group: TaskGroup, rows: int, second: int) -> bool:
     return group.kind != "pieces" or 2 * rows * sum(map(row_bytes, _moving(group))) <= 9 * second // 8
 
 
-def elements_of_row(buffer: Buffer) -> int:
-    return contiguous(buffer.type.dims)[0] if buffer.type.dims else 1
-
-
 def row_bytes(buffer: Buffer) -> int:
-    return elements_of_row(buffer) * buffer.type.itemsize
+    return elements_of_row(buffer.type.dims) * buffer.type.itemsize
 
 
 def _moving(group: TaskGroup) -> set[Buffer]:
     """The buffers of which a row block has its own rows."""
-    return {buffer for buffer in group.buffers() if rowwise(group, buffer, elements_of_row(buffer))}
+    return {buffer for buffer in group.buffers() if rowwise(group, buffer, elements_of_row(buffer.type.dims))}
 
 
 class _Bytes(Struct, frozen=True):

@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from netc.compiler.ir.results import ResultKind
-from netc.compiler.ir.strides import contiguous
+from netc.compiler.ir.strides import elements_of_row
 from netc.compiler.ir.types import BATCH, size_of
 from netc.compiler.planning.accesses import PointerUse, reached, use_by
 from netc.compiler.program.kernels import form_of
@@ -145,7 +145,7 @@ def _verify_memory(plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> Non
             is_of_one_group = len({call.group_number for call in touching}) == 1
             assert is_of_one_group, f"{_name(buffer)} is private, and several groups use it"
             if _is_row_block(buffer, touching):
-                size = touching[0].group.row_block * contiguous(buffer.type.dims)[0] * buffer.type.itemsize
+                size = touching[0].group.row_block * elements_of_row(buffer.type.dims) * buffer.type.itemsize
         alive = [call.number if memory == PRIVATE else call.phase for call in touching]
         spans[memory].append(_LiveSpan(start, start + size, min(alive), max(alive), buffer))
     for memory, arena in ((SHARED, plan.shared), (PRIVATE, plan.private)):

@@ -106,13 +106,15 @@ def title(task: Task) -> str:
     values = ", ".join(f"%{value.number} {value.operation}" for value in task.values)
     grain = f", {task.grain} at a time" if task.grain > 1 else ""
     walk = f", a step of {quoted(task.walk.dim)}, {_direction(task.walk)}" if task.walk is not None else ""
-    return f"{form_of(task.kernel)} of {values}; {_axis(task.axis)}{grain}{walk}"
+    return f"{form_of(task.kernel)} of {values}; {_axis(task.axis, task.is_by_columns)}{grain}{walk}"
 
 
-def _axis(axis: Dim | None) -> str:
+def _axis(axis: Dim | None, is_by_columns: bool) -> str:
     if axis is None:
         return "as one piece"
-    return "in shards" if axis == SHARDS else f"rows of {quoted(axis)}" if isinstance(axis, str) else f"{axis} rows"
+    if isinstance(axis, int):
+        return f"{axis} {'columns' if is_by_columns else 'rows'}"
+    return "in shards" if axis == SHARDS else f"rows of {quoted(axis)}"
 
 
 def _direction(walk: Walk) -> str:

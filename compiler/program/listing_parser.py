@@ -33,7 +33,7 @@ _NAMES = re.compile(r"(?P<word>leaves|results): (?P<names>.+)")
 NAMED = re.compile(rf"(?P<name>{NAME})(?: = (?P<buffer>{NAME}))?(?:, |$)")
 _TASK = re.compile(
     rf"task \d+: (?:loop|product|attention|winograd) of (?P<values>.*?); (?:as one piece|(?P<shards>in shards)"
-    rf"|(?P<rows>\d+) rows|rows of (?P<axis>{NAME}))(?:, (?P<grain>\d+) at a time)?"
+    rf"|(?P<rows>\d+) (?:rows|(?P<columns>columns))|rows of (?P<axis>{NAME}))(?:, (?P<grain>\d+) at a time)?"
     rf"(?:, a step of (?P<dim>{NAME}), from the (?P<end>first|last))?"
 )
 _COMMENT = re.compile(r"  # line [\d, ]+$")
@@ -175,6 +175,7 @@ class ProgramReader:
                 tuple(self.value(int(number), operation) for number, operation in _VALUE.findall(title["values"])),
                 int(title["grain"] or 1),
                 task.walk,
+                bool(title["columns"]),
             )
         )
         return [address for _, address in call.operands]

@@ -82,7 +82,7 @@ class Task(Struct, frozen=True):
     The axis is the batch or another dimension, a number of rows of a parameter, or SHARDS (the batch in shards, each
     with a result of its own). It is None if the task cannot be shared out. Any range of rows can be done alone, but a
     shard only as a whole; multiples of `grain` rows are fastest. `values` are those that the task computes, in memory
-    or inside its loop.
+    or inside its loop. If a task `is_by_columns`, its axis is a number of columns of its result, which count as rows.
     """
 
     kernel: Kernel
@@ -93,6 +93,7 @@ class Task(Struct, frozen=True):
     values: tuple[Value, ...]
     grain: int = 1
     walk: Walk | None = None  # the scan of a task; its axis is then the samples that still run at a step
+    is_by_columns: bool = False
 
 
 class Tasks(Struct):

@@ -13,6 +13,8 @@ If the results have an odd side, the last tiles of it stick out by a line, which
 depends on this line alone: the first result of y = A' d reads three elements. So any numbers may stand there, as long
 as the results that depend on it are not stored, and count as zeros in a gradient.
 
+Channels and outputs in groups are convolutions of their own, one after another.
+
 With a dilation of d, every d-th result along a side depends on every d-th element alone. So there are d convolutions
 along each side, the phases, whose elements lie d lines apart; all have the same number of tiles.
 """
@@ -41,9 +43,9 @@ _POINTERS: Mapping[Part, tuple[str, ...]] = {
 WRITTEN: Mapping[Part, str] = {"transform": "panels", "convolve": "result", "gradient": "weights"}
 _IMAGES = ("image", "result", "start", "slopes")
 _IMAGE_AXES, _WEIGHT_AXES, _PANEL_AXES = (
-    ("sample", "row", "column"),
-    ("down", "across", "channel"),
-    ("position", "panel"),
+    ("group", "sample", "row", "column"),
+    ("group", "down", "across", "channel"),
+    ("group", "position", "panel"),
 )
 
 
@@ -74,11 +76,12 @@ def numbers(part: Part) -> tuple[str, ...]:
 def shape_numbers(part: Part) -> tuple[str, ...]:
     """Returns the names of the numbers of a kernel's shape, in order: counts, then strides in elements.
 
-    A panel has up to `width` columns of weights, its rows are channels. `block` is how many tiles are transformed and
-    multiplied at once. A gradient has the sums of up to `channel_group` channels and `output_group` outputs in memory
-    at once, and goes through all tiles for each group.
+    `channels` and `outputs` are those of each of the `groups`. A panel has up to `width` columns of weights, its rows
+    are channels. `block` is how many tiles are transformed and multiplied at once. A gradient has the sums of up to
+    `channel_group` channels and `output_group` outputs in memory at once, and goes through all tiles for each of these.
     """
-    counts = ["channels", "outputs", *(("channel_group", "output_group") if part == "gradient" else ("width",))]
+    sizes = ("channel_group", "output_group") if part == "gradient" else ("width",)
+    counts = ["groups", "channels", "outputs", *sizes]
     if part != "transform":
         counts += ["samples", *OF_IMAGE, "block"]
     if part == "convolve":
@@ -124,7 +127,7 @@ def walk(pointer: str, of: Mapping[str, int]) -> tuple[list[int], list[int]]:
     else:
         extents = [WINDOW, WINDOW, of["channels"], of["outputs"]]
     strides = [of[f"{pointer}_{axis}"] for axis in axes(pointer)]
-    return extents, [*strides, *((of["width"],) if pointer == "panels" else ()), 1]
+    return [of["groups"], *extents], [*strides, *((of["width"],) if pointer == "panels" else ()), 1]
 
 
 class ScratchLayout(NamedTuple):
@@ -164,12 +167,13 @@ def flops(part: Part, of: Mapping[str, int]) -> int:
     """
     channels, outputs = of["channels"], of["outputs"]
     if part == "transform":
-        return channels * outputs * _OF_WEIGHTS * (WINDOW + SIDE)
+        return of["groups"] * channels * outputs * _OF_WEIGHTS * (WINDOW + SIDE)
     tiles: int = of["samples"] * tiles_of_image(*(of[name] for name in OF_IMAGE))
     of_products, of_image = 2 * POSITIONS * channels * outputs, channels * _OF_TILE * (SIDE + SIDE)
     if part == "convolve":
         of_results = outputs * (_OF_RESULTS * (SIDE + STEP) + STEP * STEP * of["has_start"])
-        return tiles * (of_products + of_image + of_results)
+        return of["groups"] * tiles * (of_products + of_image + of_results)
     of_slopes, of_weights = outputs * _OF_SLOPES * (STEP + SIDE), channels * outputs * _OF_SUMS * (SIDE + WINDOW)
     channel_groups, output_groups = -(-channels // of["channel_group"]), -(-outputs // of["output_group"])
-    return tiles * (of_products + of_image * output_groups + of_slopes * channel_groups) + of_weights
+    of_tile = of_products + of_image * output_groups + of_slopes * channel_groups
+    return of["groups"] * (tiles * of_tile + of_weights)

@@ -204,6 +204,10 @@ def texts_of(array: Array) -> list[str]:
     """
     if array.dtype == object and _are_texts(cells := array.ravel().tolist()):
         return cells  # a text of a million letters has a cell for each
+    if array.dtype.kind in "iub":  # a million labels are few different numbers
+        numbers, which = np.unique(array, return_inverse=True)
+        texts = [label_of(number) for number in numbers]
+        return [texts[i] for i in which.ravel().tolist()]
     return [label_of(cell) for cell in array.ravel()]
 
 

@@ -16,6 +16,7 @@ from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import Constants, DataSpec, FieldSpec, StepSpec
 from netc.runtime.data.partition import read_parts, stratifying_target
 from netc.runtime.data.pipeline import Part, fit_steps, labels_of, raw_chunks, step_outputs
+from netc.runtime.data.reuse import parts_of, states_of
 from netc.runtime.data.spec import check_tokens, missing_field_hint, parse_block
 from netc.runtime.data.stored import Array, Ragged
 
@@ -30,7 +31,7 @@ def class_counter(file: syntax.File) -> Callable[[str, Constants, Span], int]:
 
     def training_part(spec: DataSpec, constants: Constants, targets: Sequence[syntax.Target]) -> Part:
         if not read or read[-1][0] != constants:
-            read[:] = [(dict(constants), read_parts(spec, file.source, _stratifying_name(targets))["train"])]
+            read[:] = [(dict(constants), parts_of(spec, file.source, _stratifying_name(targets))["train"])]
         return read[-1][1]
 
     def count(name: str, constants: Constants, asked: Span) -> int:
@@ -50,7 +51,7 @@ def class_counter(file: syntax.File) -> Callable[[str, Constants, Span], int]:
         field = spec.fields[name]
         check_tokens(field)
         training = training_part(spec, constants, targets)
-        states = fit_steps(field, training)
+        states = states_of(field, training)
         labels = labels_of(field, states)
         classes = len(labels) if labels else 1 + _largest(field, states, training)
         if classes < 2:

@@ -1,7 +1,9 @@
 """The content of data files, read only if the memory holds what becomes of it: a small file may unpack to any size."""
 
 import gzip
+import os
 from pathlib import Path
+from typing import BinaryIO
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.files import content_of, opened
@@ -13,6 +15,8 @@ HEAD = 16  # bytes by which the kind of a file is recognised
 _PIECE = 1 << 20  # bytes that are unpacked at a time
 _SHARE = 4  # an unpacked file may take 1 / _SHARE of the free memory: its text, table and cells come beside it
 _MOST = 1 << 31
+_SIZE = 4  # bytes at the end of a .gz file for the size of its content
+_MOST_RATIO = 1032  # of content to packed bytes, in the format deflate
 _CELL = 80  # bytes of a cell that is kept as a Python text or number, with what points to it
 _COLUMN = 2_500  # bytes of a column besides its cells
 ON_DISK = "a .csv or .parquet file that is large, and not in a .gz, is read from disk, column by column"
@@ -34,13 +38,25 @@ def _unpacked(path: Path, shown: str, span: Span) -> bytes:
     free = memory()
     most, total, pieces = max(min(free.nbytes // _SHARE, _MOST), SMALL), 0, []
     with opened(path) as file, gzip.GzipFile(fileobj=file) as stream:
-        while piece := stream.read(_PIECE):
+        stated = _stated_size(file)
+        size = stated if _PIECE < stated <= most else _PIECE  # what is read at once is not copied again
+        while piece := stream.read(size):
+            size = _PIECE
             total += len(piece)
             if total > most:
                 note = f"{path.stat().st_size:,} bytes packed; {free}"
                 fault("E1005", f"`{shown}` unpacks to more than {most:,} bytes", span, note, hint=ON_DISK)
             pieces.append(piece)
-    return b"".join(pieces)
+    return b"".join(pieces) if len(pieces) != 1 else pieces[0]
+
+
+def _stated_size(file: BinaryIO) -> int:
+    """The size that a .gz file states at its end for its content, as far as that can be true."""
+    packed = file.seek(0, os.SEEK_END)
+    file.seek(max(packed - _SIZE, 0))
+    stated = int.from_bytes(file.read(_SIZE), "little")
+    file.seek(0)
+    return min(stated, _MOST_RATIO * packed)
 
 
 def refuse_other_kind(head: bytes, shown: str, span: Span) -> None:

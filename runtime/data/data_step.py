@@ -28,7 +28,8 @@ class DataStep(Struct, frozen=True):
     - `arguments` is the least and the largest number of arguments; `check(arguments)` returns what the step takes, or
       None if they are right; `words` are the names that may stand for an argument.
     - `takes_text` steps work on a column's cells as they are written; those that also `takes_labels` compare them, so
-      that numbers have one spelling (`1`, never `1.0`).
+      that numbers have one spelling (`1`, never `1.0`). Steps that `takes_codes` get a TextColumn where the column is
+      one, so that they look at each text once and not in every row.
     - A step that `makes_sequences` returns a Ragged; one that `changes_lengths` takes and returns one.
     - `labels(state)` are the names of the numbers that the step returns.
     - `keeps` has a check for each value of a state, as the folder of a run may come from somebody else.
@@ -47,6 +48,7 @@ class DataStep(Struct, frozen=True):
     words: tuple[str, ...] = ()
     takes_text: bool = False
     takes_labels: bool = False
+    takes_codes: bool = False
     doc: str = ""
     makes_sequences: bool = False
     changes_lengths: bool = False

@@ -22,9 +22,10 @@ from netc.runtime.data.data_step import State
 from netc.runtime.data.data_warnings import FittedField, warnings_of
 from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.lengths import Samples, listed, long_enough, same_lengths
-from netc.runtime.data.partition import read_parts, stratifying_target
-from netc.runtime.data.pipeline import Part, fit_steps, labels_of, resolved, undo
+from netc.runtime.data.partition import stratifying_target
+from netc.runtime.data.pipeline import Part, labels_of, resolved, undo
 from netc.runtime.data.range_warnings import range_warnings
+from netc.runtime.data.reuse import parts_of, states_of
 from netc.runtime.data.row_numbers import RowNumbers
 from netc.runtime.data.sources import ReadSource, read_source
 from netc.runtime.data.stored import Array, Field
@@ -77,7 +78,7 @@ def load(
     `states` are those of an earlier run; the fields that it lacks are fitted and added to it. No cell of the parts in
     `without` is looked at, and the dataset does not have them.
     """
-    divided = read_parts(spec, model.source, stratifying_target(model), read)
+    divided = parts_of(spec, model.source, stratifying_target(model), read)
     parts = {name: part for name, part in divided.items() if name not in without}
     written, spec = spec, resolved(spec, parts["train"].table)
     states = states or {}
@@ -120,7 +121,7 @@ def _arrays(
         type_, declared = types[name], model.declared[name]
         field = replace(field, is_sequence=type_.is_varying and not starts)
         if name not in states:
-            states[name] = fit_steps(field, parts["train"])
+            states[name] = states_of(field, parts["train"])
         for part_name, part in parts.items():
             is_training = part_name == "train"
             arrays[part_name][name] = (

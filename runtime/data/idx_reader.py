@@ -37,7 +37,7 @@ def _read_idx_file(path: Path, span: Span) -> Array:
     if size != present or len(raw) < 4 + 4 * rank:
         fact = f"`{shown}` {'is cut short' if size >= present else 'is longer than its head says'}"
         fault("E0801", fact, span, f"{present:,} bytes where its head says {size:,}")
-    return np.frombuffer(raw, kind, offset=4 + 4 * rank).reshape(dims)
+    return np.frombuffer(raw, kind, offset=4 + 4 * rank).reshape(dims).astype(kind.newbyteorder("="), copy=False)
 
 
 def read_idx(request: Request) -> Table:
@@ -55,7 +55,8 @@ def read_idx(request: Request) -> Table:
     for name, arrays in parts.items():
         if len({array.shape[1:] for array in arrays}) != 1:
             fault("E0804", f"the files of `{shown}` hold `{cell(name)}` of different shapes", span)
-    return table_of(shown, {name: np.concatenate(arrays) for name, arrays in parts.items()}, "files", span)
+    columns = {name: arrays[0] if len(arrays) == 1 else np.concatenate(arrays) for name, arrays in parts.items()}
+    return table_of(shown, columns, "files", span)
 
 
 def _is_idx(path: Path) -> bool:

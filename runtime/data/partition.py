@@ -13,6 +13,7 @@ from netc.dsl.source import Source
 from netc.dsl.structs import replace
 from netc.runtime.data import windows
 from netc.runtime.data.cells import is_missing
+from netc.runtime.data.columns import TextColumn
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
 from netc.runtime.data.pipeline import Part, columns_of, shape_of_pictures
 from netc.runtime.data.request import Use, Uses
@@ -115,7 +116,7 @@ def with_words(table: Table, spec: DataSpec) -> Table:
     if not uses_words or not windows.is_series(spec.fields.values()) or "text" not in table.columns:
         return table
     words = "".join(table.column("text", spec.span)[np.arange(len(table))]).split()
-    return replace(table, columns={"text": np.array(words, object)})
+    return replace(table, columns={"text": TextColumn.of(words)})
 
 
 def uses_of(spec: DataSpec, names: Iterable[str]) -> Uses:

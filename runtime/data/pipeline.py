@@ -17,7 +17,8 @@ from netc.dsl.structs import replace
 from netc.runtime.available import require_at
 from netc.runtime.data import windows
 from netc.runtime.data.cells import BadRows, Location, RowFault
-from netc.runtime.data.data_step import Chunks, State
+from netc.runtime.data.columns import TextColumn
+from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec, StepSpec
 from netc.runtime.data.lengths import cells_of
 from netc.runtime.data.remarks import Remarks
@@ -107,6 +108,17 @@ def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, L
 
     Faults E0802 and E0804 where its columns do not form one array.
     """
+    for values, location in _raw_chunks(field, part):
+        yield _decoded(values), location
+
+
+def _decoded(values: Array | Ragged | TextColumn) -> Array | Ragged:
+    """Values with texts in place of their numbers."""
+    return values[:] if isinstance(values, TextColumn) else values
+
+
+def _raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged | TextColumn, Location]]:
+    """The same as `raw_chunks`, with the texts of a series by numbers if the table has them so."""
     table, names = part.table, columns_of(field, part.table)
     columns = [table.column(name, field.span) for name in names]
     takes_text = any(STEPS[step.name].makes_sequences for step in field.steps)
@@ -115,14 +127,18 @@ def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, L
     if not columns:
         fault("E0802", f"no column of `{table.name}` is left for `{field.name}`", field.span)
     impute = next((step.span.text for step in field.steps if step.name == "impute"), "")
-    takes_labels = any(STEPS[step.name].takes_labels for step in field.steps) and not windows.is_series([field])
-    for file, rows in (piece for chunk in chunks_of(part.rows) for piece in table.by_file(chunk)):
+    is_series = windows.is_series([field])
+    takes_labels = any(STEPS[step.name].takes_labels for step in field.steps) and not is_series
+    for file, rows in (piece for chunk in chunks_of(part.rows, columns[0]) for piece in table.by_file(chunk)):
         require_at(_CELL * len(rows) * len(columns), f"{len(rows):,} rows of {len(columns):,} columns", field.span)
+        numbers_in_file = table.numbers(rows)
+        location = Location(file, names, numbers_in_file, field.span, impute=impute, is_target=field.is_target)
+        if is_series and field.is_single and isinstance(columns[0], TextColumn):
+            yield columns[0].take(rows), location
+            continue
         cells = [_as_floats(column[rows]) for column in columns]
         if len({array.shape for array in cells}) != 1:
             fault("E0804", f"the columns of `{field.name}` have different shapes", field.span)
-        numbers_in_file = table.numbers(rows)
-        location = Location(file, names, numbers_in_file, field.span, impute=impute, is_target=field.is_target)
         if field.is_sequence or (takes_labels and len(cells) == 1 and _has_lists(cells[0])):
             yield from usable(part, cells[0], location, partial(cells_of, takes_text=takes_text))
         else:
@@ -143,7 +159,7 @@ def _as_floats(cells: Array) -> Array:
 
 def usable(
     part: Part,
-    values: Array | Ragged,
+    values: Array | Ragged | TextColumn,
     location: Location,
     apply: Callable[[Any, Location], Result],
 ) -> Iterator[tuple[Result, Location]]:
@@ -177,8 +193,16 @@ def sample_outputs(
 
     Sequences stay sequences.
     """
+    for values, location in _coded_outputs(field, states, part, without):
+        yield _decoded(values), location
+
+
+def _coded_outputs(
+    field: FieldSpec, states: Sequence[State], part: Part, without: str = ""
+) -> Iterator[tuple[Array | Ragged | TextColumn, Location]]:
+    """The same as `sample_outputs`, with texts that no step has changed by numbers."""
     is_series = windows.is_series([field])
-    for values, location in raw_chunks(field, part):
+    for values, location in _raw_chunks(field, part):
         chunks = iter([(values, location)])
         for step, state in zip(field.steps, states, strict=False):
             is_split_already = is_series and STEPS[step.name].makes_sequences  # a series of text is read in pieces
@@ -188,21 +212,29 @@ def sample_outputs(
 
 
 def _stepped(
-    chunks: Iterator[tuple[Array | Ragged, Location]], part: Part, step: StepSpec, state: State, is_series: bool
-) -> Iterator[tuple[Array | Ragged, Location]]:
+    chunks: Iterator[tuple[Array | Ragged | TextColumn, Location]],
+    part: Part,
+    step: StepSpec,
+    state: State,
+    is_series: bool,
+) -> Iterator[tuple[Array | Ragged | TextColumn, Location]]:
     """Yields chunks after one step, without the rows that it refuses where the part notes them."""
     for values, location in chunks:
         for result, chunk in usable(part, values, location, partial(_apply, step, state, is_series)):
             yield result, replace(chunk, span=location.span)
 
 
-def _apply(step: StepSpec, state: State, is_series: bool, values: Array | Ragged, location: Location) -> Array | Ragged:
+def _apply(
+    step: StepSpec, state: State, is_series: bool, values: Array | Ragged | TextColumn, location: Location
+) -> Array | Ragged:
     """Applies one step; most steps see the rows of all sequences as one array.
 
     Faults E0804 if a step does not take these values.
     """
     location = replace(location, span=step.span)
     definition = STEPS[step.name]
+    if not definition.takes_codes:
+        values = _decoded(values)
     if definition.changes_lengths and is_series:
         fact = f"`{step.name}` takes the texts of rows, and this is one long series"
         fault("E0804", fact, step.span, hint=f"leave out `{step.name}`")
@@ -227,11 +259,15 @@ def step_outputs(
     field: FieldSpec, states: Sequence[State], part: Part, without: str = ""
 ) -> Iterator[tuple[Array, Location]]:
     """Yields the same as `sample_outputs`, with sequences as one array that has a row for each step of each sample."""
-    for values, location in sample_outputs(field, states, part, without):
-        if isinstance(values, Ragged):
-            yield values.rows, per_step(location, values)
-        else:
-            yield values, location
+    for values, location in map(_of_steps, sample_outputs(field, states, part, without)):
+        assert not isinstance(values, TextColumn), "sample_outputs yields the texts themselves"
+        yield values, location
+
+
+def _of_steps(chunk: tuple[Array | Ragged | TextColumn, Location]) -> tuple[Array | TextColumn, Location]:
+    """A chunk with a row for each step of its sequences, if it has any."""
+    values, location = chunk
+    return (values.rows, per_step(location, values)) if isinstance(values, Ragged) else (values, location)
 
 
 def labels_of(field: FieldSpec, states: Sequence[State]) -> list[str]:
@@ -287,10 +323,12 @@ def fit_steps(field: FieldSpec, part: Part) -> list[State]:
     states: list[State] = []
     for step in field.steps:
 
-        def chunks(span: Span = step.span) -> Iterator[tuple[Array, Location]]:
-            for array, location in step_outputs(field, states, part):
-                yield array, replace(location, span=span)
+        def chunks(step: StepSpec = step) -> Iterator[tuple[Array | TextColumn, Location]]:
+            takes_codes = STEPS[step.name].takes_codes
+            for values, location in map(_of_steps, _coded_outputs(field, states, part)):
+                is_decoded = isinstance(values, TextColumn) and not takes_codes
+                yield values[:] if is_decoded else values, replace(location, span=step.span)
 
-        fit: Callable[[Chunks, Sequence[Any]], State] = STEPS[step.name].fit
+        fit: Callable[[Any, Sequence[Any]], State] = STEPS[step.name].fit
         states.append(fit(chunks, step.arguments))
     return states

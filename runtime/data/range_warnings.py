@@ -37,10 +37,13 @@ def range_warnings(model: Model, spec: DataSpec, training: Mapping[str, Field]) 
 
 
 def _first_values(field: Field) -> Array | None:
-    """The numbers of the first samples; None for sequences."""
+    """The numbers of the first samples, of bytes all from the least to the largest; None for sequences."""
     if isinstance(field, Ragged):
         return None
-    return np.asarray(Bytes(field.array[:_ROWS], field.scale) if isinstance(field, Bytes) else field[:_ROWS])
+    if isinstance(field, Bytes):
+        first = field.array[:_ROWS]
+        return np.asarray(Bytes(np.arange(int(first.min()), int(first.max()) + 1, dtype=np.uint8), field.scale))
+    return field[:_ROWS]
 
 
 def _raw_pixels(model: Model, spec: DataSpec, training: Mapping[str, Field]) -> Iterator[Diagnostic]:

@@ -156,9 +156,15 @@ def _by_column(table: Table, rows: Array, spec: DataSpec) -> dict[str, Array]:
 
 
 _CHUNK = 1 << 16  # rows at a time
+_PICTURES = 1 << 22  # bytes of pictures at a time: what is copied from them is then still in a cache
 
 
-def chunks_of(rows: Array) -> Iterator[Array]:
-    """Yields the row numbers in chunks, so that the cells of a chunk fit into memory."""
-    for start in range(0, len(rows), _CHUNK):
-        yield rows[start : start + _CHUNK]
+def chunks_of(rows: Array, column: Column | None = None) -> Iterator[Array]:
+    """Yields the row numbers in chunks, so that the cells of a chunk fit into memory; pictures of a `column` of bytes
+    fit into a cache.
+    """
+    step = _CHUNK
+    if isinstance(column, np.ndarray) and column.dtype == np.uint8 and column.size:
+        step = min(step, max(_PICTURES // column[:1].size, 1))
+    for start in range(0, len(rows), step):
+        yield rows[start : start + step]

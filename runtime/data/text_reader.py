@@ -1,8 +1,7 @@
 """Reads `text("file.txt")`: a text as a series of its characters."""
 
-import numpy as np
-
 from netc.dsl.diagnostics import fault
+from netc.runtime.data.columns import TextColumn
 from netc.runtime.data.content import require_characters, text_content
 from netc.runtime.data.request import Request
 from netc.runtime.data.table import Table
@@ -14,4 +13,4 @@ def read_text(request: Request) -> Table:
     if not text:
         fault("E0801", f"`{request.shown}` is empty", request.span)
     require_characters(text, len(raw), request.shown, request.span)
-    return Table(request.shown, {"text": np.array(list(text), object)})
+    return Table(request.shown, {"text": TextColumn.of_characters(text)})

@@ -9,6 +9,7 @@ import numpy as np
 from netc.dsl.structs import replace
 from netc.runtime.available import require_at
 from netc.runtime.data.cells import CellKind, Location, natural, numbers_of, refuse_missing, texts_of
+from netc.runtime.data.columns import TextColumn
 from netc.runtime.data.data_step import UNKNOWN, Chunks, DataStep, State, are_integers, learn_nothing, unchanged
 from netc.runtime.data.remarks import Lack
 from netc.runtime.data.state_checks import are_texts, is_count
@@ -77,19 +78,39 @@ def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
     """The tokens of the training part: UNKNOWN, then END if there is one, then the others, the most frequent first."""
     most, least_count = arguments if len(arguments) == 2 else (*arguments, 0, 1)[:2]
     counts: Counter[str] = Counter()
-    for array, location in chunks():
-        refuse_missing(array, replace(location, are_tokens=True), CellKind.CATEGORY)
-        counts.update(texts_of(array))
+    for cells, location in chunks():
+        _refuse_missing_tokens(cells, location)
+        if isinstance(cells, TextColumn):
+            counts.update(_count(cells))
+        else:
+            counts.update(texts_of(cells))
     marks = [END] if counts.pop(END, 0) else []
     frequent = (token for token in counts if counts[token] >= least_count)
     tokens = sorted(frequent, key=lambda token: (-counts[token], natural(token)))
     return {"tokens": [UNKNOWN, *marks, *tokens[: most or None]]}
 
 
-def _vocabulary(array: Array, state: State, location: Location) -> Array:
-    refuse_missing(array, replace(location, are_tokens=True), CellKind.CATEGORY)
-    result = numbers_of(array, state["tokens"])
-    location.remark_unseen(result < 0, array, _NO_TOKEN, state["tokens"][1:])
+def _refuse_missing_tokens(tokens: Array | TextColumn, location: Location) -> None:
+    """Faults E0803 for the rows without a token."""
+    if not isinstance(tokens, TextColumn) or (tokens.codes < 0).any():
+        refuse_missing(tokens[:], replace(location, are_tokens=True), CellKind.CATEGORY)
+
+
+def _count(tokens: TextColumn) -> dict[str, int]:
+    """The number of times that each token occurs that does."""
+    counts = np.bincount(tokens.codes, minlength=len(tokens.words)).tolist()
+    return {word: count for word, count in zip(tokens.words, counts, strict=True) if count}
+
+
+def _vocabulary(tokens: Array | TextColumn, state: State, location: Location) -> Array:
+    _refuse_missing_tokens(tokens, location)
+    if isinstance(tokens, TextColumn):
+        result = numbers_of(np.array(tokens.words, object), state["tokens"])[tokens.codes]
+    else:
+        result = numbers_of(tokens, state["tokens"])
+    is_unseen = result < 0
+    if is_unseen.any():
+        location.remark_unseen(is_unseen, tokens[:], _NO_TOKEN, state["tokens"][1:])
     return np.maximum(result, 0)
 
 
@@ -106,6 +127,7 @@ VOCABULARY = DataStep(
     _vocabulary_check,
     takes_text=True,
     takes_labels=True,
+    takes_codes=True,
     doc="Replaces tokens by numbers, the most frequent first; 0 stands for a token that the training part does not "
     "have: vocabulary(1000, 2) keeps the 1,000 most frequent that occur at least twice.",
     keeps={"tokens": are_texts},

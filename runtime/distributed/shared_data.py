@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from netc.dsl.structs import replace
 from netc.runtime.data.dataset import Dataset
+from netc.runtime.data.reuse import reused
 from netc.runtime.data.sharing import sharing
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 
@@ -22,11 +23,12 @@ _SMALL = 1 << 16  # bytes of an array that each rank keeps
 
 @contextmanager
 def read_once(ranks: "MpiRanks | None") -> Iterator[None]:
-    """Inside, the data of a model is read: each file by one rank of each host."""
+    """Inside, the data of a model is read: once by a process, and each file by one rank of each host."""
     if ranks is None:
-        yield
+        with reused():
+            yield
         return
-    with ranks.sharing_on_host() as processes, sharing(processes) if processes is not None else nullcontext():
+    with reused(), ranks.sharing_on_host() as processes, sharing(processes) if processes is not None else nullcontext():
         yield
 
 

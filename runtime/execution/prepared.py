@@ -42,7 +42,7 @@ def plan_step(
     from netc.compiler.planning.plan import plan
 
     tasks = lower(graph, sizes, machine)
-    planned = plan(tasks, offsets, sizes if capacity is None else capacity, machine)
+    planned = plan(tasks, offsets, sizes if capacity is None else capacity, machine, has_ranks)
     if is_debugging():
         from netc.compiler.planning.verify_plan import verify_plan
 

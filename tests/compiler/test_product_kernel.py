@@ -302,6 +302,10 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
         case.loops["rows"] = replace(case.loops["rows"], a=1)
         case.loops["depth"] = replace(case.loops["depth"], a=4096 // FLOATS[dtype]().itemsize)
         yield case
+    for rows, columns in ((63, 1), (64, 0), (64, 1), (BLOCK + 1, PANELS * machine.panel(dtype))):
+        case = plain_case(rows, MANY_PANELS * machine.panel(dtype) + columns, PACKED + lanes + 1, has_start=rows > 64)
+        case.loops["rows"] = replace(case.loops["rows"], a=4096 // FLOATS[dtype]().itemsize)  # rows of a share sets
+        yield case
     yield plain_case(BLOCK + 1, PANELS * machine.panel(dtype) + 1, PACKED // 2)
     for runs in (2, STRIP // 5 - 1, STRIP // 5, STRIP // 5 + 1, STRIP + 1):
         yield plain_case(3, machine.panel(dtype) + 1, 5, runs, has_start=True)

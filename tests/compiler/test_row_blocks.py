@@ -6,6 +6,8 @@ import netc
 from netc.compiler.lowering.lower import lower
 from netc.compiler.pipeline import prediction_graph, run_passes, training_graph
 from netc.compiler.planning.plan import plan
+from netc.compiler.program.kernels import Contraction
+from netc.compiler.program.nests import Nest
 from netc.compiler.program.schedule import PERSISTENT, Group
 from netc.compiler.targets.named import NAMED
 from netc.dsl.structs import replace
@@ -42,6 +44,20 @@ def groups_of_layers(batch: int, inputs: int, *widths: int, is_trained: bool = F
     tasks = lower(run_passes(graph), batch, MACHINE)
     planned = plan(tasks, dict.fromkeys(tasks.leaves, 0), batch, MACHINE)
     return [group for phase in planned.schedule.phases for group in phase if group.kind == "samples"]
+
+
+def test_weights_of_a_point_are_shared_by_channels() -> None:
+    """Those of a convolution by 1 x 1 elements are [1, 1, channels, outputs]: the first axis has nothing to share."""
+    text = (
+        "model {\n  input x: float[6, 6, 40]\n  target y: float[72]\n"
+        "  z = x -> conv(72, kernel = 1) -> relu -> global_avgpool\n  loss mse(z, y)\n}\n"
+        "train {\n  optimizer = adam(lr = 0.1)\n  batch = 4\n}\n"
+    )
+    tasks = lower(run_passes(training_graph(netc.parse(text))), 4, MACHINE)
+    planned = plan(tasks, dict.fromkeys(tasks.leaves, 0), 4, MACHINE)
+    groups = [planned_group for planned_group in planned.groups() if planned_group.group.kind == "pieces"]
+    weights = [[type(task.kernel) for _, task in each.calls] for each in groups if each.group.extent == 40]
+    assert weights == [[Contraction, Nest]]  # the gradient, and the update in the same group
 
 
 def prefetches(group: Group) -> bool:

@@ -38,8 +38,11 @@ train {
 MANY_CHANNELS = NET.replace("conv(16)", "conv(70)").replace("conv(20)", "conv(130)")
 # in phases, whose tiles may stick out
 DILATED = NET.replace("conv(20)", "conv(20, dilation = (2, 4))", 1).replace("conv(20)", "conv(20, dilation = (1, 2))")
+IN_GROUPS = NET.replace("conv(16)", "conv(40)").replace("conv(20)", "conv(72, groups = 2)")
 NETS = pytest.mark.parametrize(
-    "net", [NET, MANY_CHANNELS, DILATED], ids=["few channels", "many channels", "with dilations"]
+    "net",
+    [NET, MANY_CHANNELS, DILATED, IN_GROUPS],
+    ids=["few channels", "many channels", "with dilations", "in groups"],
 )
 COUNTS = (1, 3, 17, 40)
 
@@ -56,15 +59,16 @@ def tasks_of(
     outputs: int = 16,
     dtype: DTypeName = "f32",
     kernel: int = 3,
+    groups: int = 1,
     **changes: object,
 ) -> list[Task]:
     """The tasks of Winograd's kernels in a convolution and its two gradients."""
     graph = Graph()
     graph.precision = dtype
     x = graph.leaf(Role.INPUT, "x", Type(dtype, ("batch", *size, channels)))
-    w = graph.leaf(Role.PARAMETER, "w", Type(dtype, (kernel, kernel, channels, outputs)))
+    w = graph.leaf(Role.PARAMETER, "w", Type(dtype, (kernel, kernel, channels // groups, outputs)))
     around = (kernel // 2,) * 4
-    y = apply("conv2d", x, w, **{"stride": (1, 1), "dilation": (1, 1), "pad": around, "groups": 1, **changes})
+    y = apply("conv2d", x, w, **{"stride": (1, 1), "dilation": (1, 1), "pad": around, "groups": groups, **changes})
     first = differentiate(graph, apply("sum", y * y, over=(0, 1, 2, 3)), [x, w])
     graph.results = {parse_result("x"): first[x], parse_result("w"): first[w], parse_result("y"): y}
     graph = simplify(expand(graph))
@@ -126,6 +130,7 @@ def test_a_dilated_convolution_is_computed_in_phases(case: dict) -> None:
         {"channels": 190, "outputs": 30},
         {"channels": 24, "outputs": 512},
         {"channels": 1024, "outputs": 1024},
+        {"channels": 128, "outputs": 256, "groups": 4},
     ],
     ids=str,
 )

@@ -15,7 +15,7 @@ from netc.compiler.targets.machine import VECTORS, Machine
 from netc.compiler.targets.named import machine_for
 
 RNG = np.random.default_rng(6)
-# samples, height, width, channels, outputs, tiles of a block, and the dilation down and across, if any
+# samples, height, width, channels, outputs, tiles of a block, and perhaps the dilation down and across and the groups
 CASES = [
     (1, 2, 2, 1, 1, 1),
     (2, 8, 8, 16, 16, 48),
@@ -33,6 +33,8 @@ CASES = [
     (1, 12, 4, 17, 33, 7, 4, 1),
     (2, 7, 11, 16, 3, 4, 2, 3),
     (2, 15, 5, 16, 16, 24, 1, 5),
+    (2, 5, 6, 16, 20, 7, 1, 1, 3),
+    (3, 4, 9, 5, 17, 48, 2, 3, 2),
 ]
 # every third is the widest in f32 and the middle one in f64
 PAIRS = [*((target, "f32") for target in reversed(TARGETS)), *((target, "f64") for target in TARGETS[1:] + TARGETS[:1])]
@@ -58,7 +60,8 @@ class Convolution:
     """Arrays of a case by the names of program/winograd.py, and calls of the kernels."""
 
     def __init__(self, case: tuple[int, ...], dtype: str, machine: Machine, spread: bool) -> None:
-        samples, height, width, channels, outputs, block, *dilation = case
+        samples, height, width, channels, outputs, block, *others = case
+        *dilation, groups = others if len(others) == 3 else (*others, 1)
         self.dilation = down, across = dilation or (1, 1)
         assert winograd.has_equal_phases(height, down)
         assert winograd.has_equal_phases(width, across)
@@ -67,17 +70,17 @@ class Convolution:
         panel = min(VECTORS * lanes, -(-outputs // lanes) * lanes)
         self.numbers = {"samples": samples, "results_down": height, "results_across": width, "block": block}
         self.numbers |= {"dilation_down": down, "dilation_across": across}
-        self.numbers |= {"channels": channels, "outputs": outputs, "width": panel}
+        self.numbers |= {"groups": groups, "channels": channels, "outputs": outputs, "width": panel}
         self.numbers |= {"channel_group": channels, "output_group": outputs}
         self.numbers |= {name: samples * outputs * i for i, name in enumerate(prefetched.NUMBERS)}
-        result = (samples, height, width, outputs)
+        result = (samples, height, width, groups, outputs)
         shapes = {
-            "image": (samples, height + 2 * down, width + 2 * across, channels),
-            "weights": (WINDOW, WINDOW, channels, outputs),
+            "image": (samples, height + 2 * down, width + 2 * across, groups, channels),
+            "weights": (WINDOW, WINDOW, channels, groups, outputs),
             **dict.fromkeys(("start", "slopes", "result"), result),
         }
-        self.arrays = {name: strided(shape, dtype, spread) for name, shape in shapes.items()}
-        self.arrays["panels"] = strided((POSITIONS, -(-outputs // panel), channels, panel), dtype, spread=False)
+        self.arrays = {name: np.moveaxis(strided(shape, dtype, spread), 3, 0) for name, shape in shapes.items()}
+        self.arrays["panels"] = strided((groups, POSITIONS, -(-outputs // panel), channels, panel), dtype, spread=False)
 
     def call(self, part: Part, has_start: bool = False, **arrays: np.ndarray) -> None:
         """Calls a kernel. Memory that it must not need is NaN, and what lies behind its own stays as it is."""
@@ -100,11 +103,11 @@ class Convolution:
         assert (scratch[end:] == 7).all()
 
     def windows(self) -> np.ndarray:
-        """The windows of the image in f64: [sample, row, column, channel, down, across]."""
+        """The windows of the image in f64: [group, sample, row, column, channel, down, across]."""
         image = self.arrays["image"].astype(np.float64)
         down, across = self.dilation
         sides = [(WINDOW - 1) * apart + 1 for apart in self.dilation]
-        return np.lib.stride_tricks.sliding_window_view(image, sides, (1, 2))[..., ::down, ::across]
+        return np.lib.stride_tricks.sliding_window_view(image, sides, (2, 3))[..., ::down, ::across]
 
 
 def check(actual: np.ndarray, expected: np.ndarray, largest: np.ndarray) -> None:
@@ -119,8 +122,8 @@ def test_convolution_and_gradient(case: tuple[int, ...], target: str, dtype: str
         convolution = Convolution(case, dtype, machine_for(target), spread)
         arrays, windows = convolution.arrays, convolution.windows()
         weights, slopes = arrays["weights"].astype(np.float64), arrays["slopes"].astype(np.float64)
-        expected = np.einsum("bhwcij,ijco->bhwo", windows, weights)
-        largest = np.einsum("bhwcij,ijco->bhwo", abs(windows), abs(weights))
+        expected = np.einsum("gbhwcij,gijco->gbhwo", windows, weights)
+        largest = np.einsum("gbhwcij,gijco->gbhwo", abs(windows), abs(weights))
         around = arrays["result"].base.copy()
         convolution.call("transform")
         convolution.call("convolve")
@@ -131,11 +134,11 @@ def test_convolution_and_gradient(case: tuple[int, ...], target: str, dtype: str
         kept = arrays["result"].base != 0
         assert (arrays["result"].base[kept] == around[kept]).all()  # nothing beside the result is written
         convolution.call("gradient")
-        expected = np.einsum("bhwcij,bhwo->ijco", windows, slopes)
-        check(arrays["weights"], expected, np.einsum("bhwcij,bhwo->ijco", abs(windows), abs(slopes)))
+        expected = np.einsum("gbhwcij,gbhwo->gijco", windows, slopes)
+        check(arrays["weights"], expected, np.einsum("gbhwcij,gbhwo->gijco", abs(windows), abs(slopes)))
 
 
-@pytest.mark.parametrize("case", [CASES[3], CASES[4], CASES[7], CASES[-2]], ids=str)
+@pytest.mark.parametrize("case", [CASES[3], CASES[4], CASES[7], CASES[-4], CASES[-1]], ids=str)
 @pytest.mark.parametrize(("target", "dtype"), PAIRS)
 def test_a_gradient_has_the_same_bits_for_groups_of_any_size(case: tuple[int, ...], target: str, dtype: str) -> None:
     """Also for groups that are larger than what a call computes, as where channels are shared out."""
@@ -163,10 +166,10 @@ def test_errors_in_f32_are_no_larger_than_those_of_direct_sums() -> None:
     convolution = Convolution((4, 8, 8, 32, 16, 48), "f32", machine_for(TARGETS[0]), spread=False)
     arrays, windows = convolution.arrays, convolution.windows()
     weights = arrays["weights"].astype(np.float64)
-    exact = np.einsum("bhwcij,ijco->bhwo", windows, weights)
+    exact = np.einsum("gbhwcij,gijco->gbhwo", windows, weights)
     direct = np.zeros(exact.shape, np.float32)
     for c, i, j in np.ndindex(32, WINDOW, WINDOW):
-        direct += windows[..., c, i, j, None].astype(np.float32) * arrays["weights"][i, j, c]
+        direct += windows[..., c, i, j, None].astype(np.float32) * arrays["weights"][0, i, j, c]
     convolution.call("transform")
     convolution.call("convolve")
     assert np.square(arrays["result"] - exact).mean() < np.square(direct - exact).mean()

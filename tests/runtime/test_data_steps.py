@@ -2,7 +2,9 @@
 
 import datetime
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars
@@ -10,10 +12,11 @@ import pytest
 from support import command
 
 import netc
-from netc.runtime.data import classes
+from netc.runtime.data import partition, pipeline
 from netc.runtime.data.cells import Location, natural, numbers_of, texts_of
 from netc.runtime.data.dataset import Dataset, load
 from netc.runtime.data.number_step import NumberForm
+from netc.runtime.data.reuse import reused
 from netc.runtime.data.spec import parse_data
 from netc.runtime.data.steps import STEPS
 
@@ -487,6 +490,9 @@ def test_signs_of_numbers(example: str, cells: dict[str, float | None]) -> None:
         (np.array(["a", "b ", "a"], object), ["a", "b ", "a"]),
         (np.array([[1, 1.0], [True, "1"], [None, 0.5]], object), ["1", "1", "true", "1", "None", "0.5"]),
         (np.array([0.1, 2.0], np.float32), ["0.1", "2"]),
+        (np.array([[3, -1], [10, 3]], np.int16), ["3", "-1", "10", "3"]),
+        (np.array([True, False, True]), ["true", "false", "true"]),
+        (np.array([], np.uint8), []),
         (np.array([], object), []),
     ],
 )
@@ -505,7 +511,57 @@ def test_classes_of_several_fields_are_counted_in_one_reading(tmp_path: Path, mo
     text += "  split = (train = 0.8, valid = 0.2)\n}\nmodel {\n  input a: class(auto)\n  target b: class(auto)\n"
     text += "  z = dense(embed(a, 2), 3)\n  output p = softmax(z)\n  loss cross_entropy(z, b)\n}\n"
     (tmp_path / "m.net").write_text(text, encoding="utf-8")
-    readings, real = list[object](), classes.read_parts
-    monkeypatch.setattr(classes, "read_parts", lambda *arguments: readings.append(arguments) or real(*arguments))
+    readings, real = list[object](), partition.read_parts
+    monkeypatch.setattr(partition, "read_parts", lambda *arguments: readings.append(arguments) or real(*arguments))
     model = netc.load(tmp_path / "m.net")
     assert (model.inputs["a"].classes, model.targets["b"].classes, len(readings)) == (2, 3, 1)
+
+
+def counting(calls: dict[str, int], name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function, with its calls counted under `name`."""
+
+    def counted(*arguments: object) -> Any:
+        calls[name] += 1
+        return function(*arguments)
+
+    return counted
+
+
+@pytest.mark.parametrize(
+    ("steps", "declared"),
+    [
+        ("classes", "class(auto)"),
+        ("impute(mode) -> vocabulary", "class(auto)"),
+        ("words -> vocabulary", "class(auto)[time]"),
+    ],
+)
+def test_data_that_classes_were_counted_in_is_read_and_fitted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, steps: str, declared: str
+) -> None:
+    """Inside of `reused`, and only there, `load` gets the parts and the states of `class(auto)`. The rest is equal."""
+    (tmp_path / "t.csv").write_text("a,b\n" + "u v,1\nv,2\nu,3\n" * 10, encoding="utf-8")
+    text = f'data {{\n  source = csv("t.csv")\n  a = column("a") -> {steps}\n  b = column("b") -> classes\n'
+    text += f"  split = (train = 0.8, valid = 0.2)\n}}\nmodel {{\n  input a: {declared}\n  target b: class(auto)\n"
+    embedded = "mean(embed(a, 2), over = time)" if "time" in declared else "embed(a, 2)"
+    text += f"  z = dense({embedded}, size(b))\n  loss cross_entropy(z, b)\n}}\n"
+    (tmp_path / "m.net").write_text(text, encoding="utf-8")
+    calls = {"read_parts": 0, "fit_steps": 0}
+    for module, name in ((partition, "read_parts"), (pipeline, "fit_steps")):
+        monkeypatch.setattr(module, name, counting(calls, name, getattr(module, name)))
+
+    def loaded() -> Dataset:
+        model = netc.load(tmp_path / "m.net")
+        return load(model, parse_data(model))
+
+    first = loaded()
+    assert calls == {"read_parts": 2, "fit_steps": 4}
+    with reused():
+        second = loaded()
+        assert calls == {"read_parts": 3, "fit_steps": 6}
+        with (tmp_path / "t.csv").open("a", encoding="utf-8") as file:
+            file.write("w,4\n")
+    assert first.states == second.states
+    for part, fields in first.parts.items():
+        for name, field in fields.items():
+            np.testing.assert_equal([*field], [*second.parts[part][name]])
+    assert loaded().states["b"] == [{"classes": ["1", "2", "3", "4"]}], "the changed file is read again"

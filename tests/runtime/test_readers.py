@@ -1,5 +1,6 @@
 """Readers of text keep cells and names as the file has them, at a cost that is linear in the file's size."""
 
+import gzip
 import json
 import random
 from pathlib import Path
@@ -12,8 +13,10 @@ import netc
 from netc.dsl.source import NOWHERE
 from netc.runtime.data import store
 from netc.runtime.data.columns import TextColumn
+from netc.runtime.data.content import content
 from netc.runtime.data.readers import read
 from netc.runtime.data.request import Use, every
+from netc.runtime.data.split import chunks_of
 from netc.runtime.data.table import SparseColumn, Table, column_of
 
 
@@ -119,3 +122,22 @@ def test_texts_on_disk_are_read_for_the_selected_rows_only() -> None:
     assert column[np.array([[0, 1], [3, 4]])].tolist() == [["w3", None], ["w3", "w2"]]
     assert column[np.array([], np.int64)].tolist() == []
     assert Words.looked_up == 2
+
+
+@pytest.mark.parametrize(
+    "members", [[b""], [b"text"], [b"long " * 500_000], [b"long " * 500_000, b"", b"x"], [b"x", b"long" * 500_000]]
+)
+@pytest.mark.parametrize("tail", [b"", bytes(7)])
+def test_packed_files_are_unpacked_to_their_end(tmp_path: Path, members: list[bytes], tail: bytes) -> None:
+    """The size at the end of a file is that of its last member, or none at all."""
+    (tmp_path / "t.gz").write_bytes(b"".join(gzip.compress(member, 1) for member in members) + tail)
+    assert content(tmp_path / "t.gz", "t.gz", NOWHERE) == b"".join(members)
+
+
+@pytest.mark.parametrize(("shape", "dtype"), [((70_000,), np.uint8), ((300, 200, 100), np.uint8), ((9, 3), np.float32)])
+def test_chunks_are_all_rows_in_order(shape: tuple[int, ...], dtype: Any) -> None:
+    rows = np.arange(shape[0])[::-1]
+    chunks = [*chunks_of(rows, np.zeros(shape, dtype))]
+    np.testing.assert_array_equal(np.concatenate(chunks), rows)
+    assert len(chunks) == {70_000: 2, 300: 2, 9: 1}[shape[0]]
+    assert [*chunks_of(rows[:0], np.zeros(shape, dtype))] == []

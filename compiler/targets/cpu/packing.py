@@ -10,6 +10,7 @@ from netc.compiler.targets.cpu.vectors import Lanes, Vectors
 from netc.compiler.targets.machine import GROUP, LINE, PIECE, VECTORS
 
 _COLUMNS = 4  # of a that pack_rows copies at a time
+_ROWS_AHEAD = 3  # between the row of a that copy_rows copies and the one that it prefetches
 _AHEAD = 16  # rows of b, or columns of a, between the one that is copied and the one that is prefetched
 
 
@@ -94,6 +95,23 @@ def _copy_strip(vectors: Vectors, to: Word, width: int, rows: Sequence[Sequence[
             moved += [base + (row - group[0]) for row in group]
         for i, row in enumerate(vectors.load_columns(moved)):
             vectors.store(row, target + i * width)
+
+
+def copy_rows(module: Any, lanes: Lanes) -> Function:
+    """Returns the function `copy(to, a, a_row, rows, depth)` of rows whose elements are neighbours: they then follow
+    one another."""
+    function = Function(module, "copy_rows", 5)
+    to, a, a_row, rows, depth = function.parameters
+    vectors, size, count = Vectors(function, lanes), lanes.size, lanes.count
+    in_vectors = depth // count * count
+    with function.walk(rows, [to, a], [depth * size, a_row * size]) as (target, source):
+        with function.loop(0, in_vectors, count) as k:
+            vectors.fetch(source + (a_row * _ROWS_AHEAD + k.index) * size, 1, is_written=False)
+            vectors.store(vectors.load(source + k.index * size), target + k.index * size)
+        with function.loop(in_vectors, depth) as k:
+            vectors.copy_element(source + k.index * size, target + k.index * size)
+    function.end()
+    return function
 
 
 def pack_rows(module: Any, lanes: Lanes, is_gathered: bool = False) -> Function:

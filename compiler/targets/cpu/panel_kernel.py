@@ -80,12 +80,12 @@ class PanelKernel(ProductKernel):
                     vectors.fetch(words["ahead"] + k.index * words["depth_b"] * size, VECTORS, is_written=False)
             self.choose_line(words, i.index)
             is_packed = words["packs_a"].equals(1)
-            a_row = is_packed.choose(words["depth"], words["rows_a"]) * size
+            a_row = is_packed.choose(words["depth"], words["a_row"]) * size
             if self.gathered == "rows":
                 a_row = panel.number(NUMBER)
             words["a_next"] = rows * a_row
             words["c_next"], words["start_next"] = (rows * words[row] * size for row in ("rows_c", "start_row"))
-            step = is_packed.choose(rows, words["depth_a"])
+            step = (is_packed & words["a_row"].equals(1)).choose(rows, words["depth_a"])
             i.step = rows * words["tiles"]
             c = words["panel_c"] + i.index * words["rows_c"] * size
             start = words["panel_start"] + i.index * words["start_row"] * size

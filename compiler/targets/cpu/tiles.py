@@ -32,7 +32,8 @@ Copies. Operands are copied into the order in which tiles read them (packing.py)
   to the same memory.
 - a block of rows of a, if the rows are neighbours (a weight's gradient) and a is large, because each step of depth then
   reads another page: on CPUs that do not prefetch pages in time (`Machine.packs_rows`), and on all if the rows share
-  a few sets of the caches.
+  a few sets of the caches. With AVX-512 also if its columns are neighbours and its rows lie whole pages apart, as those
+  of a layer of 1,024 or 2,048 units do (`Machine.copies_sharing_rows`).
 
 A product of a few rows takes as long as reading b, so panels are then as wide as low tiles allow. A panel of a few
 columns is multiplied by narrow tiles (narrow_tile.py). One call of a tile function multiplies several tiles, so that
@@ -67,7 +68,7 @@ from netc.compiler.targets.cpu import later
 from netc.compiler.targets.cpu.function import Word, at_least, at_most
 from netc.compiler.targets.cpu.narrow_tile import multiply_narrow
 from netc.compiler.targets.cpu.next_strip import NextStripKernel
-from netc.compiler.targets.cpu.packing import pack_rows
+from netc.compiler.targets.cpu.packing import copy_rows, pack_rows
 from netc.compiler.targets.cpu.panel_kernel import FIELDS
 from netc.compiler.targets.cpu.tile_operand import NUMBER
 from netc.compiler.targets.cpu.tile_sizes import FEW_ROWS, panel_columns
@@ -87,6 +88,7 @@ from netc.compiler.targets.machine import (
     Machine,
 )
 
+_MANY_SHARING = 64  # rows of a that share a set: a copy of fewer was measured to take as long as it saves
 _FEW_PAGES = 128  # rows of depth, a page each, for which a block of rows of a stays in the second cache
 
 
@@ -103,6 +105,8 @@ class _Kernel(NextStripKernel):
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, gathered: Gathered) -> None:
         self.pack_rows = pack_rows(module, lanes, gathered == "copied depth")
+        may_copy = lanes.machine.copies_sharing_rows and not gathered
+        self.copy_rows = copy_rows(module, lanes) if may_copy else None
         self.multiply_narrow = None if gathered else multiply_narrow(module, lanes, FIELDS)
         super().__init__(module, symbol, lanes, gathered)
 
@@ -220,6 +224,9 @@ class _Kernel(NextStripKernel):
         is_spread = words["rows_a"].equals(1) & (depth * words["depth_a"] > 2 * NEAR // self.size)
         is_slow = is_spread if self.lanes.machine.packs_rows else is_spread & self.shares_sets(depth)
         has_many_panels = words["columns_count"] > MANY_PANELS * self.width
+        if self.copy_rows is not None:
+            is_along = words["depth_a"].equals(1) & self.lie_pages_apart("rows_a")
+            is_slow = is_slow | (is_along & (words["rows_count"] >= _MANY_SHARING))
         packs_a = may_copy & (words["rows_count"] >= MANY_ROWS) & is_slow & has_many_panels
         if self.gathered:
             packs_a = run.number(int(self.copies_gathered)).equals(1)
@@ -240,8 +247,12 @@ class _Kernel(NextStripKernel):
     def shares_sets(self, depth: Word) -> Word:
         """Whether the rows of a's depth lie whole pages apart, and are too many for the few sets of the caches that
         they then share."""
-        nbytes = self.words["depth_a"] * self.size
-        return nbytes.equals(nbytes // PAGE * PAGE) & (depth > _FEW_PAGES)
+        return self.lie_pages_apart("depth_a") & (depth > _FEW_PAGES)
+
+    def lie_pages_apart(self, stride: str) -> Word:
+        """Whether a stride is a multiple of a page, and not zero."""
+        nbytes = self.words[stride] * self.size
+        return (nbytes > 0) & nbytes.equals(nbytes // PAGE * PAGE)
 
     def write_strip(self) -> None:
         """The loops over groups of panels, and in each over blocks of rows, which use the same copies of panels."""
@@ -254,9 +265,14 @@ class _Kernel(NextStripKernel):
             words["block_c"] = words["strip_c"] + top.index * words["rows_c"] * size
             words["block_start"] = words["strip_start"] + top.index * words["start_row"] * size
             words["a_row"] = packs_a.choose(1, words["rows_a"])
-            with run.when(packs_a):
+            is_across = words["rows_a"].equals(1)
+            with run.when(packs_a & is_across):
                 order = words["strip_order"] if self.copies_gathered else source
                 self.pack_rows(run, words["pack"], source, words["depth_a"], rows, words["depth"], order)
+            if self.copy_rows is not None:
+                with run.when(packs_a & ~is_across):
+                    words["a_row"] = words["depth"]
+                    self.copy_rows(run, words["pack"], source, words["rows_a"], rows, words["depth"])
             with run.when(words["columns_count"] > self.width):
                 words["share"] = words["depth"] // rows + 1
             end = at_most(group.index + PANELS * self.width, words["columns_count"])

@@ -9,8 +9,8 @@
             transform its products back to STEP x STEP results
 
 The gradient multiplies by the transformed slopes (the gradient of the results) in place of weights, adds the products
-of all blocks, and transforms the sums back at the end: for one group of channels and of outputs after another, whose
-sums stay in the second cache, as a block does.
+of all blocks, and transforms the sums back at the end: for one part of channels and of outputs after another, whose
+sums stay in the second cache, as a block does. All this is done for each group of the convolution.
 
 A result depends on its own tile alone, and a sum runs over tiles in order: bits do not depend on how samples or
 channels are shared out, nor on how many tiles a block has, nor on the size of groups.
@@ -54,6 +54,7 @@ class _Winograd(WinogradWriter):
         words, run, size = self.words, self.run, self.size
         vectors, width = Vectors(run, self.lanes), words["width"]
         with (
+            self.each_group(),
             run.loop(0, words["outputs"], width) as panel,
             run.loop(0, words["channels"]) as channel,
             run.loop(0, at_most(words["outputs"] - panel.index, width), self.lanes.count) as column,
@@ -75,11 +76,11 @@ class _Winograd(WinogradWriter):
         multiply = self.product()
         self.begin(is_gradient=False)
         words["a_row"], words["a_step"], words["depth"] = words["layout_channel_row"], 1, words["channels"]
-        words["b"], words["b_position"] = words["panels"], words["panels_position"]
-        words["b_panel"], words["panel_row"] = words["panels_panel"], words["width"]
+        words["b_position"], words["b_panel"] = words["panels_position"], words["panels_panel"]
+        words["panel_row"] = words["width"]
         words["c"], words["rows_c"] = self.at("outputs"), words["layout_output_row"]
-        with self.blocks() as count:
-            words["rows_a"] = count
+        with self.each_group(), self.blocks() as count:
+            words["b"], words["rows_a"] = words["panels"], count
             transform_tiles(run, self.address)
             multiply(run, self.address)
             is_plain = words["has_start"].equals(0)
@@ -89,7 +90,7 @@ class _Winograd(WinogradWriter):
                 add_results(run, self.address)
 
     def gradient(self) -> None:
-        """Adds up the gradients of transformed weights over all blocks, then transforms them back, group by group."""
+        """Adds up the gradients of transformed weights over all blocks, then transforms them back, part by part."""
         words, run = self.words, self.run
         transforms_of_block = (
             self.over_tiles("transform_tiles", ["image"], "channels", _transform_tile),
@@ -103,7 +104,7 @@ class _Winograd(WinogradWriter):
         words["b"], words["b_position"] = self.at("outputs"), words["layout_output_position"]
         words["c"], words["c_position"] = self.at("sums"), row * words["channel_group"]
         words["panel_row"] = words["rows_c"] = words["start_row"] = row
-        with self.groups():
+        with self.each_group(), self.parts():
             words["rows_a"], words["reads_start"] = words["channels"], 0
             with self.blocks() as count:
                 words["depth"] = count

@@ -18,9 +18,10 @@ from netc.compiler.targets.cpu.winograd_transforms import Square
 
 # Variables of the kernels: the first tile of a block and their number; of the products, the rows of a, the addresses of
 # operands and result at the first position, and the distances between positions, and between panels of b.
-_OF_GROUPS = ("image", "slopes", "weights", "channels", "outputs")  # arguments, in a gradient those of a group
+_OF_PARTS = ("image", "slopes", "weights", "channels", "outputs")  # arguments, in a gradient those of a part
+_MOVED = ("image", "panels", "result", "start", "slopes", "weights")  # arguments that lie in groups
 _VARIABLES = (
-    *_OF_GROUPS,
+    *dict.fromkeys((*_OF_PARTS, *_MOVED)),
     "first",
     "count",
     "rows_a",
@@ -133,17 +134,29 @@ class WinogradWriter:
         panels = (words["outputs"] + words["width"] - 1) // words["width"]
         of_rows = words["channels"], tiles
         depth, rows = reversed(of_rows) if is_gradient else of_rows
-        return depth * ((rows + tall - 1) // tall) * panels * POSITIONS
+        return words["groups"] * depth * ((rows + tall - 1) // tall) * panels * POSITIONS
 
     def at(self, part: str) -> Word:
         """The address of a part of the kernel's memory."""
         return self.words["scratch"] + self.words[f"layout_{part}"] * self.size
 
     @contextmanager
-    def groups(self) -> Iterator[None]:
-        """Loops over groups of a gradient's channels and outputs. In the body, the arguments are those of a group."""
+    def each_group(self) -> Iterator[None]:
+        """Loops over groups of a convolution. In the body, the arguments are those of a group."""
+        words, names = self.words, [name for name in _MOVED if name in self.fields.arguments]
+        counts, bases = {name: words[name] for name in ("channels", "outputs")}, {name: words[name] for name in names}
+        with self.run.loop(0, words["groups"]) as group:
+            for name, base in bases.items():
+                words[name] = base + group.index * words[f"{name}_group"] * self.size
+            for name, count in counts.items():
+                words[name] = count
+            yield
+
+    @contextmanager
+    def parts(self) -> Iterator[None]:
+        """Loops over parts of a gradient's channels and outputs. In the body, the arguments are those of a part."""
         words, run, size = self.words, self.run, self.size
-        image, slopes, weights, channels, outputs = (words[name] for name in _OF_GROUPS)
+        image, slopes, weights, channels, outputs = (words[name] for name in _OF_PARTS)
         with (
             run.loop(0, channels, words["channel_group"]) as channel,
             run.loop(0, outputs, words["output_group"]) as output,

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from netc.compiler.ir.strides import contiguous
+from netc.compiler.ir.strides import elements_of_row
 from netc.compiler.ir.types import BATCH
 from netc.compiler.program.kernels import form_of
 from netc.compiler.program.schedule import PRIVATE, TABLES, Address, Count, Schedule
@@ -36,7 +36,7 @@ class Spot(Struct, frozen=True):
         """Returns where a pointer of a task stands. `tag` marks the bytes that hold the buffer's values."""
         type_ = pointer.buffer.type
         offset = pointer.offset * type_.itemsize
-        row_bytes = type_.itemsize * contiguous(type_.dims)[0] if type_.dims else type_.itemsize
+        row_bytes = type_.itemsize * elements_of_row(type_.dims)
         is_band = address.memory == PRIVATE and bool(pointer.lead) and not address.lead
         is_open = address.memory >= TABLES and schedule.tables[address.memory - TABLES] == (0, 0)
         return cls(address, pointer.buffer, tag, address.offset - offset, offset, row_bytes, is_band, is_open)

@@ -33,7 +33,8 @@ def winograd_of(kernel: WinogradKernel) -> Callable[..., None]:
             for name in used
             if name != written
         }
-        result = compute(arrays, numbers)
+        groups = [{name: array[group] for name, array in arrays.items()} for group in range(numbers["groups"])]
+        result = np.array([compute(group, numbers) for group in groups])
         for name in used:
             other = pointers[written]
             in_place = name == "start" and (pointers[name].start, walks[name]) == (other.start, walks[written])
@@ -57,12 +58,12 @@ def _loaded(
     strides: list[int],
     of: Mapping[str, int],
 ) -> Array:
-    """An operand; panels as one matrix for each position, without the columns behind the last output."""
+    """An operand by groups; panels as one matrix for each position, without the columns behind the last output."""
     array = access.load(pointer, dtype, 0, extents, strides)
     if name != "panels":
         return array
-    columns = array.shape[1] * of["width"]
-    return np.moveaxis(array, 2, 1).reshape(POSITIONS, of["channels"], columns)[..., : of["outputs"]]
+    shape = (of["groups"], POSITIONS, of["channels"], array.shape[2] * of["width"])
+    return np.moveaxis(array, 3, 2).reshape(shape)[..., : of["outputs"]]
 
 
 def _transform(arrays: Mapping[str, Array], of: Mapping[str, int]) -> Array:
