@@ -15,7 +15,7 @@ are contiguous along the rows, as in a weight's gradient.
 Addresses, strides, bits, and reads past the last column are as in tile.py. tiles.py calls the tiles.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from llvmlite import ir
@@ -184,13 +184,16 @@ class _Narrow:
         columns, piece = self.words["columns"], Vectors(self.function, self.lanes)
         while piece.lanes.count > self.columns:
             piece = Vectors(self.function, piece.lanes.half)
-        cells = list[tuple[Any, Word]]()
-        for value, addresses in zip((self.builder.load(total) for total in self.sums), rows, strict=True):
-            for i in reversed(range(self.pieces)):
-                cells.append((self.chosen(value, range(i * self.columns, (i + 1) * self.columns)), addresses[i]))
+        values = [self.builder.load(total) for total in self.sums]
+
+        def cells() -> Iterator[tuple[Any, Word]]:
+            for value, addresses in zip(values, rows, strict=True):
+                for i in reversed(range(self.pieces)):
+                    yield self.chosen(value, range(i * self.columns, (i + 1) * self.columns)), addresses[i]
+
         with self.builder.if_else(columns.equals(self.columns).value) as (complete, partial):
             with complete:
-                for stored, address in cells:
+                for stored, address in cells():
                     piece.store(stored, address)
             with partial:
-                piece.store_first(cells, columns)
+                piece.store_first([*cells()], columns)
