@@ -24,7 +24,10 @@ CASES = [
     (4, 33, 33, 2, 5, 5, True, ([33, 0, 1, 20], [33, 0, 1, 20])),
     (3, 40, 101, 1, 8, 8, False, ([101, 0, 97], [0, 7, 40])),
     (2, 10, 20, 2, 4, 6, False, ([3, 20],)),
-    # rows that are read and written where they lie: one block of queries, and columns in whole vectors
+    # rows that are read and written where they lie, because their columns are whole vectors
+    (2, 208, 197, 2, 32, 16, False, ()),
+    (1, 197, 230, 1, 16, 32, True, ([150], [190])),
+    (1, 600, 50, 1, 16, 16, True, ()),  # so many queries that keys are copied
     (2, 32, 64, 2, 32, 16, True, ()),
     (2, 64, 32, 1, 16, 64, True, ()),
     (1, 16, 230, 3, 32, 32, False, ()),

@@ -1,7 +1,7 @@
 """The attention kernel: the softmax of scores times values, block by block (FlashAttention: Dao et al. 2022, 2023).
 
     for each sample and head:
-        copy keys and values into scratch memory
+        copy keys and values into scratch memory         # unless they are read where they lie
         for each block of queries:                       # transposed, so that a column of scores is a query
             for each block of keys:                      # only up to the diagonal, if attention is causal
                 scores  = keys x queries
@@ -9,8 +9,9 @@
                 result  = result * factor + weights x values
             result = result / running total
 
-Only one block of scores is in memory at a time. With a single block of queries, copying would not pay: rows that are
-whole vectors are then read and written where they lie. Tiles beyond the diagonal are skipped too.
+Only one block of scores is in memory at a time. Rows of queries and results that are whole vectors are read and written
+where they lie, and those of keys and values too, unless there are many blocks of queries: only then does copying them
+pay. Tiles beyond the diagonal are skipped too. All tiles prefetch (attention_prefetch.py).
 
 Beyond a sample's own queries, results repeat those of the last one. Without keys they are zero. The order of all sums
 follows from the numbers of queries and keys alone, so bits do not depend on how samples and heads are shared out.
@@ -28,10 +29,12 @@ from netc.compiler.targets.cpu import attention_softmax as softmax
 from netc.compiler.targets.cpu import tile
 from netc.compiler.targets.cpu.attention_arguments import UNIT, AttentionArguments
 from netc.compiler.targets.cpu.attention_blocks import EVERYTHING
+from netc.compiler.targets.cpu.attention_prefetch import VARIABLES, Prefetches
 from netc.compiler.targets.cpu.function import Number, Word, at_most
 from netc.compiler.targets.cpu.vectors import Lanes
-from netc.compiler.targets.machine import LINE, Machine
+from netc.compiler.targets.machine import Machine
 
+_FEW_BLOCKS = 6  # of queries: to copy keys and values for them takes longer than to read rows that lie far apart
 # The variables of the kernels.
 # - of a block of queries: the first query, their count, the count rounded up to whole vectors, the end of the keys seen
 # - of a block of keys: the first key, their count; the diagonal between the two blocks
@@ -53,9 +56,12 @@ class AttentionWriter(AttentionArguments):
     """The common part of the kernels that walk blocks: scratch memory, copies, and loops over blocks."""
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, is_gradient: bool) -> None:
-        super().__init__(module, symbol, lanes, is_gradient, (*_VARIABLES, *_OPERANDS, *blocks.PRODUCT, *tile.FIELDS))
+        super().__init__(
+            module, symbol, lanes, is_gradient, (*_VARIABLES, *_OPERANDS, *blocks.PRODUCT, *tile.FIELDS, *VARIABLES)
+        )
         self.block = lanes.machine.attention_block(lanes.dtype)
-        self.product = blocks.product(module, lanes, self.fields)
+        self.prefetches = Prefetches(module, self.fields, self.size, is_gradient)
+        self.product = blocks.product(module, lanes, self.fields, self.prefetches)
         self.transposed, self.rest_filled = blocks.transpose(module, lanes), blocks.fill_rest(module, lanes)
         self.filled = blocks.fill(module, lanes)
         keys, width, value_width = (self.words[name] for name in ("key_count", "width", "value_width"))
@@ -85,8 +91,11 @@ class AttentionWriter(AttentionArguments):
         words, count = self.words, self.lanes.count
         address, row, column = self.view(name, first)
         columns = self.columns_of(name)
-        is_direct = column.equals(1) & columns.equals(self.width_of(name)) & (words["own_queries"] <= self.block)
-        is_direct = is_direct & ~self.is_packed(name)
+        is_direct = column.equals(1) & columns.equals(self.width_of(name)) & ~self.is_packed(name)
+        if name in ("of_keys", "of_values"):  # several blocks of queries add to zeros in the scratch memory
+            is_direct = is_direct & (words["own_queries"] <= self.block)
+        elif program.side_of(name) == "key":
+            is_direct = is_direct & (words["own_queries"] <= _FEW_BLOCKS * self.block)
         if needs_squares:
             is_direct = is_direct & rows.equals(rows // count * count)
         words[f"{part}_at"] = is_direct.choose(address, self.address_of(part))
@@ -156,26 +165,6 @@ class AttentionWriter(AttentionArguments):
             words[name] = number
         self.product(self.run, self.address)
 
-    def fetch_next(self, names: tuple[str, ...]) -> None:
-        """Prefetches rows of operands that the next head will read directly.
-
-        They are many short rows, far apart, which the CPU does not foresee. A call names a few operands, because a CPU
-        has few misses under way at once.
-        """
-        words, run = self.words, self.run
-        next_head = words["head"] + 1
-        is_last = next_head.equals(words["heads"])
-        sample = is_last.choose(words["sample"] + 1, words["sample"])
-        head = is_last.choose(0, next_head)
-        is_first = words["key"].equals(0) & (words["own_queries"] <= self.block)
-        with run.when(is_first & (sample < words["samples"])):
-            for name in names:
-                base = words[name] + (sample * words[f"{name}_sample"] + head * words[f"{name}_head"]) * self.size
-                rows = self.is_packed(name).choose(0, words[dict(program.axes_of(name))["row"]])
-                with run.loop(0, rows) as i, run.loop(0, self.columns_of(name), LINE // self.size) as j:
-                    at = base + (i.index * words[f"{name}_row"] + j.index) * self.size
-                    self.vectors.fetch(at, 1, is_written=False)
-
     @contextmanager
     def blocks_of_queries(self) -> Iterator[None]:
         """Loops over blocks of queries, and sets how many keys they see."""
@@ -218,6 +207,7 @@ class _Attention(AttentionWriter):
         scale_rows, finish = blocks.scale_rows(self.module, self.lanes), softmax.finish(self.module, self.lanes)
         online_softmax = softmax.online_softmax(self.module, self.lanes, self.block)
         with self.heads():
+            self.prefetches.begin_head(run, words, self.address, self.is_packed)
             keys = words["own_keys"]
             self.load_rows("keys", "keys", 0, keys)
             self.load_rows("values", "values", 0, keys)
@@ -228,15 +218,12 @@ class _Attention(AttentionWriter):
                 self.filled(run, self.address_of_row(0), self.block, program.bits_of(float("-inf")))
                 self.filled(run, self.address_of_row(1), self.block, 0)
                 result, width = (self.rows_of("result"), self.apart("result")), self.layout.value_width
-                self.fetch_next(("queries",))
                 with self.blocks_of_keys():
                     self.multiply_by_queries("keys", "queries_across", words["width"], "scores")
-                    self.fetch_next(("keys",))
                     with run.loop(0, words["lanes"], self.lanes.count) as j:
                         rows = (self.address_of_row(number, j.index) for number in range(3))
                         limit = words["diagonal"] + j.index
                         online_softmax(run, self.address_of("scores", j.index), words["some"], limit, *rows)
-                    self.fetch_next(("values",))
                     with run.when(words["key"] > 0):
                         scale_rows(run, *result, width, words["count"], self.address_of_row(2))
                     self.multiply(

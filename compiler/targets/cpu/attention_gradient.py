@@ -39,6 +39,7 @@ class _Gradient(AttentionWriter):
         self.add_products = blocks.add_products(self.module, self.lanes, self.block)
         self.softmax_gradient = softmax.softmax_gradient(self.module, self.lanes, self.block)
         with self.heads():
+            self.prefetches.begin_head(run, words, self.address, self.is_packed)
             keys, queries = words["own_keys"], words["own_queries"]
             for name, width in (("keys", layout.width), ("values", layout.value_width)):
                 self.load_rows(name, name, 0, keys)
@@ -47,7 +48,6 @@ class _Gradient(AttentionWriter):
                     self.filled(run, self.address_of(f"of_{name}"), width * keys, 0)
             with self.blocks_of_queries():
                 self.load_queries()
-                self.fetch_next(("queries", "keys"))
                 with self.blocks_of_keys():
                     self.add_block()
                 with run.when(words["end"] > 0):
@@ -88,7 +88,6 @@ class _Gradient(AttentionWriter):
             columns = self.address_of("scores", j.index), self.address_of("slopes", j.index)
             rows = (self.address_of_row(number, j.index) for number in range(2))
             self.softmax_gradient(run, *columns, words["some"], words["diagonal"] + j.index, *rows, words["scale"])
-        self.fetch_next(("values", "result"))
         for weights, operand, width, to in (
             ("scores", "gradients", layout.value_width, "of_values"),
             ("slopes", "queries", layout.width, "of_keys"),
@@ -100,7 +99,6 @@ class _Gradient(AttentionWriter):
                 rows_c=self.apart(to), start_row=self.apart(to), all_rows=words["some"], all_columns=width,
                 all_depth=words["count"],
             )  # fmt: skip
-        self.fetch_next(("gradient",))
         width = layout.width
         self.multiply(
             (words["key"] > 0).choose(1, 0), "depth_to", a=self.address_of("slopes"), a_row=1, a_step=block,

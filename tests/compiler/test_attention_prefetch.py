@@ -1,0 +1,81 @@
+"""What the tiles of an attention kernel prefetch: each line that the head writes, and that the next head reads."""
+
+import ctypes
+from itertools import product
+
+import llvmlite.binding as llvm
+import numpy as np
+import pytest
+from llvmlite import ir
+
+from netc.compiler.program import attention
+from netc.compiler.targets.cpu import tile
+from netc.compiler.targets.cpu.attention_arguments import AttentionArguments
+from netc.compiler.targets.cpu.attention_prefetch import VARIABLES, Prefetches
+from netc.compiler.targets.cpu.compile import start_llvm, target_machine
+from netc.compiler.targets.cpu.function import I64
+from netc.compiler.targets.cpu.vectors import Lanes
+from netc.compiler.targets.machine import LINE, host
+
+SAMPLES, HEADS, CALLS, TILES, DEPTH = 2, 3, 100, 3, 7
+WORDS = ("fetched", "fetched_step", "fetched_move", "tiles")
+
+
+def prefetched(is_gradient: bool, numbers: dict[str, int]) -> np.ndarray:
+    """The WORDS of CALLS calls of up to TILES tiles each, [samples, heads, calls, 4]. `numbers` has the operands'
+    addresses."""
+    module, lanes = ir.Module("walk"), Lanes("f32", host())
+    arguments = AttentionArguments(module, "walk", lanes, is_gradient, (*VARIABLES, *tile.FIELDS))
+    run, words = arguments.run, arguments.words
+    prefetches = Prefetches(module, arguments.fields, 4, is_gradient)
+    with arguments.heads():
+        prefetches.begin_head(run, words, arguments.address, arguments.is_packed)
+        with run.loop(0, CALLS) as i:
+            words["depth"], words["tiles"] = DEPTH, TILES
+            prefetches.advance(run, words, arguments.address)
+            at = words["all_keys"] + (((words["sample"] * HEADS + words["head"]) * CALLS + i.index) * 32)
+            for number, name in enumerate(WORDS):
+                run.builder.store(words[name].value, run.builder.inttoptr((at + 8 * number).value, I64.as_pointer()))
+    run.end()
+    start_llvm()
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), target_machine(host()))
+    engine.finalize_object()
+    result = np.zeros((SAMPLES, HEADS, CALLS, len(WORDS)), np.int64)
+    names = (*attention.pointers(is_gradient), *attention.numbers(is_gradient))
+    words_of = numbers | {"all_keys": result.ctypes.data}
+    record = (ctypes.c_int64 * len(names))(*(words_of.get(name, 0) for name in names))
+    ctypes.CFUNCTYPE(None, ctypes.c_int64)(engine.get_function_address("walk"))(ctypes.addressof(record))
+    return result
+
+
+@pytest.mark.parametrize("rows", [9, 700])
+@pytest.mark.parametrize("is_gradient", [False, True])
+def test_each_line_is_prefetched_once_and_large_operands_are_not(is_gradient: bool, rows: int) -> None:
+    numbers = {"samples": SAMPLES, "heads": HEADS, "query_count": 9, "key_count": rows, "width": 40, "value_width": 24}
+    tensors, written = attention.tensors(is_gradient), attention.written(is_gradient)
+    for i, name in enumerate(tensors):  # addresses that no memory has to have
+        numbers |= {name: (i + 1) << 32, f"{name}_row": 1024, f"{name}_head": 64, f"{name}_sample": 1 << 20}
+    lines = prefetched(is_gradient, numbers)
+    for sample, head in product(range(SAMPLES), range(HEADS)):
+        after = sample * HEADS + head + 1
+        expected = set()
+        for name in tensors:
+            number = after - 1 if name in written else after
+            sizes = {axis: numbers[size] for axis, size in attention.axes_of(name)}
+            is_large = sizes["row"] * -(-sizes["column"] * 4 // LINE) * LINE > 64 << 10
+            if number == SAMPLES * HEADS or is_large:
+                continue
+            first = numbers[name] + 4 * ((number // HEADS << 20) + number % HEADS * 64)
+            expected |= {
+                first + row * 4096 + line for row in range(sizes["row"]) for line in range(0, sizes["column"] * 4, LINE)
+            }
+        fetched = [
+            at + i * move + k * step
+            for at, step, move, tiles in lines[sample, head].tolist()
+            if step
+            for i in range(tiles)
+            for k in range(DEPTH)
+        ]
+        assert expected <= set(fetched)
+        # the last tile of a column of lines may go past the rows
+        assert len(fetched) < len(expected) + DEPTH * len(tensors) * 3
