@@ -164,7 +164,8 @@ class _Kernel(NextStripKernel):
         words["rows"], words["columns"], words["a_row"] = words["rows_count"], words["columns_count"], words["rows_a"]
         packs_b = words["packs_b"].equals(1)
         words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
-        words["lines"] = words["next_a"] = words["ahead"] = words["next_rows"] = words["is_cold"] = 0
+        words["lines"] = words["next_a"] = words["ahead"] = words["next_rows"] = 0
+        words["is_cold"] = words["rows_a"].equals(1).choose(1, 0) if not self.gathered else 0
         self.find_next_strip(words["a"], words["b"], turns - 1, words["most"])
         is_narrow, is_same = self.is_narrow(words["columns"]), self.is_same_for_batches("b")
 
@@ -309,8 +310,8 @@ class _Kernel(NextStripKernel):
         words["panel"] = packs_b.choose(copy, panel)
         words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
         words["panel_c"], words["panel_start"] = words["block_c"] + j * size, words["block_start"] + j * size
-        is_spread = words["rows_a"].equals(1) & words["packs_a"].equals(0) & (words["columns_count"] > self.width)
-        is_cold = is_spread & j.equals(0) & words["is_near"].equals(0)
+        is_direct = words["rows_a"].equals(1) & words["packs_a"].equals(0)
+        is_cold = is_direct & j.equals(0) & words["is_near"].equals(0)
         words["is_cold"] = is_cold.choose(1, 0) if not self.gathered else 0
         self.multiply(words["packs_a"].equals(0) & self.is_narrow(words["columns"]))
 
