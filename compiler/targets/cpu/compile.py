@@ -172,11 +172,13 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
 
 def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
     """Returns a kernel of a form other than "loop"."""
+    from netc.compiler.program.grouped import GroupedPart, Groups
     from netc.compiler.targets.cpu import (
         amx_product,
         attention,
         attention_gradient,
         attention_query,
+        grouped,
         pair_product,
         tiles,
         winograd,
@@ -201,6 +203,12 @@ def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
             module = winograd.winograd(symbol, "convolve", dtype, machine)
         case "winograd gradient", dtype:
             module = winograd.winograd(symbol, "gradient", dtype, machine)
+        case ("grouped convolve" | "grouped gradient") as form, text:
+            dtype, *numbers = text.split()
+            inputs, outputs, down, across, positions, rest, is_dense = map(int, numbers)
+            groups = Groups(inputs, outputs, down, across, positions, rest, bool(is_dense))
+            part: GroupedPart = "convolve" if form == "grouped convolve" else "gradient"
+            module = grouped.grouped(symbol, part, dtype, groups, machine)
         case _, dtype:
             module = attention_gradient.attention_gradient(symbol, dtype, machine)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
