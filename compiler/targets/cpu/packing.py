@@ -27,7 +27,7 @@ def pack_panel(module: Any, lanes: Lanes) -> Function:
     for number in range(1, VECTORS + 1):  # as tiles do, this reads past the last column
         is_wide = (columns > (number - 1) * count) & (columns <= number * count)
         with function.when(is_along & is_wide), function.loop(0, depth) as k:
-            vectors.fetch(b + (k.index + _AHEAD) * b_row * size, number, is_written=False)
+            vectors.fetch_stretch(b + (k.index + _AHEAD) * b_row * size, number)
             for i in range(number):
                 at = i * lanes.machine.vector_bytes
                 row = vectors.load(b + k.index * b_row * size + at)

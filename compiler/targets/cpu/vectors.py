@@ -167,6 +167,13 @@ class Vectors(Struct, frozen=True):
         for line in range(0, vectors * self.lanes.machine.vector_bytes, LINE):
             self.fetch_line(builder.inttoptr((address + line).value, BYTE.as_pointer()), is_written)
 
+    def fetch_stretch(self, address: Word, vectors: int) -> None:
+        """Prefetches some vectors that may begin inside of a cache line, and then end in one more, into the second
+        cache."""
+        self.fetch(address, vectors, is_written=False)
+        last = address + (vectors * self.lanes.machine.vector_bytes - 1)
+        self.fetch_line(self.function.builder.inttoptr(last.value, BYTE.as_pointer()), is_written=False)
+
     def fetch_line(self, pointer: Any, is_written: bool) -> None:
         """Prefetches the cache line that a pointer to a byte points to, as `fetch` does."""
         kind = ir.FunctionType(ir.VoidType(), [BYTE.as_pointer(), I32, I32, I32])
