@@ -2,7 +2,7 @@
 
 The first of these that fits a product computes it:
 
-    Winograd's tiles                windows of 3 x 3 elements, where that saves time (winograd.py)
+    Winograd's tiles                windows of an image, where that saves time (winograd.py)
     vectors of several groups       convolutions in groups that are narrower than a vector (grouped.py)
     register tiles                  products.py
     a loop of multiply-adds         if the innermost index is one of the result, or at least _LONG_RUN terms of a sum
