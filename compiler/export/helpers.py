@@ -27,9 +27,9 @@ def _gelu(x: Any) -> Any:
 
 
 def _pow(x: Any, y: Any) -> Any:
-    x, y = np.broadcast_arrays(x, y)
     with np.errstate(invalid="ignore"):
-        return np.power(x.ravel(), y.ravel()).reshape(x.shape)  # one exponent of 0.5 for all would become a root
+        powers = np.power(x, y)  # the square root for an exponent of 0.5, which differs at -inf and at -0
+        return np.where(np.equal(y, 0.5), np.where(np.equal(x, -np.inf), np.inf, powers + 0), powers)
 
 
 def _softmax(x: Any, axis: int) -> Any:

@@ -91,10 +91,9 @@ def _power_gradient(g: Value, r: Value, x: Value, y: Value) -> tuple[Value, Valu
 
 
 def _power(x: Array, y: Array) -> Array:
-    """x ** y. NumPy takes the square root where one exponent of 0.5 serves all x, which differs at -inf and -0."""
-    x, y = np.broadcast_arrays(x, y)
-    powers: Array = np.power(x.ravel(), y.ravel())
-    return powers.reshape(x.shape)
+    """x ** y. NumPy takes the square root for an exponent of 0.5, which differs at -inf and at -0."""
+    powers: Array = np.power(x, y)
+    return np.where(np.equal(y, 0.5), np.where(np.equal(x, -np.inf), np.inf, powers + 0), powers)
 
 
 power = elementwise(
