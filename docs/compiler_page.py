@@ -164,6 +164,7 @@ LISTING = """
 | `sums in blocks`, `in groups`, `in lanes` | the order of a sum of floats, of rows, or of products: it decides bits |
 | `attention in f32`, `heads = 4`, ... | an attention kernel, and its counts and strides (`program/attention.py`) |
 | `winograd convolve in f32`, ... | a kernel of Winograd's convolution, its counts and strides (`program/winograd.py`) |
+| `grouped convolve of 8 to 8 ...`, ... | a kernel of a convolution in narrow groups (`program/grouped.py`) |
 | `rows = rows: a + 40, c + 24` | a loop of a product, and by how many elements each operand moves in it |
 | `contraction in f32 of gathered rows` | `order` names rows of `a`, or those of its `depth` or `copied depth` |
 
@@ -212,7 +213,8 @@ Within a scan a worker takes its own samples through all steps.
 A product of few rows takes as long as it takes to read its weights: a second worker that computes half of the rows
 reads all of them too, and a batch of a single sample has no rows to share out. If a product over the batch reads more
 than 256 KiB of weights, and four times as much as everything else, workers therefore share the columns of its result,
-each with all rows (`planning/columns.py`). Ranks share rows alone.
+each with all rows (`planning/columns.py`). In steps of a single sample they do so in all products and convolutions of
+more than 64 KiB. Ranks share rows alone.
 
 Loops between convolutions, as those of a normalisation, read what other phases wrote, and would wait for memory. The
 products and convolutions of a group prefetch it for them, line by line while they compute: what the loops behind them
@@ -284,21 +286,28 @@ where they lie.
 
 ## Convolution with fewer multiplications
 
-A convolution by windows of 3 x 3 elements, a stride of one, may be computed by Winograd's filtering: F(2x2, 3x3) of
-Lavin and Gray (2015). The image is cut into tiles of 4 x 4 elements that overlap by two. Tiles and weights are
-transformed by additions and halves, multiplied with 16 multiplications where direct sums take 36, and products
-transformed back to 2 x 2 results. Sums over channels become 16 products of matrices, one for each position in a tile,
-which the register tile computes. The gradient of the image is the same convolution with transposed and flipped weights,
-the gradient of the weights its adjoint.
+A convolution may be computed by Winograd's filtering: for windows of 3 x 3 elements, F(2x2, 3x3) of Lavin and Gray
+(2015). The image is cut into tiles of 4 x 4 elements that overlap by two. Tiles and weights are transformed by
+additions and halves, multiplied with 16 multiplications where direct sums take 36, and products transformed back to 2 x
+2 results. Sums over channels become 16 products of matrices, one for each position in a tile, which the register tile
+computes. The gradient of the image is the same convolution with transposed and flipped weights, the gradient of the
+weights its adjoint.
+
+Other windows are cut into pieces. A side of any length has pieces of three elements, and the last may have two or one;
+with a stride of two, the elements at even places are cut, and those at odd ones. Pieces of two elements multiply in
+three of the four positions along their side, those of one in two, so that the products of all pieces add up in the same
+16 matrices: windows of 5 x 5 take 49 multiplications instead of 100 for 2 x 2 results, 7 x 7 100 instead of 196, 4 x 4
+with a stride of two 36 instead of 64, 3 x 3 with a stride of two 25 instead of 36. A sequence of even length is taken
+as an image of two rows, its halves: windows of 5 steps take 14 instead of 20.
 
 The graph knows nothing of it: lowering chooses, for each product of windows (`lowering/winograd.py`), and `netc explain
 M.net --after lower` prints `winograd` for `product`. It compares the cycles of a tile, with its transforms, with those
 of direct sums. So the choice depends on the shape and the target, never on the batch or on threads. It falls on images
-with at least 16 tiles, and about 16 channels or more (8 where vectors are short). Where a side is odd, the last tiles
-have a line of results that is not stored. With a dilation of d, every d-th line of results depends on every d-th line
-of the image alone: the kernels take one such phase after another, if all have the same number of tiles (a side of 28 or
-27 with a dilation of 2, not one of 29). Groups of channels are convolutions of their own, one after another. Products
-of bf16 and bodies of scans keep direct sums.
+with at least 16 tiles, and about 16 channels or more (8 where vectors are short; 40 with a stride of two). Where a side
+is odd, the last tiles have a line of results that is not stored. With a dilation of d, every d-th line of results
+depends on every d-th line of the image alone: the kernels take one such phase after another, if all have the same
+number of tiles (a side of 28 or 27 with a dilation of 2, not one of 29). Groups of channels are convolutions of their
+own, one after another. Products of bf16 and bodies of scans keep direct sums.
 
 - **Memory.** One task transforms the weights, once in a step, to panels that the register tile reads. The kernel takes
   up to 48 tiles at a time through both transforms and the products, in memory of its own that stays in the second
@@ -309,10 +318,34 @@ of bf16 and bodies of scans keep direct sums.
 - **Bits.** A result depends on its tile alone, and the sums of a gradient run over tiles in order, in shards or channel
   by channel. So bits do not depend on threads, nor on how a batch is divided, nor on groups.
 - **Errors.** In f32, errors of results are 0.6 to 0.8 times those of direct sums (root of mean squares against f64, 16
-  to 64 channels), those of gradients 0.9 times: sums are shorter. F(4x4, 3x3) would multiply less, but its errors are 4
-  to 5 times those of direct sums, and the largest up to 8 times; netc does not use it.
+  to 64 channels), those of gradients 0.9 times: sums are shorter. Windows of 5 x 5 and 7 x 7 are as exact (0.6 to 0.9
+  times), those of 2 x 2, and 3 x 3 and 4 x 4 with a stride of two less so (1.0 to 1.5 times). F(4x4, 3x3) would
+  multiply less, but its errors are 4 to 5 times those of direct sums, and the largest up to 8 times; netc does not use
+  it.
 - **Speed.** On one core of Zen 4, f32, batch 32, against direct sums at 97% of the peak: 16 channels at 32 x 32
   elements 1.4 times as fast, 32 at 16 x 16 1.7 times, 64 at 8 x 8 2.0 times, gradients alike.
+
+## Convolution in narrow groups
+
+A register tile has vectors of results that read the same channels. Where a group has fewer results than a vector has
+lanes, most of them would be empty. So convolutions in groups whose results fill more than half of a vector, together,
+have kernels of their own (`lowering/grouped.py`), as ResNeXt's 32 groups of 4 or 8 channels. A vector holds results of
+several groups. It is multiplied by a vector in which each lane has the channel that its group needs: one load of
+neighbouring channels, and one instruction that moves them to lanes. What was moved serves up to three neighbouring
+elements of the window. Weights need no panels: the results of all groups are neighbours in them.
+
+A convolution by channel moves none. It is a loop along channels, but for windows of more than 25 elements, such as
+ConvNeXt's 7 x 7, without stride and dilation, which these kernels compute.
+
+- **Strips.** The kernel takes a vector of results through a strip of up to eight columns, row by row, so that the rows
+  of a window stay in the first cache where rows of the image would share a few of its sets.
+- **Gradients.** That of the image is the same convolution. That of the weights has the sums of up to 3 x 3 elements of
+  the window, or of all inputs of a group, in registers, and takes all positions of a sample through them. Samples are
+  taken in shards, or else workers share the groups.
+- **Code.** The numbers of inputs and results of a group, the window and the columns of a strip are in the kernel's
+  code, so that other groups or windows are another kernel; the sizes of images, strides and dilations are arguments.
+- **Speed.** On one core of Zen 4 in f32, groups of 4 or 8 channels run at 87% of the peak with windows of 3 x 3, where
+  register tiles and loops reach 20 to 50%.
 
 ## Functions
 

@@ -60,4 +60,6 @@ def app_of(names: Iterable[str] = COMMANDS) -> typer.Typer:
 
 def app_for(arguments: list[str]) -> typer.Typer:
     """Returns the application for a command line: with the command that it begins with, or else with all of them."""
+    if arguments[:1] == ["--version"]:
+        return app_of(())
     return app_of(arguments[:1] if arguments and arguments[0] in COMMANDS else COMMANDS)

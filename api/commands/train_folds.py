@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 from msgspec import Struct
 
-from netc.commands import options, prediction_files
+from netc.commands import options
 from netc.commands.launched import Launched
 from netc.commands.next_steps import quoted, show_commands
 from netc.commands.progress import Ticker
@@ -48,6 +48,7 @@ def is_folds(folder: Path) -> bool:
 def train_folds(request: FoldsRequest) -> None:
     """Trains the folds one after the other, and writes results.json and out_of_fold.csv beside their runs. Ranks train
     each fold together."""
+    from netc.commands import prediction_files
     from netc.runtime.runs.checkpoint import write_whole
     from netc.runtime.studies.results import means, out_of_fold
 

@@ -2,7 +2,8 @@
 
 The first of these that fits a product computes it:
 
-    Winograd's tiles                windows of 3 x 3 elements, where that saves time (winograd.py)
+    Winograd's tiles                windows of an image, where that saves time (winograd.py)
+    vectors of several groups       convolutions in groups that are narrower than a vector (grouped.py)
     register tiles                  products.py
     a loop of multiply-adds         if the innermost index is one of the result, or at least _LONG_RUN terms of a sum
                                     are neighbours in both operands
@@ -19,6 +20,7 @@ from netc.compiler.ir.types import Dim
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.forms import lowers
+from netc.compiler.lowering.grouped import grouped_tasks
 from netc.compiler.lowering.indices import Strides, Views
 from netc.compiler.lowering.loop import Loop, Writing
 from netc.compiler.lowering.products import product_task
@@ -57,6 +59,7 @@ def _by_tiles(lowering: Lowering, value: Value, einsum: Value, views: Views, in_
     """Adds the tasks of a product that register tiles compute. Returns whether they can."""
     filters = not lowering.is_step and views.order is None
     tasks = winograd_tasks(value, einsum, views, lowering.machine, in_shards) if filters else []
+    tasks = tasks or (grouped_tasks(value, einsum, views, lowering.machine, in_shards) if filters else [])
     if not tasks:
         at_once = not in_shards and is_done_at_once(lowering, einsum)
         task = product_task(value, einsum, views, lowering.machine, in_shards, at_once)

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from netc.compiler.ir.forms import Fold
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.strides import contiguous
+from netc.compiler.ir.types import BATCH, size_of
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.buffers import Lowering
 from netc.compiler.lowering.loop import Loop
@@ -22,6 +23,8 @@ def is_sharded(lowering: Lowering, values: Sequence[Value]) -> bool:
     That pays if the operands are large and the result is small, with too few rows to share out among workers.
     """
     machine = lowering.machine
+    if size_of(BATCH, lowering.sizes) == 1:  # the same sum, all of which would be in one shard
+        return False
     for value in values:
         lower = value.lower
         sums_batch = not value.type.is_batched and any(operand.type.lead for operand in value.operands)

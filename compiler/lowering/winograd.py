@@ -1,4 +1,4 @@
-"""Lowers a convolution by windows of 3 x 3 elements to Winograd's (program/winograd.py), where that takes less time.
+"""Lowers a convolution to Winograd's (program/winograd.py), where that takes less time.
 
 The choice depends only on the shape and the machine: never on the batch, nor on the number of workers. Images have
 some tiles at least, so that transforming the weights pays for a single sample too.
@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from netc.compiler.ir.strides import contiguous
 from netc.compiler.ir.types import BATCH, Dim, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.indices import Indices, Strides, Views, indices_of
@@ -17,7 +18,7 @@ from netc.compiler.program import prefetched, winograd
 from netc.compiler.program.kernels import WinogradKernel
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Buffer, Pointer, Task
-from netc.compiler.program.winograd import POSITIONS, WINDOW
+from netc.compiler.program.winograd import OF_IMAGE, OF_WINDOW, POSITIONS, STEP, positions_of
 from netc.compiler.targets.machine import GROUP, VECTORS, Machine
 
 # Cycles for a vector of a tile, measured on Zen 4, where a multiply-add of vectors takes one
@@ -27,6 +28,9 @@ _MUST_SAVE = 1.1  # the ratio of times from which on it is used
 _FEW_TILES = 16  # the least tiles of an image
 _BLOCK = 48  # tiles: more were measured to be no faster, where they stay in the second cache
 _MOST_TILES = 128  # of a block that does not
+
+
+Pair = tuple[int, int]  # down and across
 
 
 class _Block(Struct, frozen=True):
@@ -43,8 +47,9 @@ class _Block(Struct, frozen=True):
 class _Windows(Struct, frozen=True):
     """A product of windows of an image, a position each, with weights or slopes: its indices, and their sizes.
 
-    A window's position has the indices `lead` (the sample), `row` and `column`, an element of it `down` and `across`;
-    elements lie `dilation` positions apart. `group` is an index that all operands share, or "".
+    A window's position has the indices `lead` (the sample), `row` and `column`, an element of it `down` and `across`.
+    Windows lie `stride` lines apart, elements of a window `dilation` lines, and lines `apart` elements of the image.
+    `group` is an index that all operands share, or "".
     """
 
     group: str
@@ -56,7 +61,9 @@ class _Windows(Struct, frozen=True):
     channel: str
     output: str
     sizes: Mapping[str, Dim]
-    dilation: tuple[int, int]
+    stride: Pair
+    dilation: Pair
+    apart: Pair
 
     @property
     def groups(self) -> int:
@@ -76,15 +83,36 @@ class _Windows(Struct, frozen=True):
         return int(winograd.tiles_of_image(*self.results, *self.dilation))
 
     @property
-    def results(self) -> tuple[int, int]:
-        """The results of an image, down and across."""
-        return int(self.sizes[self.row]), int(self.sizes[self.column])
+    def results(self) -> Pair:
+        """The results of an image, down and across: of an image of one row, two rows, its halves."""
+        row, column = int(self.sizes[self.row]), int(self.sizes[self.column])
+        return (STEP, column // STEP) if self.is_folded else (row, column)
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether an image of one row is taken as two, so that tiles have two rows of results."""
+        sizes = self.sizes[self.row], self.sizes[self.down], int(self.sizes[self.column]) % STEP
+        return sizes == (1, 1, 0)
+
+    @property
+    def window(self) -> Pair:
+        """The elements of a window, down and across."""
+        return int(self.sizes[self.down]), int(self.sizes[self.across])
+
+    @property
+    def positions(self) -> int:
+        """The positions in which the pieces of a tile multiply."""
+        return int(math.prod(map(positions_of, self.window, self.stride)))
 
     def strides(self, name: str, of: Strides) -> dict[str, int]:
         """Returns the strides of an image or of weights by the names of the kernel's numbers."""
         is_weights = "sample" not in winograd.axes(name)
         letters = (self.down, self.across, self.channel) if is_weights else (self.lead, self.row, self.column)
-        strides = of.get(self.group, 0), *(of[letter] for letter in letters)
+        strides = [of.get(self.group, 0), *(of[letter] for letter in letters)]
+        if self.is_folded and not is_weights:
+            strides[2] = of[self.column] * self.results[1]
+        if name == "image":
+            strides[2:] = strides[2] if self.is_folded else self.apart[0], self.apart[1]
         return {f"{name}_{axis}": stride for axis, stride in zip(winograd.axes(name), strides, strict=True)}
 
 
@@ -122,29 +150,41 @@ def _windows(
 ) -> _Windows | None:
     """Returns the convolution whose windows have some of the indices; None if there are no such windows."""
     sizes = indices.sizes
-    if len(window_axes) != 3 or len(position_axes) != 3 or len(indices.columns) != 1 or len(indices.both) > 1:
+    leads = [axis for axis in position_axes if sizes[axis] == BATCH]
+    sides = [axis for axis in position_axes if isinstance(sizes[axis], int)]
+    channels = [of for of in window_axes if image[of] == 1]
+    if len(window_axes) != 3 or len(leads) != 1 or len(sides) != 2 or not channels:
+        return None
+    if len(indices.columns) != 1 or len(indices.both) > 1:
         return None
     if not all(isinstance(sizes[group], int) for group in indices.both):
         return None
-    pairs = {}
-    for of in window_axes:
-        # a window's elements may also lie whole rows apart, which are positions apart: rows come first
-        sides = [axis for axis in position_axes if 0 < image[axis] <= image[of] and image[of] % image[axis] == 0]
-        if sizes[of] == WINDOW and sides:
-            pairs[max(sides, key=lambda axis: image[axis])] = of
-    leads = [axis for axis in position_axes if axis not in pairs]
-    channels = [of for of in window_axes if of not in pairs.values()]
-    if len(pairs) != 2 or len(leads) != 1 or len(channels) != 1:
-        return None
-    row, column = (axis for axis in position_axes if axis in pairs)
-    has_sides = all(isinstance(sizes[axis], int) for axis in (row, column))
-    if not has_sides or sizes[leads[0]] != BATCH or image[channels[0]] != 1:
-        return None
-    down, across = pairs[row], pairs[column]
-    dilation = image[down] // image[row], image[across] // image[column]
-    group, output = "".join(indices.both), indices.columns[0]
-    windows = _Windows(group, leads[0], row, column, down, across, channels[0], output, sizes, dilation)
-    return windows if all(map(winograd.has_equal_phases, windows.results, dilation)) else None
+    row, column = sorted(sides, key=lambda axis: sizes[axis] != 1)  # an image of one column is taken as a row
+    channel, output, group = channels[-1], indices.columns[0], "".join(indices.both)
+    candidates: list[_Windows] = []
+    for down, across in itertools.permutations(of for of in window_axes if of != channel):
+        apart = [_lines_apart(image, sizes, *pair) for pair in ((row, down), (column, across))]
+        if any(line <= 0 for *_, line in apart):
+            continue
+        stride, dilation, lines = zip(*apart, strict=True)
+        axes = group, leads[0], row, column, down, across, channel, output
+        windows = _Windows(*axes, sizes, stride, dilation, lines)
+        if all(map(winograd.has_equal_phases, windows.results, dilation)):
+            candidates.append(windows)
+    # rows may also be columns far apart: of two ways, the one that multiplies less
+    return min(candidates, key=lambda windows: windows.positions * windows.tiles, default=None)
+
+
+def _lines_apart(image: Strides, sizes: Mapping[str, Dim], position: str, element: str) -> tuple[int, int, int]:
+    """Returns by how many lines windows lie apart, and elements of a window, along a side, and the stride of a line; 0
+    if that is none of the image's."""
+    if sizes[element] == 1:
+        return 1, 1, image[position]
+    windows, elements = image[position], image[element]
+    line = min(windows, elements)
+    if line <= 0 or max(windows, elements) % line:
+        return 1, 1, 0
+    return windows // line, elements // line, line
 
 
 def _vectors(windows: _Windows, machine: Machine, dtype: str) -> tuple[int, int]:
@@ -200,12 +240,15 @@ def _parts(count: int) -> list[int]:
 def _cycles(windows: _Windows, machine: Machine, dtype: str, block: _Block, is_gradient: bool) -> int:
     """Returns the cycles of a tile: multiply-adds, and transforms beside."""
     channels, outputs = _vectors(windows, machine, dtype)
-    sums = POSITIONS * windows.channels * outputs
+    positions = windows.positions
+    sums = positions * windows.channels * outputs
+    of_tiles = _OF_TILE * positions // POSITIONS * channels
     if not is_gradient:
-        return sums + _OF_TILE * channels + _OF_RESULTS * outputs
+        added = max(positions - POSITIONS, 0) * outputs  # of further pieces
+        return sums + of_tiles + _OF_RESULTS * outputs + _OF_SUMS * added
     channel_groups, output_groups = -(-windows.channels // block.channels), -(-windows.outputs // block.outputs)
-    of_transforms = _OF_TILE * channels * output_groups + _OF_SLOPES * outputs * channel_groups
-    return sums + of_transforms + _OF_SUMS * sums // block.tiles
+    of_slopes = _OF_SLOPES * positions // POSITIONS * outputs
+    return sums + of_tiles * output_groups + of_slopes * channel_groups + _OF_SUMS * sums // block.tiles
 
 
 def _pays(windows: _Windows, machine: Machine, dtype: str, block: _Block, is_gradient: bool) -> bool:
@@ -217,7 +260,7 @@ def _pays(windows: _Windows, machine: Machine, dtype: str, block: _Block, is_gra
     if tiles < _FEW_TILES:
         return False
     cycles = _cycles(windows, machine, dtype, block, is_gradient)
-    direct = math.prod(windows.results) * WINDOW**2 * windows.channels * _vectors(windows, machine, dtype)[1]
+    direct = math.prod((*windows.results, *windows.window)) * windows.channels * _vectors(windows, machine, dtype)[1]
     return _MUST_SAVE * cycles * tiles < direct
 
 
@@ -235,11 +278,12 @@ class _Lowered(Struct, frozen=True):
         """Returns the task that transforms the weights, and the one that convolves the image by them."""
         windows, dtype, lanes = self.windows, self.value.type.dtype, self.machine.lanes(self.value.type.dtype)
         width = min(VECTORS * lanes, _vectors(windows, self.machine, dtype)[1] * lanes)
-        panel, count = windows.channels * width, -(-windows.outputs // width)
-        panels = Buffer(Type(dtype, (windows.groups, POSITIONS, count, windows.channels, width)))
+        positions = map(positions_of, windows.window, windows.stride)
+        count = -(-windows.outputs // width)
+        panels = Buffer(Type(dtype, (windows.groups, *positions, count, windows.channels, width)))
         numbers = {"width": Count(width), "outputs": Count(windows.outputs)}
-        of_panels = {"group": POSITIONS * count * panel, "position": count * panel, "panel": panel}
-        numbers |= {f"panels_{axis}": Count(stride) for axis, stride in of_panels.items()}
+        steps = contiguous(panels.type.dims)
+        numbers |= {f"panels_{axis}": Count(step) for axis, step in zip(winograd.axes("panels"), steps, strict=False)}
         transform = self.task(
             WinogradKernel(dtype, "transform"),
             {"weights": self.views.b.pointer(b[windows.channel]), "panels": Pointer(panels, 0, width)},
@@ -299,8 +343,9 @@ class _Lowered(Struct, frozen=True):
     def task(self, kernel: WinogradKernel, pointers: dict[str, Pointer], numbers: dict[str, Count], axis: Dim) -> Task:
         """Returns a task; numbers of tiles and scratch memory are added."""
         windows, part = self.windows, kernel.part
-        sides = zip(winograd.OF_IMAGE, (*windows.results, *windows.dilation), strict=True)
-        numbers = {"groups": Count(windows.groups), **_counts(dict(sides)), **numbers}
+        sides = (*windows.results, *windows.dilation, *windows.window, *windows.stride)
+        numbers = {**_counts(dict(zip((*OF_IMAGE, *OF_WINDOW), sides, strict=True))), **numbers}
+        numbers = {"groups": Count(windows.groups), **numbers}
         writes = {pointers[winograd.WRITTEN[part]].buffer}
         if part != "transform":
             numbers["block"] = Count(self.block.tiles)

@@ -8,13 +8,14 @@ from functools import lru_cache
 
 from msgspec import Struct
 
-from netc.compiler.program import attention, winograd
+from netc.compiler.program import attention, grouped, winograd
 from netc.compiler.program.custom import reads_result_first
 from netc.compiler.program.kernels import (
     AttentionKernel,
     Contraction,
     CustomKernel,
     FirstEqual,
+    GroupedKernel,
     Kernel,
     StoredCount,
     WinogradKernel,
@@ -66,6 +67,11 @@ def use_of(kernel: Kernel, has_start: bool = True) -> PointerUse:
             stored = frozenset({names.index(winograd.WRITTEN[part])})
             loaded = frozenset(names.index(name) for name in winograd.used(part, has_start)) - stored
             return PointerUse(loaded, stored, loaded)
+        case GroupedKernel(part=of_groups, has_start=has_start):
+            names = grouped.pointers(of_groups)
+            stored = frozenset({names.index(grouped.WRITTEN[of_groups])})
+            loaded = frozenset(names.index(name) for name in grouped.used(of_groups, has_start)) - stored
+            return PointerUse(loaded, stored, loaded)
         case StoredCount():
             return PointerUse(frozenset(), frozenset({0}), frozenset())
         case FirstEqual():
@@ -97,7 +103,7 @@ def reached(kernel: Kernel, counts: Sequence[int]) -> Iterator[tuple[int, Interv
     match kernel:
         case Contraction():
             yield from _reached_by_product(kernel, counts)
-        case AttentionKernel() | WinogradKernel():
+        case AttentionKernel() | WinogradKernel() | GroupedKernel():
             yield from _reached_by_generic(kernel, counts)
         case StoredCount():
             yield 0, (0, 0)
@@ -134,7 +140,7 @@ def _reached_by_product(kernel: Contraction, counts: Sequence[int]) -> Iterator[
 
 
 def _reached_by_generic(
-    kernel: AttentionKernel | WinogradKernel, counts: Sequence[int]
+    kernel: AttentionKernel | WinogradKernel | GroupedKernel, counts: Sequence[int]
 ) -> Iterator[tuple[int, Interval]]:
     """Yields for each operand and result the interval that is read or written, in elements from its pointer."""
     for number, extents, strides in _walks(kernel, counts):
@@ -143,13 +149,18 @@ def _reached_by_generic(
 
 
 def _walks(
-    kernel: AttentionKernel | WinogradKernel, counts: Sequence[int]
+    kernel: AttentionKernel | WinogradKernel | GroupedKernel, counts: Sequence[int]
 ) -> Iterator[tuple[int, Sequence[int], Sequence[int]]]:
     """Yields for each operand and result the number of its pointer, its extents and its strides."""
     if isinstance(kernel, WinogradKernel):
         numbers = dict(zip(winograd.numbers(kernel.part), counts, strict=True))
         for name in winograd.used(kernel.part, kernel.has_start):
             yield winograd.pointers(kernel.part).index(name), *winograd.walk(name, numbers)
+        return
+    if isinstance(kernel, GroupedKernel):
+        numbers = dict(zip(grouped.numbers(kernel.part), counts, strict=True))
+        for name in grouped.used(kernel.part, kernel.has_start):
+            yield grouped.pointers(kernel.part).index(name), *grouped.walk(name, kernel.groups, numbers)
         return
     numbers = dict(zip(attention.numbers(kernel.is_gradient), counts, strict=True))
     names = attention.pointers(kernel.is_gradient)

@@ -11,12 +11,13 @@ f32 p1[i0] = fold of t1 from f32(0.0) by a + b
 from collections.abc import Iterator, Sequence
 
 from netc.compiler.ir.graph import literal
-from netc.compiler.program import attention, winograd
+from netc.compiler.program import attention, grouped, winograd
 from netc.compiler.program.kernels import (
     AttentionKernel,
     Contraction,
     CustomKernel,
     FirstEqual,
+    GroupedKernel,
     Kernel,
     StoredCount,
     WinogradKernel,
@@ -47,6 +48,11 @@ def kernel_lines(kernel: Kernel, counts: Sequence[Count]) -> Iterator[str]:
         case WinogradKernel(dtype, part):
             yield f"winograd {part} in {dtype}"
             yield from _named(winograd.shape_numbers(part), counts)
+        case GroupedKernel(dtype, part, groups):
+            window = f"{groups.down} x {groups.across}{'' if groups.is_dense else ' apart'}"
+            strips = f"strips of {groups.positions} and {groups.rest}"
+            yield f"grouped {part} of {groups.inputs} to {groups.outputs} by {window} in {strips}, in {dtype}"
+            yield from _named(grouped.numbers(part), counts)
         case StoredCount(dtype):
             yield f"stores {dtype} n0 = {count_text(counts[0])}"
         case FirstEqual():

@@ -9,12 +9,13 @@ from netc.compiler.ir.forms import Custom
 from netc.compiler.ir.graph_parser import parse_attributes
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.ir.value import OPERATIONS
-from netc.compiler.program import attention, winograd
+from netc.compiler.program import attention, grouped, winograd
 from netc.compiler.program.kernels import (
     ArrayArgument,
     AttentionKernel,
     CustomKernel,
     FirstEqual,
+    GroupedKernel,
     Kernel,
     StoredCount,
     WinogradKernel,
@@ -41,6 +42,10 @@ _TERM = re.compile(r"(?P<name>\w+)(?: \* (?P<factor>-?\d+))?")
 _STORES = re.compile(r"stores (?P<dtype>\w+) n0 = (?P<count>.+)")
 _ATTENTION = re.compile(r"attention (?P<gradient>gradient )?(?P<one>of one query )?in (?P<dtype>\w+)")
 _WINOGRAD = re.compile(r"winograd (?P<part>transform|convolve|gradient) in (?P<dtype>\w+)")
+_GROUPED = re.compile(
+    r"grouped (?P<part>convolve|gradient) of (?P<inputs>\d+) to (?P<outputs>\d+) by (?P<down>\d+) x (?P<across>\d+)"
+    r"(?P<apart> apart)? in strips of (?P<positions>\d+) and (?P<rest>\d+), in (?P<dtype>\w+)"
+)
 _NAMED_COUNT = re.compile(r"(?P<name>\w+) = (?P<count>.+)")
 _EQUAL = re.compile(r"first equal of n0 = (?P<count>.+)")
 _CUSTOM = re.compile(rf"custom (?P<operation>{NAME})(?: for each of n0 = (?P<count>.+))?")
@@ -65,6 +70,8 @@ def parse_kernel(lines: Sequence[str], buffers: tuple[int, ...]) -> tuple[Kernel
         return _attention(match, lines[1:])
     if match := _WINOGRAD.fullmatch(head):
         return _winograd(match, lines[1:])
+    if match := _GROUPED.fullmatch(head):
+        return _grouped(match, lines[1:])
     if match := _CUSTOM.fullmatch(head):
         counts = (parse_count(match["count"]),) if match["count"] else ()
         return _custom(unquoted(match["operation"]), lines[1:], buffers, bool(counts)), counts
@@ -90,6 +97,17 @@ def _winograd(match: re.Match[str], lines: Sequence[str]) -> tuple[Kernel, tuple
     numbers = tuple(_named_counts("winograd", names, lines))
     has_start = "has_start" in names and numbers[names.index("has_start")] == Count(1)
     return WinogradKernel(match["dtype"], part, has_start), numbers
+
+
+def _grouped(match: re.Match[str], lines: Sequence[str]) -> tuple[Kernel, tuple[Count, ...]]:
+    part: grouped.GroupedPart = match["part"]  # type: ignore[assignment]  # the pattern allows these words alone
+    names = grouped.numbers(part)
+    numbers = tuple(_named_counts("grouped", names, lines))
+    has_start = "has_start" in names and numbers[names.index("has_start")] == Count(1)
+    sizes = match.group("inputs", "outputs", "down", "across", "positions", "rest")
+    inputs, outputs, down, across, positions, rest = map(int, sizes)
+    groups = grouped.Groups(inputs, outputs, down, across, positions, rest, is_dense=match["apart"] is None)
+    return GroupedKernel(match["dtype"], part, groups, has_start), numbers
 
 
 def _named_counts(word: str, names: Sequence[str], lines: Sequence[str]) -> Iterator[Count]:

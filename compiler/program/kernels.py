@@ -1,8 +1,8 @@
 """Kernels as plain data: each describes what one call computes from the addresses and counts that it is called with.
 
-A kernel is a loop nest, a contraction, attention, a convolution by Winograd's filtering, a custom kernel, the size of a
-dimension, or equal elements of an index. Equal kernels are compiled once. This file knows no buffers, no machine and no
-kernel text.
+A kernel is a loop nest, a contraction, attention, a convolution by Winograd's filtering or in narrow groups, a custom
+kernel, the size of a dimension, or equal elements of an index. Equal kernels are compiled once. This file knows no
+buffers, no machine and no kernel text.
 """
 
 from collections.abc import Callable
@@ -11,6 +11,7 @@ from typing import Any, Literal
 from msgspec import Struct
 
 from netc.compiler.program import attention
+from netc.compiler.program.grouped import GroupedPart, Groups
 from netc.compiler.program.nests import Nest
 from netc.compiler.program.winograd import Part
 
@@ -87,6 +88,18 @@ class WinogradKernel(Struct, frozen=True):
     has_start: bool = False
 
 
+class GroupedKernel(Struct, frozen=True):
+    """A kernel of convolutions in narrow groups; grouped.py names its pointers and counts.
+
+    With `has_start`, a convolution adds an image to its result.
+    """
+
+    dtype: str
+    part: GroupedPart
+    groups: Groups
+    has_start: bool = False
+
+
 class StoredCount(Struct, frozen=True):
     """Stores the count that it is called with: the size of a dimension, as a number of the graph."""
 
@@ -130,7 +143,7 @@ class CustomKernel(Struct, frozen=True):
     is_batched: bool
 
 
-Kernel = Nest | Contraction | AttentionKernel | WinogradKernel | CustomKernel | StoredCount | FirstEqual
+Kernel = Nest | Contraction | AttentionKernel | WinogradKernel | GroupedKernel | CustomKernel | StoredCount | FirstEqual
 
 
 def prefetches(kernel: Kernel) -> bool:
@@ -139,7 +152,8 @@ def prefetches(kernel: Kernel) -> bool:
 
 
 def form_of(kernel: Kernel) -> str:
-    """Returns the word for the kind of a kernel: "product" for contractions, "attention", "winograd", or "loop"."""
+    """Returns the word for the kind of a kernel: "product" for contractions, "attention", "winograd", "grouped", or
+    "loop"."""
     match kernel:
         case Contraction():
             return "product"
@@ -147,4 +161,6 @@ def form_of(kernel: Kernel) -> str:
             return "attention"
         case WinogradKernel():
             return "winograd"
+        case GroupedKernel():
+            return "grouped"
     return "loop"

@@ -32,7 +32,7 @@ _BUFFER = re.compile(
 _NAMES = re.compile(r"(?P<word>leaves|results): (?P<names>.+)")
 NAMED = re.compile(rf"(?P<name>{NAME})(?: = (?P<buffer>{NAME}))?(?:, |$)")
 _TASK = re.compile(
-    rf"task \d+: (?:loop|product|attention|winograd) of (?P<values>.*?); (?:as one piece|(?P<shards>in shards)"
+    rf"task \d+: (?:loop|product|attention|winograd|grouped) of (?P<values>.*?); (?:as one piece|(?P<shards>in shards)"
     rf"|(?P<rows>\d+) (?:rows|(?P<columns>columns))|rows of (?P<axis>{NAME}))(?:, (?P<grain>\d+) at a time)?"
     rf"(?:, a step of (?P<dim>{NAME}), from the (?P<end>first|last))?"
 )

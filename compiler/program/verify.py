@@ -7,12 +7,13 @@ writes     a task says that it writes exactly the buffers that its kernel stores
 """
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program import attention, winograd
+from netc.compiler.program import attention, grouped, winograd
 from netc.compiler.program.kernels import (
     AttentionKernel,
     Contraction,
     CustomKernel,
     FirstEqual,
+    GroupedKernel,
     StoredCount,
     WinogradKernel,
 )
@@ -45,6 +46,8 @@ def _verify(task: Task) -> None:
             _verify_attention(task.kernel, task)
         case WinogradKernel():
             _verify_winograd(task.kernel, task)
+        case GroupedKernel():
+            _verify_grouped(task.kernel, task)
         case CustomKernel(arrays=arrays, is_batched=is_batched):
             _verify_arguments(task, len(arrays), int(is_batched))
             assert tuple(array.buffer for array in arrays) == buffer_numbers(task.pointers), "buffers of other pointers"
@@ -146,3 +149,18 @@ def _verify_winograd(kernel: WinogradKernel, task: Task) -> None:
     _verify_writes(
         task, {pointers[name].buffer for name in (winograd.WRITTEN[kernel.part], "scratch") if name in names}
     )
+
+
+def _verify_grouped(kernel: GroupedKernel, task: Task) -> None:
+    names, numbers = grouped.pointers(kernel.part), grouped.numbers(kernel.part)
+    _verify_arguments(task, len(names), len(numbers))
+    pointers = dict(zip(names, task.pointers, strict=True))
+    for name, pointer in pointers.items():
+        assert pointer.buffer.type.dtype == kernel.dtype, f"{name} that are not {kernel.dtype}"
+    counts = dict(zip(numbers, task.counts, strict=True))
+    assert counts.get("has_start", Count(0)) == Count(int(kernel.has_start)), "a start that the kernel does not know"
+    columns = counts["columns"]
+    assert columns.per == "one", "columns that depend on the batch"
+    rest = columns.factor % kernel.groups.positions
+    assert kernel.groups.rest == rest, "strips of other columns than those of the image"
+    _verify_writes(task, {pointers[grouped.WRITTEN[kernel.part]].buffer})

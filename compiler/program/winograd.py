@@ -17,22 +17,39 @@ Channels and outputs in groups are convolutions of their own, one after another.
 
 With a dilation of d, every d-th result along a side depends on every d-th element alone. So there are d convolutions
 along each side, the phases, whose elements lie d lines apart; all have the same number of tiles.
+
+A side of a window of any length is cut into pieces of three elements and one of the rest, which may be two or one. With
+a stride of s, which results have then, every s-th element is in one piece, because only these meet the elements of one
+tile. A convolution is a sum over its pieces, which share A: shorter ones multiply in some positions alone,
+
+    two elements     positions 0, 1, 3     B' d = (d[0] - d[1], d[1], d[2] - d[1])     G g = (g[0], g[0] + g[1], g[1])
+    an element       positions 0, 3        B' d = d                                    G g = (g, g)
+
+so a piece of r elements takes r + 1 multiplications along its side for two results: windows of 5 x 5 elements 49
+instead of 100, those of 4 x 4 with a stride of two 36 instead of 64. Positions of all pieces of a side follow one
+another in the panels.
 """
 
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Literal, NamedTuple
 
+from msgspec import Struct
+
 from netc.compiler.program import prefetched
 
 Part = Literal["transform", "convolve", "gradient"]
 
-SIDE, STEP, WINDOW = 4, 2, 3  # the sides of a tile, of its results, and of a window
+SIDE, STEP, LONGEST = 4, 2, 3  # the sides of a tile, of its results, and of the largest piece of a window
 POSITIONS = SIDE * SIDE
-_OF_TILE, _OF_RESULTS, _OF_SLOPES = 4, 4, 2  # operations of the transform of one line
-_OF_WEIGHTS, _OF_SUMS = 5, 6
-# the numbers of an image that say how many tiles it has
+# operations of the transform of one line; of the other three, by the elements of a piece
+_OF_RESULTS, _OF_SLOPES = 4, 2
+_OF_TILE, _OF_WEIGHTS, _OF_SUMS = {1: 0, 2: 2, 3: 4}, {1: 0, 2: 1, 3: 5}, {1: 1, 2: 2, 3: 6}
+# the positions along a side of a tile in which a piece of so many elements multiplies
+PIECES: Mapping[int, tuple[int, ...]] = {1: (0, 3), 2: (0, 1, 3), 3: (0, 1, 2, 3)}
+# the numbers of an image that say how many tiles it has, and those of a window
 OF_IMAGE = ("results_down", "results_across", "dilation_down", "dilation_across")
+OF_WINDOW = ("window_down", "window_across", "stride_down", "stride_across")
 _APART = 32  # elements between positions beside their tiles: multiples of 4 KiB would share a set of the first cache
 
 _POINTERS: Mapping[Part, tuple[str, ...]] = {
@@ -45,7 +62,7 @@ _IMAGES = ("image", "result", "start", "slopes")
 _IMAGE_AXES, _WEIGHT_AXES, _PANEL_AXES = (
     ("group", "sample", "row", "column"),
     ("group", "down", "across", "channel"),
-    ("group", "position", "panel"),
+    ("group", "down", "across", "panel"),
 )
 
 
@@ -81,7 +98,7 @@ def shape_numbers(part: Part) -> tuple[str, ...]:
     `channel_group` channels and `output_group` outputs in memory at once, and goes through all tiles for each of these.
     """
     sizes = ("channel_group", "output_group") if part == "gradient" else ("width",)
-    counts = ["groups", "channels", "outputs", *sizes]
+    counts = ["groups", "channels", "outputs", *sizes, *OF_WINDOW]
     if part != "transform":
         counts += ["samples", *OF_IMAGE, "block"]
     if part == "convolve":
@@ -113,19 +130,55 @@ def has_equal_phases(results: int, dilation: int) -> bool:
     return bool(first == last)
 
 
+class Piece(Struct, frozen=True):
+    """A piece of a side of a window: the first of its elements, their number, and the first of its positions."""
+
+    first: int
+    elements: int
+    position: int
+
+
+@cache
+def pieces(window: int, stride: int) -> tuple[Piece, ...]:
+    """Returns the pieces of a side of a window in order, none larger than the first."""
+    result: list[Piece] = []
+    position = 0
+    for phase in range(min(stride, window)):
+        count = -(-(window - phase) // stride)
+        for done in range(0, count, LONGEST):
+            elements = min(count - done, LONGEST)
+            result.append(Piece(phase + done * stride, elements, position))
+            position += elements + 1
+    return tuple(result)
+
+
+def positions_of(window: Any, stride: Any) -> Any:
+    """Returns the positions of all pieces of a side: numbers, or terms of a kernel."""
+    fewest = window // stride  # elements of a phase: `more` phases have another
+    more = window - fewest * stride
+    of_more, of_fewest = ((count + (LONGEST - 1)) // LONGEST for count in (fewest + 1, fewest))
+    return window + more * of_more + (stride - more) * of_fewest
+
+
 def walk(pointer: str, of: Mapping[str, int]) -> tuple[list[int], list[int]]:
     """Returns the extents of an operand and its strides, for a kernel's numbers by name.
 
     Panels are taken whole, although the last one may have fewer columns.
     """
-    if pointer in _IMAGES:
-        border = SIDE - STEP if pointer == "image" else 0
-        sides = [of[f"results_{side}"] + border * of[f"dilation_{side}"] for side in ("down", "across")]
-        extents = [of["samples"], *sides, of["outputs" if border == 0 else "channels"]]
+    sides = ("down", "across")
+    if pointer == "image":
+        lines = [
+            (of[f"results_{side}"] - 1) * of[f"stride_{side}"] + (of[f"window_{side}"] - 1) * of[f"dilation_{side}"] + 1
+            for side in sides
+        ]
+        extents = [of["samples"], *lines, of["channels"]]
+    elif pointer in _IMAGES:
+        extents = [of["samples"], *(of[f"results_{side}"] for side in sides), of["outputs"]]
     elif pointer == "panels":
-        extents = [POSITIONS, -(-of["outputs"] // of["width"]), of["channels"], of["width"]]
+        positions = [positions_of(of[f"window_{side}"], of[f"stride_{side}"]) for side in sides]
+        extents = [*positions, -(-of["outputs"] // of["width"]), of["channels"], of["width"]]
     else:
-        extents = [WINDOW, WINDOW, of["channels"], of["outputs"]]
+        extents = [*(of[f"window_{side}"] for side in sides), of["channels"], of["outputs"]]
     strides = [of[f"{pointer}_{axis}"] for axis in axes(pointer)]
     return [of["groups"], *extents], [*strides, *((of["width"],) if pointer == "panels" else ()), 1]
 
@@ -166,14 +219,19 @@ def flops(part: Part, of: Mapping[str, int]) -> int:
     Transforms are computed along one side of a tile, then along the other, and in a gradient once for each group.
     """
     channels, outputs = of["channels"], of["outputs"]
+    down, across = (pieces(of[f"window_{side}"], of[f"stride_{side}"]) for side in ("down", "across"))
+    pairs = [(tall.elements, wide.elements) for tall in down for wide in across]
     if part == "transform":
-        return of["groups"] * channels * outputs * _OF_WEIGHTS * (WINDOW + SIDE)
+        of_weights = sum(_OF_WEIGHTS[tall] * wide + _OF_WEIGHTS[wide] * (tall + 1) for tall, wide in pairs)
+        return of["groups"] * channels * outputs * of_weights
     tiles: int = of["samples"] * tiles_of_image(*(of[name] for name in OF_IMAGE))
-    of_products, of_image = 2 * POSITIONS * channels * outputs, channels * _OF_TILE * (SIDE + SIDE)
+    of_products = 2 * sum((tall + 1) * (wide + 1) for tall, wide in pairs) * channels * outputs
+    of_image = channels * sum(_OF_TILE[tall] * (wide + 1) + _OF_TILE[wide] * (tall + 1) for tall, wide in pairs)
     if part == "convolve":
         of_results = outputs * (_OF_RESULTS * (SIDE + STEP) + STEP * STEP * of["has_start"])
         return of["groups"] * tiles * (of_products + of_image + of_results)
-    of_slopes, of_weights = outputs * _OF_SLOPES * (STEP + SIDE), channels * outputs * _OF_SUMS * (SIDE + WINDOW)
+    of_slopes = outputs * _OF_SLOPES * sum(STEP + tall + 1 for tall, _ in pairs)
+    of_sums = sum(_OF_SUMS[tall] * (wide + 1) + _OF_SUMS[wide] * tall for tall, wide in pairs)
     channel_groups, output_groups = -(-channels // of["channel_group"]), -(-outputs // of["output_group"])
     of_tile = of_products + of_image * output_groups + of_slopes * channel_groups
-    return of["groups"] * (tiles * of_tile + of_weights)
+    return of["groups"] * (tiles * of_tile + channels * outputs * of_sums)

@@ -7,7 +7,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from netc.runtime.data.stored import Array
+from netc.runtime.data.stored import Array, Ragged
 
 
 class TextColumn(Struct, frozen=True):
@@ -52,6 +52,26 @@ class TextColumn(Struct, frozen=True):
         lexicon = np.array([None if code < 0 else self.words[code] for code in codes.tolist()], object)
         texts: Array = lexicon[which.reshape(np.shape(which))]
         return texts
+
+
+class TextSequences(Struct, frozen=True):
+    """Sequences of texts by numbers: `rows` are the texts of the first, then those of the second, ...; `lengths` is how
+    many each has.
+    """
+
+    rows: TextColumn
+    lengths: Array
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def take(self, chosen: Array) -> Ragged:
+        """The sequences with the numbers `chosen`, in this order, with the texts themselves."""
+        return self.decoded().take(chosen)
+
+    def decoded(self) -> Ragged:
+        """The sequences with the texts themselves."""
+        return Ragged(self.rows[:], self.lengths)
 
 
 class PackedColumn(Struct, frozen=True):

@@ -10,6 +10,7 @@ from msgspec import Struct, field
 from netc.dsl.diagnostics import fault
 from netc.dsl.structs import replace
 from netc.runtime.data.cells import Location, numbers
+from netc.runtime.data.columns import TextSequences
 from netc.runtime.data.stored import Array, Ragged
 
 State = dict[str, Any]  # what a step learned: plain data, saved as JSON
@@ -28,8 +29,8 @@ class DataStep(Struct, frozen=True):
     - `arguments` is the least and the largest number of arguments; `check(arguments)` returns what the step takes, or
       None if they are right; `words` are the names that may stand for an argument.
     - `takes_text` steps work on a column's cells as they are written; those that also `takes_labels` compare them, so
-      that numbers have one spelling (`1`, never `1.0`). Steps that `takes_codes` get a TextColumn where the column is
-      one, so that they look at each text once and not in every row.
+      that numbers have one spelling (`1`, never `1.0`). Steps that `takes_codes` get a TextColumn, or
+      TextSequences, where the cells are one, so that they look at each text once and not in every row.
     - A step that `makes_sequences` returns a Ragged; one that `changes_lengths` takes and returns one.
     - `labels(state)` are the names of the numbers that the step returns.
     - `keeps` has a check for each value of a state, as the folder of a run may come from somebody else.
@@ -40,7 +41,7 @@ class DataStep(Struct, frozen=True):
     - `formula(array, state)` is `apply` as plain arithmetic, if it is that: it works on values of a graph too.
     """
 
-    apply: Callable[[Any, State, Location], Array | Ragged]
+    apply: Callable[[Any, State, Location], Array | Ragged | TextSequences]
     fit: Callable[[Chunks, Sequence[Any]], State]
     undo: Callable[[Array, State], Array] | None = None
     arguments: tuple[int, int] = (0, 0)

@@ -17,7 +17,7 @@ from netc.dsl.structs import replace
 from netc.runtime.available import require_at
 from netc.runtime.data import windows
 from netc.runtime.data.cells import BadRows, Location, RowFault
-from netc.runtime.data.columns import TextColumn
+from netc.runtime.data.columns import TextColumn, TextSequences
 from netc.runtime.data.data_step import State
 from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec, StepSpec
 from netc.runtime.data.lengths import cells_of
@@ -28,6 +28,7 @@ from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.data.table import Table
 
 Result = TypeVar("Result")
+_Cells = Array | Ragged | TextColumn | TextSequences
 _F32_STEP = float(np.finfo(np.float32).eps)
 _MOST_LOST = 1e-3  # of the change that 1 makes in a value of the model, by rounding to f32
 _CELL = 16  # bytes of a cell while rows are copied from their columns
@@ -112,12 +113,14 @@ def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, L
         yield _decoded(values), location
 
 
-def _decoded(values: Array | Ragged | TextColumn) -> Array | Ragged:
+def _decoded(values: _Cells) -> Array | Ragged:
     """Values with texts in place of their numbers."""
+    if isinstance(values, TextSequences):
+        return values.decoded()
     return values[:] if isinstance(values, TextColumn) else values
 
 
-def _raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged | TextColumn, Location]]:
+def _raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[_Cells, Location]]:
     """The same as `raw_chunks`, with the texts of a series by numbers if the table has them so."""
     table, names = part.table, columns_of(field, part.table)
     columns = [table.column(name, field.span) for name in names]
@@ -159,7 +162,7 @@ def _as_floats(cells: Array) -> Array:
 
 def usable(
     part: Part,
-    values: Array | Ragged | TextColumn,
+    values: _Cells,
     location: Location,
     apply: Callable[[Any, Location], Result],
 ) -> Iterator[tuple[Result, Location]]:
@@ -178,7 +181,10 @@ def usable(
                 raise
             part.bad_rows.note(error)
             is_usable = ~np.isin(location.rows, [problem.row for problem in error.problems])
-            values = values.take(np.flatnonzero(is_usable)) if isinstance(values, Ragged) else values[is_usable]
+            if isinstance(values, Ragged | TextSequences):
+                values = values.take(np.flatnonzero(is_usable))
+            else:
+                values = values[is_usable]
             location = replace(location, rows=location.rows[is_usable])
             continue
         part.remarks.add(remarks)
@@ -199,7 +205,7 @@ def sample_outputs(
 
 def _coded_outputs(
     field: FieldSpec, states: Sequence[State], part: Part, without: str = ""
-) -> Iterator[tuple[Array | Ragged | TextColumn, Location]]:
+) -> Iterator[tuple[_Cells, Location]]:
     """The same as `sample_outputs`, with texts that no step has changed by numbers."""
     is_series = windows.is_series([field])
     for values, location in _raw_chunks(field, part):
@@ -212,21 +218,19 @@ def _coded_outputs(
 
 
 def _stepped(
-    chunks: Iterator[tuple[Array | Ragged | TextColumn, Location]],
+    chunks: Iterator[tuple[_Cells, Location]],
     part: Part,
     step: StepSpec,
     state: State,
     is_series: bool,
-) -> Iterator[tuple[Array | Ragged | TextColumn, Location]]:
+) -> Iterator[tuple[_Cells, Location]]:
     """Yields chunks after one step, without the rows that it refuses where the part notes them."""
     for values, location in chunks:
         for result, chunk in usable(part, values, location, partial(_apply, step, state, is_series)):
             yield result, replace(chunk, span=location.span)
 
 
-def _apply(
-    step: StepSpec, state: State, is_series: bool, values: Array | Ragged | TextColumn, location: Location
-) -> Array | Ragged:
+def _apply(step: StepSpec, state: State, is_series: bool, values: _Cells, location: Location) -> _Cells:
     """Applies one step; most steps see the rows of all sequences as one array.
 
     Faults E0804 if a step does not take these values.
@@ -238,19 +242,19 @@ def _apply(
     if definition.changes_lengths and is_series:
         fact = f"`{step.name}` takes the texts of rows, and this is one long series"
         fault("E0804", fact, step.span, hint=f"leave out `{step.name}`")
-    if definition.changes_lengths and not isinstance(values, Ragged):
+    if definition.changes_lengths and not isinstance(values, Ragged | TextSequences):
         hint = "`characters` or `words` makes them of a text"
         fault("E0804", f"`{step.name}` takes sequences of tokens", step.span, hint=hint)
-    if definition.changes_lengths or not isinstance(values, Ragged):
+    if definition.changes_lengths or not isinstance(values, Ragged | TextSequences):
         return definition.apply(values, state, location)
     if definition.makes_sequences:
         fault("E0804", f"`{step.name}` takes texts, and this is a sequence already", step.span)
     rows = definition.apply(values.rows, state, per_step(location, values))
-    assert not isinstance(rows, Ragged), "only a step that makes sequences or changes lengths returns them"
+    assert isinstance(rows, np.ndarray), "only a step that makes sequences or changes lengths returns them"
     return Ragged(rows, values.lengths)
 
 
-def per_step(location: Location, sequences: Ragged) -> Location:
+def per_step(location: Location, sequences: Ragged | TextSequences) -> Location:
     """The location of each step of the sequences, where `location` has one row for each sample."""
     return replace(location, rows=np.repeat(location.rows, sequences.lengths), are_tokens=True)
 
@@ -264,10 +268,12 @@ def step_outputs(
         yield values, location
 
 
-def _of_steps(chunk: tuple[Array | Ragged | TextColumn, Location]) -> tuple[Array | TextColumn, Location]:
+def _of_steps(chunk: tuple[_Cells, Location]) -> tuple[Array | TextColumn, Location]:
     """A chunk with a row for each step of its sequences, if it has any."""
     values, location = chunk
-    return (values.rows, per_step(location, values)) if isinstance(values, Ragged) else (values, location)
+    if isinstance(values, Ragged | TextSequences):
+        return values.rows, per_step(location, values)
+    return values, location
 
 
 def labels_of(field: FieldSpec, states: Sequence[State]) -> list[str]:

@@ -26,23 +26,26 @@ class Series(Struct, frozen=True):
     """The order of a table's rows.
 
     `order` has the numbers of all rows, series after series. By its place in that order, `groups` is the number of each
-    row's series, and `is_first` says whether the row does not follow the one before.
+    row's series, and `is_first` says whether the row does not follow the one before. If `follows_table`, the order is
+    that of the table.
     """
 
     order: Array
     groups: Array
     is_first: Array
+    follows_table: bool = False
 
     def sorted(self, rows: Array) -> tuple[Array, Array, Array]:
         """Some rows in order, the series of each, and the indices at which a stretch of adjacent rows begins."""
-        positions = self._positions()[rows]
+        positions = rows if self.follows_table else self._positions()[rows]
         steps = np.diff(positions, prepend=-2)
         if (steps < 0).any():  # most tables are in order, and sorting takes longer than all else here
             positions = np.sort(positions)
             steps = np.diff(positions, prepend=-2)
         begins = self.is_first[positions]
         begins |= steps != 1
-        return self.order[positions], self.groups[positions], np.flatnonzero(begins)
+        in_order = positions if self.follows_table else self.order[positions]
+        return in_order, self.groups[positions], np.flatnonzero(begins)
 
     def _positions(self) -> Array:
         """The index of each row in the order."""
@@ -66,6 +69,8 @@ def series_of(table: Table, spec: DataSpec) -> Series:
     """
     described = series_spec(spec)
     rows = np.arange(len(table))
+    if described.column is None and described.time is None:  # the characters of a text, millions of them
+        return Series(rows, np.zeros(len(rows), np.int64), rows == 0, follows_table=True)
     groups = group_numbers(table, rows, described.column, described.span)
     if described.time is None:
         order = np.argsort(groups, kind="stable")

@@ -1,7 +1,8 @@
 """Steps on texts and their tokens: characters, words, ends, vocabulary, ngrams."""
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from netc.dsl.structs import replace
 from netc.runtime.available import require_at
 from netc.runtime.data.cells import CellKind, Location, natural, numbers_of, refuse_missing, texts_of
-from netc.runtime.data.columns import TextColumn
+from netc.runtime.data.columns import TextColumn, TextSequences
 from netc.runtime.data.data_step import UNKNOWN, Chunks, DataStep, State, are_integers, learn_nothing, unchanged
 from netc.runtime.data.remarks import Lack
 from netc.runtime.data.state_checks import are_texts, is_count
@@ -20,23 +21,32 @@ _NO_TOKEN = Lack("token", "outside of the vocabulary")
 _LONGEST_GRAM = 8  # characters
 
 
-def _split(pieces: Callable[[str], list[str]], what: str) -> Callable[[Array, State, Location], Ragged]:
-    """The `apply` of a step that turns a text into the sequence of its pieces; `what` names these in messages."""
+def _texts(array: Array, location: Location) -> list[str]:
+    """The cells as texts. Faults E0803 for the rows with an empty one."""
+    refuse_missing(array, location, CellKind.TEXT)
+    return [str(cell) for cell in array.ravel().tolist()]
 
-    def apply(array: Array, state: State, location: Location) -> Ragged:
-        refuse_missing(array, location, CellKind.TEXT)
-        sequences = [pieces(str(cell)) for cell in array.ravel()]
-        is_empty = np.array([not sequence for sequence in sequences], bool).reshape(array.shape)
-        location.refuse(is_empty, "E0804", f"a text without {what}")
-        tokens = np.empty(sum(map(len, sequences)), object)
-        tokens[:] = [token for sequence in sequences for token in sequence]
-        return Ragged(tokens, np.array([len(sequence) for sequence in sequences], np.int64))
 
-    return apply
+def _characters(array: Array, state: State, location: Location) -> TextSequences:
+    texts = _texts(array, location)
+    return TextSequences(TextColumn.of_characters("".join(texts)), _lengths(array, texts, location, "characters"))
+
+
+def _words(array: Array, state: State, location: Location) -> TextSequences:
+    sequences = [text.split() for text in _texts(array, location)]
+    lengths = _lengths(array, sequences, location, "words")
+    return TextSequences(TextColumn.of([*chain.from_iterable(sequences)]), lengths)
+
+
+def _lengths(array: Array, sequences: Sequence[Sequence[str]], location: Location, what: str) -> Array:
+    """The lengths of the sequences of an array's cells. Faults E0804 for those without steps, which `what` names."""
+    lengths = np.array([len(sequence) for sequence in sequences], np.int64)
+    location.refuse(lengths.reshape(array.shape) == 0, "E0804", f"a text without {what}")
+    return lengths
 
 
 CHARACTERS = DataStep(
-    _split(list, "characters"),
+    _characters,
     learn_nothing,
     unchanged,
     takes_text=True,
@@ -46,7 +56,7 @@ CHARACTERS = DataStep(
     separator="",
 )
 WORDS = DataStep(
-    _split(str.split, "words"),
+    _words,
     learn_nothing,
     unchanged,
     takes_text=True,
@@ -57,9 +67,12 @@ WORDS = DataStep(
 )
 
 
-def _append_end(sequences: Ragged, state: State, location: Location) -> Ragged:
-    rows = np.insert(sequences.rows.astype(object), np.cumsum(sequences.lengths), END)
-    return Ragged(rows, sequences.lengths + 1)
+def _append_end(sequences: Ragged | TextSequences, state: State, location: Location) -> Ragged | TextSequences:
+    ends, lengths = np.cumsum(sequences.lengths), sequences.lengths + 1
+    if isinstance(sequences, Ragged):
+        return Ragged(np.insert(sequences.rows.astype(object), ends, END), lengths)
+    words = sequences.rows.words if END in sequences.rows.words else (*sequences.rows.words, END)
+    return TextSequences(TextColumn(np.insert(sequences.rows.codes, ends, words.index(END)), words), lengths)
 
 
 ENDS = DataStep(
@@ -68,6 +81,7 @@ ENDS = DataStep(
     unchanged,
     takes_text=True,
     changes_lengths=True,
+    takes_codes=True,
     doc="Appends a token that marks the end of a text, number 1 of a vocabulary. A model that writes texts learns from "
     "it when to stop.",
     name="ends",

@@ -8,8 +8,6 @@ import json
 import os
 from typing import TYPE_CHECKING
 
-from netc.compiler.targets.machine import cores
-from netc.compiler.targets.named import machine_for
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
 from netc.dsl.structs import replace
@@ -87,6 +85,8 @@ def _require_same(ranks: "MpiRanks") -> None:
     """Faults E1013 unless all ranks would compute the same bits."""
     from importlib.metadata import version  # here, because every command imports this file
 
+    from netc.compiler.targets.named import machine_for
+
     packages = {name: version(name) for name in ("netc", "numpy", "llvmlite")}
     environment = {**packages, "processor": repr(replace(machine_for(None), cores=1))}
     every = [json.loads(text) for text in ranks.texts(json.dumps(environment))]
@@ -103,6 +103,8 @@ def _require_same(ranks: "MpiRanks") -> None:
 def threads_of_rank(ranks: "MpiRanks") -> int:
     """The default number of threads of a rank: the cores of a host over its ranks, and the same number on all hosts."""
     import socket  # here, because every command imports this file
+
+    from netc.compiler.targets.machine import cores
 
     cpus = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else [*range(cores())]
     every = [json.loads(text) for text in ranks.texts(json.dumps([socket.gethostname(), cpus]))]

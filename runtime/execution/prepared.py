@@ -22,7 +22,10 @@ from netc.runtime.locks import building
 if TYPE_CHECKING:
     from netc.compiler.program.plan import Plan
 
-_WORTH_SHARING = 400_000  # FLOPs of a step, below which a second worker is not even tried: see targets/sharing.py
+# FLOPs of a step, and of the prediction of a single sample, below which a second worker is not even tried: see
+# targets/sharing.py. To wake one takes some 50 us, and a prediction wakes it each time; 4 million FLOPs of a single
+# sample, which read 8 MB of weights, take 300 us.
+_WORTH_SHARING, _WORTH_SHARING_A_SAMPLE = 400_000, 4_000_000
 
 
 def plan_step(
@@ -133,7 +136,7 @@ class Prepared:
 
     def members(self, facts: PlanFacts, capacity: Sizes, workers: int) -> int:
         """The most workers that take part in a step: any number gives the same bits, but a small step is done before a
-        second worker is awake, and a single sample cannot be shared out. Calls then try whether one is faster."""
-        if capacity == 1 and not self.is_update:
-            return 1
-        return workers if facts.flops >= _WORTH_SHARING else 1
+        second worker is awake. Calls then try whether one is faster."""
+        is_a_sample = capacity == 1 and not self.is_update
+        worth = _WORTH_SHARING_A_SAMPLE if is_a_sample else _WORTH_SHARING
+        return workers if facts.flops >= worth else 1

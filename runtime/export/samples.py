@@ -63,7 +63,7 @@ def _both(run: Run, name: str, drawn: Array) -> tuple[Array, Array]:
     location = Location("", (name,), np.arange(len(raw)), NOWHERE)
     for step, state in pairs:
         result = STEPS[step].apply(through, state, location)
-        assert not isinstance(result, Ragged)
+        assert isinstance(result, np.ndarray)
         through = result
     return raw, through.astype(DTYPES[run.model.inputs[name].dtype].numpy)
 

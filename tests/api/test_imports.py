@@ -53,3 +53,11 @@ def test_plugins_are_looked_for_without_what_they_may_add_to(tmp_path: Path) -> 
     modules = imported_by("check", tmp_path / "m.net", "--resolved")
     assert "netc.runtime.plugins" in modules
     assert not {"netc.runtime.additions", "importlib.metadata", "netc.runtime.studies", "netc.runtime.runs"} & modules
+
+
+@pytest.mark.parametrize("option", ["--version", "--help"])
+def test_words_about_netc_need_no_numbers(option: str) -> None:
+    modules = imported_by(option)
+    assert "netc.commands.table" in modules
+    assert "numpy" not in modules
+    assert ("netc.commands.train" in modules) == (option == "--help")

@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 
 import netc
+from netc.compiler.backends import target_of
 from netc.compiler.lowering.lower import lower
-from netc.compiler.pipeline import run_passes, training_graph
+from netc.compiler.pipeline import prediction_graph, run_passes, training_graph
 from netc.compiler.planning.plan import plan
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.plan import Plan
+from netc.compiler.program.tasks import SHARDS, Task
 from netc.compiler.targets.named import NAMED
+from netc.runtime.execution.kept_steps import PlanFacts
+from netc.runtime.execution.prepared import Prepared
 
 # Both layers' weights, more than 256 KiB, are shared by columns. 300 columns end in the middle of a panel.
 NET = """model {
@@ -21,6 +25,21 @@ NET = """model {
 }
 train {
   batch = 5
+  optimizer = sgd(lr = 0.1)
+}
+"""
+
+
+# Winograd's filtering of a single sample: 64 outputs are two panels.
+IMAGES = """model {
+  input x: float[8, 8, 64]
+  target y: float[2]
+  h = x -> conv(64) -> relu -> conv(64) -> relu
+  output z = h -> flatten -> dense(2)
+  loss mse(z, y)
+}
+train {
+  batch = 1
   optimizer = sgd(lr = 0.1)
 }
 """
@@ -72,15 +91,35 @@ def test_a_gradient_of_weights_is_computed_where_they_are_updated() -> None:
     assert [len(calls) for calls in groups if calls and isinstance(calls[0].kernel, Contraction)] == [2, 2]
 
 
-def test_all_backends_and_numbers_of_threads_agree() -> None:
+def test_a_single_image_is_shared_by_outputs() -> None:
+    """Its gradients of weights are not summed in shards of the batch, all but one of which would be empty."""
+
+    def tasks_of(batch: int) -> list[Task]:
+        tasks = lower(run_passes(training_graph(netc.parse(IMAGES))), batch, NAMED["avx512"])
+        return list(plan(tasks, dict.fromkeys(tasks.leaves, 0), batch, NAMED["avx512"]).tasks)
+
+    for batch, count in ((1, 3), (2, 0)):  # forward both convolutions, and backward the second
+        assert sum(task.is_by_columns for task in tasks_of(batch)) == count
+    assert all(task.axis != SHARDS for task in tasks_of(1))
+
+
+def test_only_large_predictions_of_a_single_sample_are_shared() -> None:
+    prepared = Prepared(prediction_graph(netc.parse(NET)), {}, target_of("cpu", NAMED["avx512"]), 5, is_kept=False)
+    assert [prepared.members(PlanFacts(flops, 0, 0), 1, 2) for flops in (10**6, 10**7)] == [1, 2]
+
+
+@pytest.mark.parametrize(("net", "sample", "target"), [(NET, (300,), (300,)), (IMAGES, (8, 8, 64), (2,))])
+def test_all_backends_and_numbers_of_threads_agree(net: str, sample: tuple[int, ...], target: tuple[int, ...]) -> None:
     """Also if a step has fewer samples than it is planned for."""
     rng = np.random.default_rng(2)
-    fields = {name: rng.standard_normal((8, 300)).astype(np.float32) for name in ("x", "y")}
+    count = 8 if net == NET else 1
+    shapes = {"x": (count, *sample), "y": (count, *target)}
+    fields = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
     one, three, emulated, meaning = (
-        netc.compile(netc.parse(NET), seed=3, backend=backend, threads=threads)
+        netc.compile(netc.parse(net), seed=3, backend=backend, threads=threads)
         for backend, threads in (("cpu", 1), ("cpu", 3), ("plan", 1), ("reference", 1))
     )
-    steps = [program.steps(fields, np.arange(8), 0).values["loss"] for program in (one, three, emulated, meaning)]
+    steps = [program.steps(fields, np.arange(count), 0).values["loss"] for program in (one, three, emulated, meaning)]
     for name, parameter in meaning.parameters.items():
         np.testing.assert_array_equal(one.parameters[name], three.parameters[name])
         for program in (one, emulated):

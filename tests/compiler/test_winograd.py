@@ -1,5 +1,7 @@
 """Convolutions that are computed by Winograd's filtering: when they are, and that backends agree."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -36,13 +38,17 @@ train {
 """
 # the sums of a gradient fit the second cache only in groups, which end in parts of vectors
 MANY_CHANNELS = NET.replace("conv(16)", "conv(70)").replace("conv(20)", "conv(130)")
-# in phases, whose tiles may stick out
-DILATED = NET.replace("conv(20)", "conv(20, dilation = (2, 4))", 1).replace("conv(20)", "conv(20, dilation = (1, 2))")
+# in phases, whose tiles may stick out, and windows in pieces
+OF_WINDOWS = (
+    NET.replace("conv(20)", "conv(20, dilation = (2, 4))", 1)
+    .replace("conv(20)", "conv(20, kernel = 5, dilation = (1, 2))")
+    .replace("global", "conv(48, kernel = (4, 3), stride = 2, pad = 5) -> reshape(80, 48) -> conv(64) -> global")
+)
 IN_GROUPS = NET.replace("conv(16)", "conv(40)").replace("conv(20)", "conv(72, groups = 2)")
 NETS = pytest.mark.parametrize(
     "net",
-    [NET, MANY_CHANNELS, DILATED, IN_GROUPS],
-    ids=["few channels", "many channels", "with dilations", "in groups"],
+    [NET, MANY_CHANNELS, OF_WINDOWS, IN_GROUPS],
+    ids=["few channels", "many channels", "windows of any kind", "in groups"],
 )
 COUNTS = (1, 3, 17, 40)
 
@@ -58,7 +64,7 @@ def tasks_of(
     channels: int = 16,
     outputs: int = 16,
     dtype: DTypeName = "f32",
-    kernel: int = 3,
+    kernel: tuple[int, int] = (3, 3),
     groups: int = 1,
     **changes: object,
 ) -> list[Task]:
@@ -66,8 +72,8 @@ def tasks_of(
     graph = Graph()
     graph.precision = dtype
     x = graph.leaf(Role.INPUT, "x", Type(dtype, ("batch", *size, channels)))
-    w = graph.leaf(Role.PARAMETER, "w", Type(dtype, (kernel, kernel, channels // groups, outputs)))
-    around = (kernel // 2,) * 4
+    w = graph.leaf(Role.PARAMETER, "w", Type(dtype, (*kernel, channels // groups, outputs)))
+    around = (kernel[0] // 2, (kernel[0] - 1) // 2, kernel[1] // 2, (kernel[1] - 1) // 2)
     y = apply("conv2d", x, w, **{"stride": (1, 1), "dilation": (1, 1), "pad": around, "groups": groups, **changes})
     first = differentiate(graph, apply("sum", y * y, over=(0, 1, 2, 3)), [x, w])
     graph.results = {parse_result("x"): first[x], parse_result("w"): first[w], parse_result("y"): y}
@@ -93,8 +99,10 @@ def test_a_convolution_and_its_gradients_are_computed_so(target: str, dtype: DTy
     [
         {"size": (4, 4)},  # few tiles, for which the weights are transformed
         {"channels": 4, "outputs": 4},  # transforms take longer than they save
-        {"kernel": 5},
-        {"stride": (2, 2)},
+        {"kernel": (1, 1)},
+        {"kernel": (1, 5), "size": (1, 65)},  # no two halves of a row
+        {"stride": (2, 2)},  # few tiles
+        {"size": (24, 24), "stride": (3, 3)},  # each element meets two results of a tile alone
         {"size": (9, 8), "dilation": (2, 2), "pad": (2, 2, 2, 2)},  # the phases have 5 rows and 4: 3 tiles and 2
         {"size": (8, 8), "dilation": (9, 1), "pad": (9, 9, 1, 1)},  # a phase has no row
     ],
@@ -102,6 +110,53 @@ def test_a_convolution_and_its_gradients_are_computed_so(target: str, dtype: DTy
 )
 def test_others_are_summed_directly(case: dict) -> None:
     assert parts_of(tasks_of(machine_for("avx512"), **case)) == []
+
+
+@pytest.mark.parametrize(
+    "case",
+    [
+        {"kernel": (5, 5)},
+        {"kernel": (7, 7), "size": (7, 15)},
+        {"kernel": (4, 4)},
+        {"kernel": (2, 2)},
+        {"kernel": (1, 7)},
+        {"kernel": (7, 1)},
+        {"kernel": (10, 4)},
+        {"kernel": (1, 5), "size": (1, 64)},
+        {"kernel": (1, 3), "size": (1, 80), "dilation": (1, 4), "pad": (0, 0, 4, 4)},
+        {"kernel": (1, 9), "size": (1, 128), "stride": (1, 2)},
+        {"kernel": (3, 5), "dilation": (2, 1), "pad": (2, 2, 2, 2)},
+        {"stride": (2, 2), "size": (16, 19)},
+        {"stride": (2, 2), "size": (16, 16), "kernel": (4, 4)},
+        {"stride": (2, 2), "size": (17, 16), "kernel": (7, 7)},
+        {"stride": (2, 1), "size": (16, 16)},
+    ],
+    ids=str,
+)
+def test_windows_of_other_sizes_and_strides_are_cut_into_pieces(case: dict) -> None:
+    """With a stride, the gradient of the image has convolutions of its own."""
+    tasks = [
+        task
+        for task in tasks_of(machine_for("avx512"), **{"channels": 64, "outputs": 64, **case})
+        if isinstance(task.kernel, WinogradKernel)
+    ]
+    assert parts_of(tasks) == ALL or "stride" in case
+    (gradient,) = (task for task in tasks if task.kernel.part == "gradient")
+    expected = *case.get("kernel", (3, 3)), *case.get("stride", (1, 1))
+    for task in (tasks[0], tasks[1], gradient):
+        numbers = dict(zip(winograd.numbers(task.kernel.part), task.counts, strict=True))
+        assert tuple(numbers[name].factor for name in winograd.OF_WINDOW) == expected
+
+
+def test_pieces_are_all_elements_of_a_window() -> None:
+    for window, stride in itertools.product(range(1, 12), range(1, 5)):
+        pieces = winograd.pieces(window, stride)
+        elements = [piece.first + stride * i for piece in pieces for i in range(piece.elements)]
+        assert sorted(elements) == list(range(window))
+        assert all(piece.elements <= pieces[0].elements <= winograd.LONGEST for piece in pieces)
+        ends = [piece.position + piece.elements + 1 for piece in pieces]
+        assert [piece.position for piece in pieces] == [0, *ends[:-1]]
+        assert ends[-1] == winograd.positions_of(window, stride)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,14 @@ from native import FLOATS, TARGETS, Kernel, check_instructions
 
 from netc.compiler.program import prefetched, winograd
 from netc.compiler.program.kernels import WinogradKernel
-from netc.compiler.program.winograd import POSITIONS, WINDOW, Part
+from netc.compiler.program.winograd import Part, positions_of
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import VECTORS, Machine
 from netc.compiler.targets.named import machine_for
 
 RNG = np.random.default_rng(6)
-# samples, height, width, channels, outputs, tiles of a block, and perhaps the dilation down and across and the groups
+# samples, height, width, channels, outputs, tiles of a block, and perhaps the dilation down and across and the groups,
+# and the window and the stride, down and across
 CASES = [
     (1, 2, 2, 1, 1, 1),
     (2, 8, 8, 16, 16, 48),
@@ -35,6 +36,16 @@ CASES = [
     (2, 15, 5, 16, 16, 24, 1, 5),
     (2, 5, 6, 16, 20, 7, 1, 1, 3),
     (3, 4, 9, 5, 17, 48, 2, 3, 2),
+    (2, 8, 7, 16, 20, 5, 1, 1, 1, 5, 5),
+    (1, 5, 6, 17, 33, 48, 1, 1, 1, 7, 4),
+    (2, 4, 5, 3, 5, 3, 1, 1, 2, 2, 2),
+    (2, 6, 6, 18, 16, 4, 1, 1, 1, 1, 7),
+    (1, 5, 4, 5, 31, 7, 1, 1, 1, 8, 1),
+    (2, 7, 6, 16, 17, 5, 1, 1, 1, 3, 3, 2, 2),
+    (1, 5, 8, 33, 16, 6, 1, 1, 1, 4, 4, 2, 2),
+    (1, 4, 5, 5, 18, 4, 1, 1, 1, 7, 7, 2, 2),
+    (2, 6, 5, 16, 5, 4, 1, 1, 2, 5, 2, 3, 1),
+    (1, 5, 8, 3, 16, 5, 3, 2, 1, 4, 3, 2, 3),
 ]
 # every third is the widest in f32 and the middle one in f64
 PAIRS = [*((target, "f32") for target in reversed(TARGETS)), *((target, "f64") for target in TARGETS[1:] + TARGETS[:1])]
@@ -60,9 +71,9 @@ class Convolution:
     """Arrays of a case by the names of program/winograd.py, and calls of the kernels."""
 
     def __init__(self, case: tuple[int, ...], dtype: str, machine: Machine, spread: bool) -> None:
-        samples, height, width, channels, outputs, block, *others = case
-        *dilation, groups = others if len(others) == 3 else (*others, 1)
-        self.dilation = down, across = dilation or (1, 1)
+        samples, height, width, channels, outputs, block = case[:6]
+        down, across, groups, *window = (*case[6:], *(1, 1, 1, 3, 3, 1, 1)[len(case) - 6 :])
+        self.dilation, self.window, self.stride = (down, across), window[:2], window[2:]
         assert winograd.has_equal_phases(height, down)
         assert winograd.has_equal_phases(width, across)
         self.dtype, self.machine = dtype, machine
@@ -70,17 +81,21 @@ class Convolution:
         panel = min(VECTORS * lanes, -(-outputs // lanes) * lanes)
         self.numbers = {"samples": samples, "results_down": height, "results_across": width, "block": block}
         self.numbers |= {"dilation_down": down, "dilation_across": across}
+        self.numbers |= dict(zip(winograd.OF_WINDOW, window, strict=True))
         self.numbers |= {"groups": groups, "channels": channels, "outputs": outputs, "width": panel}
         self.numbers |= {"channel_group": channels, "output_group": outputs}
         self.numbers |= {name: samples * outputs * i for i, name in enumerate(prefetched.NUMBERS)}
         result = (samples, height, width, groups, outputs)
+        sides = zip((height, width), self.dilation, self.window, self.stride, strict=True)
+        lines = [(count - 1) * stride + (size - 1) * apart + 1 for count, apart, size, stride in sides]
         shapes = {
-            "image": (samples, height + 2 * down, width + 2 * across, groups, channels),
-            "weights": (WINDOW, WINDOW, channels, groups, outputs),
+            "image": (samples, *lines, groups, channels),
+            "weights": (*self.window, channels, groups, outputs),
             **dict.fromkeys(("start", "slopes", "result"), result),
         }
         self.arrays = {name: np.moveaxis(strided(shape, dtype, spread), 3, 0) for name, shape in shapes.items()}
-        self.arrays["panels"] = strided((groups, POSITIONS, -(-outputs // panel), channels, panel), dtype, spread=False)
+        panels = (groups, *map(positions_of, self.window, self.stride), -(-outputs // panel), channels, panel)
+        self.arrays["panels"] = strided(panels, dtype, spread=False)
 
     def call(self, part: Part, has_start: bool = False, **arrays: np.ndarray) -> None:
         """Calls a kernel. Memory that it must not need is NaN, and what lies behind its own stays as it is."""
@@ -106,8 +121,10 @@ class Convolution:
         """The windows of the image in f64: [group, sample, row, column, channel, down, across]."""
         image = self.arrays["image"].astype(np.float64)
         down, across = self.dilation
-        sides = [(WINDOW - 1) * apart + 1 for apart in self.dilation]
-        return np.lib.stride_tricks.sliding_window_view(image, sides, (2, 3))[..., ::down, ::across]
+        tall, wide = self.stride
+        sides = [(size - 1) * apart + 1 for size, apart in zip(self.window, self.dilation, strict=True)]
+        windows = np.lib.stride_tricks.sliding_window_view(image, sides, (2, 3))
+        return windows[:, :, ::tall, ::wide, :, ::down, ::across]
 
 
 def check(actual: np.ndarray, expected: np.ndarray, largest: np.ndarray) -> None:
@@ -168,7 +185,7 @@ def test_errors_in_f32_are_no_larger_than_those_of_direct_sums() -> None:
     weights = arrays["weights"].astype(np.float64)
     exact = np.einsum("gbhwcij,gijco->gbhwo", windows, weights)
     direct = np.zeros(exact.shape, np.float32)
-    for c, i, j in np.ndindex(32, WINDOW, WINDOW):
+    for c, i, j in np.ndindex(32, 3, 3):
         direct += windows[..., c, i, j, None].astype(np.float32) * arrays["weights"][0, i, j, c]
     convolution.call("transform")
     convolution.call("convolve")

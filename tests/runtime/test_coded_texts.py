@@ -7,13 +7,16 @@ import numpy as np
 import pytest
 
 import netc
+from netc.dsl.source import NOWHERE
+from netc.runtime.data.cells import Location
 from netc.runtime.data.columns import TextColumn
 from netc.runtime.data.dataset import load
 from netc.runtime.data.spec import parse_data
+from netc.runtime.data.steps import STEPS
 from netc.runtime.data.table import Table
 
 WORDS = ("a", "b", " ", "7", "é", "A")
-STEPS = [("vocabulary", 6), ("vocabulary(3)", 4), ("strip -> vocabulary(4, 2)", 5), ("lowercase -> vocabulary", 5)]
+PIPES = [("vocabulary", 6), ("vocabulary(3)", 4), ("strip -> vocabulary(4, 2)", 5), ("lowercase -> vocabulary", 5)]
 MODEL = """
 data {{
   source = csv("t.csv")
@@ -49,7 +52,7 @@ def test_rows_of_a_column_of_texts_have_few_words(seed: int) -> None:
 
 
 @pytest.mark.parametrize("has_gap", [False, True])
-@pytest.mark.parametrize(("steps", "count"), STEPS)
+@pytest.mark.parametrize(("steps", "count"), PIPES)
 def test_a_series_of_texts_goes_through_the_same_steps(tmp_path: Path, steps: str, count: int, has_gap: bool) -> None:
     """The same fitted steps, arrays, remarks and faults, with a number or an object for each text."""
     codes = np.random.default_rng(0).integers(0, len(WORDS), 60).astype(np.int32)
@@ -74,3 +77,22 @@ def test_a_series_of_texts_goes_through_the_same_steps(tmp_path: Path, steps: st
     expected = outcome(coded[:])
     assert isinstance(expected, str) == has_gap
     assert outcome(coded) == expected
+
+
+@pytest.mark.parametrize("step", ["characters", "words"])
+def test_sequences_of_texts_are_those_of_python(step: str) -> None:
+    draw = np.random.default_rng(1)
+    texts = ["".join(draw.choice(list("ab \t\u2003\U0001f600<end>"), 9)) + "<end> x" for _ in range(20)]
+    location = Location("t.csv", ("w",), np.arange(len(texts)), NOWHERE)
+    pieces = [list(text) if step == "characters" else text.split() for text in texts]
+    sequences = STEPS[step].apply(np.array(texts, object), {}, location)
+    assert [tokens.tolist() for tokens in sequences.decoded()] == pieces
+    assert [tokens.tolist() for tokens in sequences.take(np.array([7, 2]))] == [pieces[7], pieces[2]]
+    with_ends = [[*tokens, "<end>"] for tokens in pieces]
+    coded, plain = (STEPS["ends"].apply(each, {}, location) for each in (sequences, sequences.decoded()))
+    assert [tokens.tolist() for tokens in coded.decoded()] == [tokens.tolist() for tokens in plain] == with_ends
+    states = [STEPS["vocabulary"].fit(lambda rows=each: [(rows, location)], ()) for each in (coded.rows, plain.rows)]
+    numbers = [STEPS["vocabulary"].apply(each, states[0], location) for each in (coded.rows, plain.rows)]
+    assert states[0] == states[1]
+    assert states[0]["tokens"][:2] == ["<unknown>", "<end>"]
+    np.testing.assert_array_equal(*numbers)

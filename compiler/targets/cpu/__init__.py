@@ -28,7 +28,7 @@ with n0 = 16 * rows, because both axes are walked as one. Where to look:
 - what kernels in vectors are written with: function.py (integers, loops, records), vectors.py; counted_loop.py
 - products: tiles.py, product_kernel.py, panel_kernel.py, few_tiles.py, tile*.py, narrow_tile.py, packing.py,
   next_strip.py, later.py; in bf16: pair_product.py, pair_packing.py, pairs.py, amx_*.py
-- attention*.py, winograd*.py
+- attention*.py, winograd*.py, grouped*.py
 - the function of a step: emit.py, group_loops.py, step_function.py, records.py, barrier.py, messages.py; its context:
   context.py
 - bounds of this machine for `netc profile`: peak.py, bounds_*.py

@@ -28,7 +28,7 @@ _NAME = re.compile(r"[0-9a-f]{32}\.o")  # as eviction.py knows it
 # folders and files of the compiler that decide object code
 _SOURCES = ("targets", "targets/cpu", "targets/cpu/math", "program", "ir/types.py")
 # parts of the names of files that do not decide object code
-_NOT_CODE = ("listing", "parser", "verify", "bounds", "peak", "errors")
+_NOT_CODE = ("listing", "helpers", "parser", "verify", "bounds", "peak", "errors")
 
 
 class Parts(Struct, frozen=True):

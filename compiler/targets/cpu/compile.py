@@ -7,7 +7,6 @@ translated from their text (text_kernel.py); products, attention and Winograd's 
 import ctypes.util
 import gc
 import json
-import subprocess
 import sys
 import threading
 from collections import deque
@@ -20,6 +19,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from netc.compiler.targets.cpu import cache
+from netc.compiler.targets.cpu.helpers import can_start, idle_or_new
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, cores
 
@@ -77,21 +77,25 @@ def start_llvm() -> None:
         llvm.load_library_permanently(library)
 
 
-def compile_all(kernels: Sequence[KernelSource], machine: Machine) -> Iterator[tuple[KernelSource, Compiled]]:
+def compile_all(
+    kernels: Sequence[KernelSource], machine: Machine, meanwhile: Callable[[], None] | None = None
+) -> Iterator[tuple[KernelSource, Compiled]]:
     """Yields each kernel with its object code, in any order.
 
     This process and its helper processes take kernels from one queue, the longest first. If a helper fails, its kernel
-    returns to the queue.
+    returns to the queue. This process calls `meanwhile` before it takes its first one.
     """
     waiting = deque(sorted(kernels, key=lambda kernel: (kernel.form == "loop", -len(kernel.text))))
     done: deque[tuple[KernelSource, Compiled]] = deque()
     work = [1 if kernel.form == "loop" else _GENERIC for kernel in waiting]
     others = sum(work) - max(work, default=0)  # this process is busy with the longest one meanwhile
-    count = min(cores() - 1, others // _WORTH_A_PROCESS) if sys.executable else 0
+    count = min(cores() - 1, others // _WORTH_A_PROCESS) if can_start() else 0
     helpers = [threading.Thread(target=_feed, args=(waiting, done, machine)) for _ in range(count)]
     for helper in helpers:
         helper.start()
     try:
+        if meanwhile is not None:
+            meanwhile()
         while any(helper.is_alive() for helper in helpers) or waiting or done:  # a helper fills these before it ends
             try:
                 kernel = waiting.popleft()
@@ -107,13 +111,10 @@ def compile_all(kernels: Sequence[KernelSource], machine: Machine) -> Iterator[t
 
 
 def _feed(waiting: deque[KernelSource], done: deque[tuple[KernelSource, Compiled]], machine: Machine) -> None:
-    """Starts a helper process and gives it one kernel after another until none is waiting."""
-    command = [sys.executable, "-P", "-m", "netc.compiler.targets.cpu.compile"]
+    """Gives a helper process one kernel after another until none is waiting. Starts it, unless one is idle."""
     at_work: list[KernelSource] = []  # the kernel that the helper is compiling, if any
     try:
-        with subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
-        ) as helper:
+        with idle_or_new() as helper:
             assert helper.stdin is not None
             assert helper.stdout is not None
             while waiting:
@@ -172,11 +173,13 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
 
 def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
     """Returns a kernel of a form other than "loop"."""
+    from netc.compiler.program.grouped import GroupedPart, Groups
     from netc.compiler.targets.cpu import (
         amx_product,
         attention,
         attention_gradient,
         attention_query,
+        grouped,
         pair_product,
         tiles,
         winograd,
@@ -201,6 +204,12 @@ def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
             module = winograd.winograd(symbol, "convolve", dtype, machine)
         case "winograd gradient", dtype:
             module = winograd.winograd(symbol, "gradient", dtype, machine)
+        case ("grouped convolve" | "grouped gradient") as form, text:
+            dtype, *numbers = text.split()
+            inputs, outputs, down, across, positions, rest, is_dense = map(int, numbers)
+            groups = Groups(inputs, outputs, down, across, positions, rest, bool(is_dense))
+            part: GroupedPart = "convolve" if form == "grouped convolve" else "gradient"
+            module = grouped.grouped(symbol, part, dtype, groups, machine)
         case _, dtype:
             module = attention_gradient.attention_gradient(symbol, dtype, machine)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)

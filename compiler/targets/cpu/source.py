@@ -8,14 +8,16 @@ from functools import lru_cache
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import astuple
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.program import attention, winograd
+from netc.compiler.program import attention, grouped, winograd
 from netc.compiler.program.kernels import (
     AttentionKernel,
     Contraction,
     CustomKernel,
     FirstEqual,
+    GroupedKernel,
     Kernel,
     StoredCount,
     WinogradKernel,
@@ -55,6 +57,8 @@ Form = Literal[
     "winograd transform",
     "winograd convolve",
     "winograd gradient",
+    "grouped convolve",
+    "grouped gradient",
 ]
 
 
@@ -70,8 +74,9 @@ class KernelSource(Struct, frozen=True):
 
     If `form` is "loop", `text` defines a function `kernel`, which calls the built-ins of text_kernel.py. Otherwise the
     kernel is generic, and `text` is its element type: "f32", "bf16" for products of pairs, "bf16 in tiles" for large
-    ones, "f32 of gathered rows" for a product with a gathered operand. A generic kernel has many arguments, few of
-    which change from call to call, so its function takes the address of a record of them (records.py).
+    ones, "f32 of gathered rows" for a product with a gathered operand, "f32 8 8 3 3 7 0 1" for a convolution in groups
+    (the numbers of grouped.Groups). A generic kernel has many arguments, few of which change from call to call, so its
+    function takes the address of a record of them (records.py).
     """
 
     form: Form
@@ -106,6 +111,11 @@ def source_of(kernel: Kernel) -> KernelSource:
             return KernelSource("attention gradient" if is_gradient else of_queries, dtype, count)
         case WinogradKernel(dtype, part):
             return KernelSource(_WINOGRAD[part], dtype, len(winograd.pointers(part) + winograd.numbers(part)))
+        case GroupedKernel(dtype, part, groups):
+            of_groups: Form = "grouped convolve" if part == "convolve" else "grouped gradient"
+            numbers = map(int, astuple(groups))
+            count = len(grouped.pointers(part) + grouped.numbers(part))
+            return KernelSource(of_groups, " ".join(map(str, (dtype, *numbers))), count)
         case Nest():
             return KernelSource("loop", write(kernel), _arguments(kernel))
         case CustomKernel(arrays=arrays, is_batched=is_batched):

@@ -5,6 +5,7 @@ Saved machine code is opened without LLVM, so whatever compiles is imported wher
 
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from time import perf_counter
 
 import numpy as np
@@ -17,6 +18,7 @@ from netc.compiler.targets import amx
 from netc.compiler.targets.bounds import Bounds
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.context import ABORT, BARRIER_WORDS, CallResources, contexts
+from netc.compiler.targets.cpu.helpers import expecting_kernels
 from netc.compiler.targets.cpu.linked import Linked, Unloadable, load
 from netc.compiler.targets.gathering import Gathering, silent_table
 from netc.compiler.targets.machine import Machine
@@ -33,12 +35,13 @@ class Cpu(Struct, frozen=True):
 
     def build(self, request: Request) -> "MachineCode":
         """Compiles the plan's kernels, unless the cache holds them, and links them."""
-        from netc.compiler.targets.cpu.build import build
+        with nullcontext() if request.is_spoiled else expecting_kernels():  # the debugging mode plans every step anew
+            from netc.compiler.targets.cpu.build import build
 
-        planned = request.make_plan(False)
-        plan = planned.plan
-        spoiled = Arenas(plan.shared, plan.private) if request.is_spoiled else None
-        linked = build(plan.schedule, self.machine, request.is_profiled, spoiled)
+            planned = request.make_plan(False)
+            plan = planned.plan
+            spoiled = Arenas(plan.shared, plan.private) if request.is_spoiled else None
+            linked = build(plan.schedule, self.machine, request.is_profiled, spoiled)
         calls = len(plan.tasks) if request.is_profiled else 0
         return MachineCode(plan.call_layout, planned.members, self.machine, linked, calls)
 

@@ -1,6 +1,7 @@
 """The common part of the kernels of Winograd's convolution: their record, loops over tiles, and the products of a
 block, one for each position in a tile (program/winograd.py)."""
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -8,20 +9,34 @@ from typing import Any
 from msgspec import Struct
 
 from netc.compiler.program import winograd as program
-from netc.compiler.program.winograd import OF_IMAGE, POSITIONS, SIDE, STEP, Part, results_of, tiles_of, tiles_of_image
+from netc.compiler.program.winograd import (
+    LONGEST,
+    OF_IMAGE,
+    PIECES,
+    SIDE,
+    STEP,
+    Part,
+    positions_of,
+    results_of,
+    tiles_of,
+    tiles_of_image,
+)
 from netc.compiler.targets.cpu import later, tile
-from netc.compiler.targets.cpu.function import Fields, Function, Word, at_least, at_most
+from netc.compiler.targets.cpu.function import Fields, Function, Record, Word, at_least, at_most
 from netc.compiler.targets.cpu.product_kernel import multiply_tile
 from netc.compiler.targets.cpu.tile_sizes import rows_of_next, sizes, with_halves
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors
-from netc.compiler.targets.cpu.winograd_transforms import Square
+from netc.compiler.targets.cpu.winograd_transforms import ALL, Sides, Square
 
-# Variables of the kernels: the first tile of a block and their number; of the products, the rows of a, the addresses of
+# Variables of the kernels: of a piece of the window, down and across, the first element, the number of elements, and
+# the first position; the first tile of a block and their number; of the products, the rows of a, the addresses of
 # operands and result at the first position, and the distances between positions, and between panels of b.
+_OF_PIECES = tuple(f"{name}_{side}" for name in ("element", "elements", "position") for side in ("down", "across"))
 _OF_PARTS = ("image", "slopes", "weights", "channels", "outputs")  # arguments, in a gradient those of a part
 _MOVED = ("image", "panels", "result", "start", "slopes", "weights")  # arguments that lie in groups
 _VARIABLES = (
     *dict.fromkeys((*_OF_PARTS, *_MOVED)),
+    *_OF_PIECES,
     "first",
     "count",
     "rows_a",
@@ -36,7 +51,27 @@ _VARIABLES = (
     "width",
     *later.VARIABLES,
 )
+SIDES = ("down", "across")
+AXES = {"down": "row", "across": "column"}
+Pair = tuple[int, int]
 _LAYOUT = tuple(f"layout_{part}" for part in program.ScratchLayout._fields)
+
+
+class Elements(Struct, frozen=True):
+    """The numbers of elements of a piece, down and across."""
+
+    down: Word
+    across: Word
+
+    @classmethod
+    def of(cls, words: Record) -> "Elements":
+        return cls(*(words[f"elements_{side}"] for side in SIDES))
+
+    def cases(self, function: Function) -> Iterator[Pair]:
+        """Yields all numbers that a piece may have: what is emitted then runs if it has these."""
+        for down, across in itertools.product(PIECES, repeat=2):
+            with function.when(self.down.equals(down) & self.across.equals(across)):
+                yield down, across
 
 
 class TileRow(Struct, frozen=True):
@@ -49,36 +84,41 @@ class TileRow(Struct, frozen=True):
     column: Word
     is_image: bool = False
 
-    def square(self, number: Word, moved: Word, side: int, beyond: tuple[Word, Word]) -> Square:
-        """The `side` x `side` elements of tile `number`, each `moved` bytes behind the tile's own.
+    def square(self, number: Word, moved: Word, sides: Sides, beyond: tuple[Word, Word]) -> Square:
+        """The elements of tile `number` in some rows and columns, each `moved` bytes behind the tile's own.
 
         `beyond` says, down and across, whether the tile sticks out of its image: 0 or 1.
         """
         at = self.at + number * self.apart + moved
         if not self.is_image:
-            return Square(at, self.row, self.column, side)
-        return Square(at, self.row, self.column, side, (beyond[0] * self.row, beyond[1] * self.column))
+            return Square(at, self.row, self.column, sides)
+        return Square(at, self.row, self.column, sides, (beyond[0] * self.row, beyond[1] * self.column))
 
 
 class TileBody:
     """The body of a loop over tiles of a row in a function under construction, which has the kernel's record.
 
-    `lines` has the tiles in images, by name, and in the kernel's memory, by axis; `number` is that of the tile, and
-    `beyond` says whether it sticks out of its image, down and across: 0 or 1. What the loop needs of the record is read
-    before it, because LLVM cannot know that stores do not change the record.
+    `elements` are those of the piece, `lines` the tiles in images, by name, and in the kernel's memory, by axis;
+    `number` is that of the tile, and `beyond` says whether it sticks out of its image, down and across: 0 or 1. What
+    the loop needs of the record is read before it, because LLVM cannot know that stores do not change the record.
     """
 
     def __init__(
-        self, function: Function, counts: Mapping[str, Word], lanes: Lanes, lines: Mapping[str, TileRow]
+        self,
+        function: Function,
+        counts: Mapping[str, Word],
+        elements: Elements,
+        lanes: Lanes,
+        lines: Mapping[str, TileRow],
     ) -> None:
-        self.function, self.counts, self.lanes, self.lines = function, counts, lanes, lines
-        self.builder = function.builder
+        self.function, self.counts, self.elements = function, counts, elements
+        self.lanes, self.lines, self.builder = lanes, lines, function.builder
         self.number = function.number(0)
         self.beyond = (function.number(0), function.number(0))
 
-    def square(self, line: str, first: Word, side: int) -> Square:
+    def square(self, line: str, first: Word, sides: Sides = ALL) -> Square:
         """The elements of this tile in an image or in the kernel's memory, from a channel or output on."""
-        return self.lines[line].square(self.number, first * self.lanes.size, side, self.beyond)
+        return self.lines[line].square(self.number, first * self.lanes.size, sides, self.beyond)
 
     def each_vector(self, axis: str, write: Callable[[Vectors, Word], None]) -> None:
         """Writes a loop over vectors of channels or outputs, and for what remains, half a vector if that is enough.
@@ -117,7 +157,7 @@ class WinogradWriter:
         for name, offset in zip(_LAYOUT, layout, strict=True):
             words[name] = offset
         words["a"], words["a_position"] = words["scratch"], layout.channel_position
-        words["c_position"], words["reads_start"] = layout.output_position, 0
+        words["c_position"] = layout.output_position
         words["runs"], words["runs_a"], words["panel_run"] = 1, 0, 0
         later.begin(words, self.depths(is_gradient))
 
@@ -134,7 +174,10 @@ class WinogradWriter:
         panels = (words["outputs"] + words["width"] - 1) // words["width"]
         of_rows = words["channels"], tiles
         depth, rows = reversed(of_rows) if is_gradient else of_rows
-        return words["groups"] * depth * ((rows + tall - 1) // tall) * panels * POSITIONS
+        sides = ((words[f"window_{side}"], words[f"stride_{side}"]) for side in SIDES)
+        down, across = (positions_of(*side) for side in sides)
+        positions: Word = down * across
+        return words["groups"] * depth * ((rows + tall - 1) // tall) * panels * positions
 
     def at(self, part: str) -> Word:
         """The address of a part of the kernel's memory."""
@@ -168,6 +211,46 @@ class WinogradWriter:
             yield
 
     @contextmanager
+    def pieces(self) -> Iterator[None]:
+        """Loops over pieces of the window, in the order of program.pieces. In the body, the variables are those of a
+        piece."""
+        words, image = self.words, self.words["image"]
+        apart = {side: words[f"image_{axis}"] * words[f"dilation_{side}"] for side, axis in AXES.items()}
+        with self.pieces_of("down"):
+            of_down = image + words["element_down"] * apart["down"] * self.size
+            with self.pieces_of("across"):
+                words["image"] = of_down + words["element_across"] * apart["across"] * self.size
+                yield
+        words["image"] = image
+
+    @contextmanager
+    def pieces_of(self, side: str) -> Iterator[None]:
+        """Loops over pieces of a side of the window."""
+        words, run = self.words, self.run
+        window, stride = words[f"window_{side}"], words[f"stride_{side}"]
+        words[f"position_{side}"] = 0
+        with (
+            run.loop(0, at_most(stride, window)) as phase,
+            run.loop(phase.index, window, stride * LONGEST) as first,
+        ):
+            elements = at_most((window - first.index + stride - 1) // stride, LONGEST)
+            words[f"element_{side}"], words[f"elements_{side}"] = first.index, elements
+            yield
+            words[f"position_{side}"] = words[f"position_{side}"] + elements + 1
+
+    def weights_of_piece(self, words: Record) -> tuple[Word, Word, Word]:
+        """The address of a piece's weights, and the distances between its elements, down and across, in bytes."""
+        down, across = (words[f"weights_{side}"] * self.size for side in SIDES)
+        at = words["weights"] + words["element_down"] * down + words["element_across"] * across
+        return at, down * words["stride_down"], across * words["stride_across"]
+
+    def panels_of_piece(self, words: Record) -> Word:
+        """The address of the panels of a piece's first position."""
+        down, across = (words[f"position_{side}"] * words[f"panels_{side}"] for side in SIDES)
+        at: Word = words["panels"] + (down + across) * self.size
+        return at
+
+    @contextmanager
     def blocks(self) -> Iterator[Word]:
         """Loops over blocks of tiles, and yields how many a block has. Without tiles, there is one block of none."""
         words, run = self.words, self.run
@@ -187,8 +270,12 @@ class WinogradWriter:
         count, (*results, dilation_down, dilation_across) = words["count"], (words[name] for name in OF_IMAGE)
         sides = list(zip(results, (dilation_down, dilation_across), strict=True))
         down, across = (tiles_of(results_of(0, *side)) for side in sides)
-        counts = {axis: words[axis]}
+        counts, elements = {axis: words[axis]}, Elements.of(words)
         steps = {image: [words[f"{image}_{of}"] * size for of in ("sample", "row", "column")] for image in images}
+        if "image" in steps:  # its windows are `stride` elements apart
+            of_sample, *lines_apart = steps["image"]
+            strides = (words[f"stride_{side}"] for side in SIDES)
+            steps["image"] = [of_sample, *(apart * stride for apart, stride in zip(lines_apart, strides, strict=True))]
         ats, first = {image: words[image] for image in images}, words["first"]
         start = words["scratch"] + words[f"layout_{axis}"] * size
         apart, position = (words[f"layout_{axis[:-1]}_{of}"] * size for of in ("row", "position"))
@@ -206,7 +293,7 @@ class WinogradWriter:
                 of_row, of_column = of_row * dilation_down, of_column * dilation_across
                 at += row * of_row * STEP + column * of_column * STEP
                 lines[image] = TileRow(at, of_column * STEP, of_row, of_column, is_image=True)
-            body = TileBody(function, counts, self.lanes, lines)
+            body = TileBody(function, counts, elements, self.lanes, lines)
             results_down, results_across = (results_of(phase, *side) for phase, side in zip(phases, sides, strict=True))
             is_below = at_least((row + 1) * STEP - results_down, 0)
             with function.loop(0, begin.step) as k:
@@ -216,8 +303,9 @@ class WinogradWriter:
         function.end()
         return function
 
-    def product(self) -> Function:
-        """Returns the function `product(record)`: c = a b at each position, or c + a b if `reads_start` is 1."""
+    def product(self, is_gradient: bool) -> Function:
+        """Returns the function `product(record)`: c = a b at each position of a piece, or c + a b if `reads_start` is
+        1. b is the panels of the piece, or slopes."""
         function, size, tall = Function(self.module, "product", 1), self.size, self.lanes.machine.tile_rows
         address = function.parameters[0]
         words = function.record(address, self.fields)
@@ -226,8 +314,23 @@ class WinogradWriter:
             for size in with_halves(sizes(self.lanes.machine), self.lanes.machine)
         }
         rows, width, has_halves = words["rows_a"], words["width"], self.lanes.machine.has_halves
-        with function.loop(0, POSITIONS) as position, function.loop(0, words["outputs"], width) as column:
-            a, b, c = (words[name] + position.index * words[f"{name}_position"] * size for name in "abc")
+        counts = [words[f"elements_{side}"] + 1 for side in SIDES]
+        with (
+            function.loop(0, counts[0]) as down,
+            function.loop(0, counts[1]) as across,
+            function.loop(0, words["outputs"], width) as column,
+        ):
+            # a piece multiplies in the first positions of a side and in the last
+            row, line = (
+                (k.index.equals(count - 1)).choose(SIDE - 1, k.index)
+                for k, count in zip((down, across), counts, strict=True)
+            )
+            position = row * SIDE + line
+            a, c = (words[name] + position * words[f"{name}_position"] * size for name in "ac")
+            if is_gradient:
+                b = words["b"] + position * words["b_position"] * size
+            else:
+                b = words["b"] + (down.index * words["panels_down"] + across.index * words["panels_across"]) * size
             words["panel"] = b + column.index // width * words["b_panel"] * size
             # rows of the kernel's memory are whole vectors, and stores of whole ones are faster
             left, unit = words["outputs"] - column.index, self.lanes.half.count if has_halves else self.lanes.count

@@ -16,11 +16,17 @@ from netc.compiler.targets.cpu.function import Number, Word, pinned
 from netc.compiler.targets.cpu.vectors import Vectors
 
 VectorLine = Sequence[Any]
+Sides = tuple[Sequence[int], Sequence[int]]  # the rows and the columns of a square
+ALL = (range(SIDE), range(SIDE))
 VectorTransform = Callable[[Any, VectorLine], VectorLine]  # of a builder and the vectors of a line
 
 
 def of_tile(builder: Any, d: VectorLine) -> VectorLine:
-    """B' d"""
+    """B' d for a piece of a window of one element less than `d` has, in the positions of the piece."""
+    if len(d) == 2:
+        return d
+    if len(d) == 3:
+        return builder.fsub(d[0], d[1]), d[1], builder.fsub(d[2], d[1])
     return (
         builder.fsub(d[0], d[2]),
         builder.fadd(d[1], d[2]),
@@ -40,14 +46,22 @@ def of_slopes(builder: Any, y: VectorLine) -> VectorLine:
 
 
 def of_weights(builder: Any, g: VectorLine) -> VectorLine:
-    """G g"""
+    """G g for a piece of a window, in its positions."""
+    if len(g) == 1:
+        return g[0], g[0]
+    if len(g) == 2:
+        return g[0], builder.fadd(g[0], g[1]), g[1]
     half, ends = _half(g[0]), builder.fadd(g[0], g[2])
     sum_, difference = builder.fadd(ends, g[1]), builder.fsub(ends, g[1])
     return g[0], builder.fmul(sum_, half), builder.fmul(difference, half), g[2]
 
 
 def of_sums(builder: Any, m: VectorLine) -> VectorLine:
-    """G' m"""
+    """G' m for a piece of a window, of its positions."""
+    if len(m) == 2:
+        return (builder.fadd(m[0], m[1]),)
+    if len(m) == 3:
+        return builder.fadd(m[0], m[1]), builder.fadd(m[1], m[2])
     half = _half(m[0])
     sum_, difference = builder.fadd(m[1], m[2]), builder.fsub(m[1], m[2])
     halved = builder.fmul(sum_, half)
@@ -59,22 +73,23 @@ def _half(vector: Any) -> Any:
 
 
 class Square:
-    """The elements of a square in memory: the address of the first, and the distances of rows and columns in bytes.
+    """The elements at some lines and columns of a square in memory: the address of element (0, 0), and the distances of
+    rows and columns in bytes.
 
     With `cut`, the last row and the last column lie so many bytes before their places: where a tile sticks out of its
     image, on the line before.
     """
 
-    def __init__(self, at: Word, row: Word, column: Word, side: int, cut: tuple[Number, Number] = (0, 0)) -> None:
-        of_rows, of_columns = ([step * i for i in range(side)] for step in (row, column))
+    def __init__(self, at: Word, row: Word, column: Word, sides: Sides, cut: tuple[Number, Number] = (0, 0)) -> None:
+        of_rows, of_columns = ([step * i for i in side] for step, side in zip((row, column), sides, strict=True))
         of_rows[-1], of_columns[-1] = of_rows[-1] - cut[0], of_columns[-1] - cut[1]
         rows = [pinned(at + of_row) for of_row in of_rows]  # so that an address is one of a few registers and another
         self.addresses = [[of_row + of_column for of_column in of_columns] for of_row in rows]
 
     @classmethod
-    def of_positions(cls, at: Word, position: Word, side: int = SIDE) -> "Square":
-        """The square whose elements are `position` bytes apart, row after row."""
-        return cls(at, position * side, position, side)
+    def of_positions(cls, at: Word, position: Word, positions: Sides = ALL) -> "Square":
+        """The square of some positions of a tile, which are `position` bytes apart, row after row."""
+        return cls(at, position * SIDE, position, positions)
 
     def load(self, vectors: Vectors) -> list[list[Any]]:
         return [[vectors.load(address) for address in row] for row in self.addresses]

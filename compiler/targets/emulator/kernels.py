@@ -10,11 +10,12 @@ import numpy as np
 from msgspec import Struct
 
 from netc.compiler.planning.accesses import PointerUse, use_of
-from netc.compiler.program.kernels import AttentionKernel, Contraction, Kernel, WinogradKernel
+from netc.compiler.program.kernels import AttentionKernel, Contraction, GroupedKernel, Kernel, WinogradKernel
 from netc.compiler.program.product import DEPTHS, POINTERS, Product
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.emulator.attention import attention_of
 from netc.compiler.targets.emulator.functions import FUNCTIONS
+from netc.compiler.targets.emulator.grouped import grouped_of
 from netc.compiler.targets.emulator.memory import Access, Reference
 from netc.compiler.targets.emulator.texts import access_of, function_of, parsed
 from netc.compiler.targets.emulator.vectorise import vectorised
@@ -57,6 +58,9 @@ def kernel_of(kernel: Kernel) -> EmulatedKernel:
     if isinstance(kernel, WinogradKernel):
         filtering = winograd_of(kernel)
         return EmulatedKernel(filtering, filtering, memory)
+    if isinstance(kernel, GroupedKernel):
+        in_groups = grouped_of(kernel)
+        return EmulatedKernel(in_groups, in_groups, memory)
     return kernel_of_text(source_of(kernel).text, memory)
 
 
