@@ -21,14 +21,14 @@ Part = tuple[Value, StridedView]  # the value put together, and the view of a pa
 
 def parts(graph: Graph, fusion: Fusion) -> dict[Value, Part]:
     """Returns the part that each value is written as from the start, for values that nothing else reads."""
-    roots, found = set(graph.results.values()), dict[Value, Part]()
+    roots, result = set(graph.results.values()), dict[Value, Part]()
     for joined in graph.values(concat):
         views = list(_views(joined, fusion))
         sources = [source for source, _ in views]
         is_stored = joined in fusion.unit_of and not roots.intersection([joined, *joined.operands, *sources])
         if is_stored and len(views) == len(joined.operands) == len({*sources}):
-            found |= {source: (joined, view) for source, view in views}
-    return found
+            result |= {source: (joined, view) for source, view in views}
+    return result
 
 
 def _views(joined: Value, fusion: Fusion) -> Iterator[tuple[Value, StridedView]]:
