@@ -56,15 +56,18 @@ class Case:
         return f"{self.title} {self.size} {self.dtype}"
 
 
-def _conv(kernel: int, stride: int = 1, groups: str = "1", inputs: str = "c", depth: str = "c") -> Any:
-    """A convolution with a border; `inputs` are the channels of the image, `depth` those of a group."""
+def _conv(
+    kernel: int, stride: int = 1, groups: str = "1", inputs: str = "c", depth: str = "c", outputs: str = "c"
+) -> Any:
+    """A convolution with a border; `inputs` are the channels of the image, `depth` those of a group, `outputs` those of
+    the result."""
 
     def build(d: SimpleNamespace) -> _Built:
-        sizes = {"c": d.c, "1": 1}
+        sizes = {"c": d.c, "4c": 4 * d.c, "1": 1, "4": 4}
         around = kernel // 2
         attributes = {"stride": (stride, stride), "dilation": (1, 1), "pad": (around,) * 4, "groups": sizes[groups]}
         image = f"f64[batch, {d.h}, {d.w}, {sizes[inputs]}]"
-        return (image, f"f64[{kernel}, {kernel}, {sizes[depth]}, {d.c}]"), attributes
+        return (image, f"f64[{kernel}, {kernel}, {sizes[depth]}, {sizes[outputs]}]"), attributes
 
     return build
 
@@ -89,6 +92,8 @@ LISTED: dict[str, dict[str, Callable[[SimpleNamespace], _Built]]] = {
         "3x3, stride 2": _conv(3, 2),
         "3x3, one channel": _conv(3, inputs="1", depth="1"),
         "3x3, depthwise": _conv(3, groups="c", depth="1"),
+        "7x7, depthwise": _conv(7, groups="c", depth="1"),
+        "3x3, groups of 4": _conv(3, groups="c", inputs="4c", depth="4", outputs="4c"),
     },
     "einsum": {
         "bk,kl->bl": _einsum("bk,kl->bl"),

@@ -194,8 +194,13 @@ def prediction_graph(model: Model) -> Graph:
 
 
 def steppable_graph(model: Model) -> Graph:
-    """Returns the graph of the outputs that one step is made of (passes/stepping.py)."""
-    return with_attention(model.graph.of(ResultKind.OUTPUT), training=False)
+    """Returns the graph of the outputs that one step is made of (passes/stepping.py).
+
+    Random values are written out, so that it shows how they depend on the step.
+    """
+    graph = with_attention(model.graph.of(ResultKind.OUTPUT), training=False)
+    others = [value.definition for value in graph.values() if value.role is not Role.RANDOM]
+    return expand(graph, {definition for definition in others if definition is not None})
 
 
 def part_graph(model: Model, outputs: Iterable[str], inputs: Iterable[str] = ()) -> Graph:

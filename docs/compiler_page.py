@@ -70,7 +70,8 @@ same shape.""",
 before the scan, on the register tile, and the derivative of `tanh` becomes one loop. Only what depends on the step
 before stays in the scans: one product per step. `h @ U` reads a copy of the weight in the order that suits it:
 transposed, in panels if it is large, or in panels of pairs if it is rounded to bf16. An outer product of a step's row
-and a weight, as in a state-space layer, stays too: the scan reads the row alone.""",
+and a weight, as in a state-space layer, stays too: the scan reads the row alone. So do sums of states that are
+matrices of each sample (`operations/wide_states.py`), which are then never read from memory.""",
     "factor": """A factor or a sign that is the same for all elements of a sum is applied after the sum. The sum of a
 product over an index of both operands, as in a confusion matrix, is computed by the product.""",
     "lift": """The gradient of a max pool is an image that is made of a few small values. Where only sums and
@@ -250,7 +251,8 @@ LLVM finds the vectors of most loops. The text that is compiled differs from the
   registers over all rows (`targets/cpu/sums_in_memory.py`).
 - **Short rows** of known length have a hint that LLVM vectorises them before it unrolls the loop
   (`targets/cpu/loop_hints.py`). Those of functions such as `exp` whose sum is taken in order are stored first, and
-  added in a loop behind.
+  added in a loop behind. Sums of rows of 9 to 16 elements take 16 rows as a square, which is transposed and added
+  column by column (`targets/cpu/sums_in_squares.py`).
 
 The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
 memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
@@ -336,6 +338,8 @@ elements of the window. Weights need no panels: the results of all groups are ne
 
 A convolution by channel moves none. It is a loop along channels, but for windows of more than 25 elements, such as
 ConvNeXt's 7 x 7, without stride and dilation, which these kernels compute.
+
+With `precision = bf16`, operands are rounded, and stay in f32.
 
 - **Strips.** The kernel takes a vector of results through a strip of up to eight columns, row by row, so that the rows
   of a window stay in the first cache where rows of the image would share a few of its sets.

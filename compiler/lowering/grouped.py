@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
+from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import BATCH, Dim
 from netc.compiler.ir.value import Value
 from netc.compiler.lowering.indices import Indices, Strides, Views, indices_of
+from netc.compiler.operations.linear import Subscripts, index_sizes
 from netc.compiler.program import grouped
 from netc.compiler.program.grouped import Groups
 from netc.compiler.program.kernels import GroupedKernel
@@ -120,15 +122,37 @@ def _are_neighbours(windows: _Windows, operands: Sequence[Strides], has_start: b
 def _groups(windows: _Windows, image: Strides, lanes: int) -> Groups | None:
     """Returns the shape of the kernel; None if vectors would be half empty, or if a loop over channels is faster."""
     inputs, outputs, columns = (windows.size(letter) for letter in (windows.input, windows.output, windows.column))
-    if max(inputs, outputs) > lanes:
+    if not _fills_vectors(inputs, outputs, lanes):
         return None
     positions = -(-columns // -(-columns // _POSITIONS))  # strips of about one size
     is_dense = image.get(windows.across, 0) == image.get(windows.column, 0)
     down, across = windows.size(windows.down), windows.size(windows.across)
     if inputs == outputs == 1 and (not is_dense or down * across <= _SMALL_WINDOW):
         return None
-    groups = Groups(inputs, outputs, down, across, positions, columns % positions, is_dense)
-    return groups if 2 * grouped.groups_in_vector(groups, lanes) * outputs > lanes else None
+    return Groups(inputs, outputs, down, across, positions, columns % positions, is_dense)
+
+
+def _fills_vectors(inputs: int, outputs: int, lanes: int) -> bool:
+    """Whether a group fits a vector, and results of whole groups fill more than half of one."""
+    return max(inputs, outputs) <= lanes < 2 * outputs * grouped.groups_in_vector(inputs, outputs, lanes)
+
+
+def reads_f32(einsum: Value, machine: Machine) -> bool:
+    """Whether a product in f32 has the indices of a convolution in narrow groups, or of the gradient of its weights.
+
+    Its operands are kept in f32, even if their numbers are rounded to bf16: there are no kernels of pairs.
+    """
+    if einsum.role is not Role.CONTRACTION or einsum.type.dtype != "f32":
+        return False
+    inputs, _, out = einsum.attributes_as(Subscripts).subscripts.partition("->")
+    left, right = inputs.split(",")
+    if min(map(len, (left, right, out))) < 2 or not left[-2] == right[-2] == out[-2] or right[-1] != out[-1]:
+        return False
+    sizes = index_sizes(inputs, *(operand.type for operand in einsum.operands))
+    group, channels, results = (sizes[letter] for letter in (out[-2], left[-1], out[-1]))
+    if not isinstance(group, int) or not isinstance(channels, int) or not isinstance(results, int):
+        return False
+    return left[-1] != right[-1] and _fills_vectors(channels, results, machine.lanes("f32"))
 
 
 class _Lowered(Struct, frozen=True):
@@ -200,5 +224,5 @@ class _Lowered(Struct, frozen=True):
             frozenset({pointers[grouped.WRITTEN[part]].buffer}),
             axis,
             tuple(dict.fromkeys((self.einsum, self.value))),
-            grouped.groups_in_vector(self.groups, lanes) if isinstance(axis, int) else 1,
+            grouped.groups_in_vector(self.groups.inputs, self.groups.outputs, lanes) if isinstance(axis, int) else 1,
         )

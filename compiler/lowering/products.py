@@ -144,7 +144,8 @@ def _copied_elements(loops: ProductLoops, machine: Machine, dtype: str, copies_g
     is_large = depth.count.per != "one" or depth.count.factor * depth.b.factor * DTYPES[dtype].bytes > NEAR
     is_small = columns.per == depth.count.per == "one"
     is_small = is_small and columns.factor * depth.count.factor * DTYPES[dtype].bytes <= DISTANT
-    reads_often = has_single_run and _has_rows(loops, MANY_ROWS if is_small else machine.distant_rows)
+    fewest = MANY_ROWS if is_small else min([MANY_ROWS, *machine.distant_rows[:1]])
+    reads_often = has_single_run and _has_rows(loops, fewest)
     copies_panels = loops.columns.b.factor != 1 or (reads_often and depth.b.factor > panel and is_large)
     if not copies_rows and not copies_panels:
         return 0

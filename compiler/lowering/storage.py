@@ -1,7 +1,7 @@
 """The values that are kept in 16 bits: those whose elements are all in bf16, on a machine whose products read them so.
 
 Rounded values are such, and those that only move or repeat elements of rounded values. Loops read and write 16 bits as
-f32; attention and custom kernels read f32, so a value that they read is kept in f32.
+f32; attention, convolutions in narrow groups and custom kernels read f32, so a value that they read is kept in f32.
 """
 
 from collections.abc import Iterable, Mapping
@@ -10,6 +10,7 @@ from netc.compiler.ir.forms import Custom, Form, SpecialForm, View
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value
+from netc.compiler.lowering import grouped
 from netc.compiler.operations.elementwise import as_bf16, copied, paired
 from netc.compiler.operations.pooling import Interleave
 from netc.compiler.operations.shape import Pad
@@ -30,7 +31,7 @@ class Storage:
         self._views, self._is_used = views, machine.has_pairs
         self._is_narrow: dict[Value, bool] = {}
         for value in values if self._is_used else ():
-            if _reads_f32(value):
+            if _reads_f32(value) or grouped.reads_f32(value, machine):
                 for operand in value.operands:
                     self._is_narrow.update(dict.fromkeys(_behind(operand), False))
 

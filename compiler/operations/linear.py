@@ -4,6 +4,7 @@ The gradient of an einsum consists of einsums, so no other product is needed.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -54,6 +55,27 @@ def is_matmul(subscripts: str) -> bool:
     if not x or len(y) < 2 or y[-2] != x[-1] or out != x[:-1] + y[-1] or y[-1] in x:
         return False
     return len(y) == 2 or (len(x) == len(y) and x[:-2] == y[:-2])
+
+
+def is_outer(product: Value) -> bool:
+    """Whether a product sums nothing: it has an index of each operand, or those that it lacks are of one element."""
+    subscripts = product.attributes_as(Subscripts)
+    sizes = index_sizes(subscripts.subscripts, *(operand.type for operand in product.operands))
+    return all(size == 1 for letter, size in sizes.items() if letter not in subscripts.out)
+
+
+def multiplied(product: Value, operands: Sequence[Value]) -> Value:
+    """Returns a product that sums nothing (`is_outer`) as a multiplication of these operands, element by element."""
+    subscripts = product.attributes_as(Subscripts)
+    factors = []
+    for letters, operand in zip(subscripts.inputs.split(","), operands, strict=True):
+        dims = dict(zip(letters, operand.type.dims, strict=True))
+        kept = [axis for axis, letter in enumerate(letters) if letter in subscripts.out]
+        order = sorted(kept, key=lambda axis: subscripts.out.index(letters[axis]))
+        lacking = [axis for axis in range(len(letters)) if axis not in kept]
+        turned = apply("transpose", operand, order=(*order, *lacking)) if order != kept else operand
+        factors.append(apply("reshape", turned, dims=tuple(dims.get(letter, 1) for letter in subscripts.out)))
+    return factors[0] * factors[1]
 
 
 def einsum_type(x: Type, y: Type, subscripts: str) -> Type:

@@ -141,6 +141,17 @@ def leaves_of(body: Graph) -> dict[Slot, Value]:
     return {slot: leaf for leaf in body.values() if (slot := slot_of(leaf)) is not None}
 
 
+def depending(body: Graph, *kinds: SlotKind) -> set[Value]:
+    """Returns the values that depend on leaves of some kinds."""
+    dependent: set[Value] = set()
+    for value in body.values():
+        slot = slot_of(value)
+        is_leaf = slot is not None and slot.kind in kinds
+        if is_leaf or any(operand in dependent for operand in value.operands):
+            dependent.add(value)
+    return dependent
+
+
 class ScanOperands(Struct, frozen=True):
     """The operands of a scan by kind: sequences, initial values of the carries, and captured values."""
 

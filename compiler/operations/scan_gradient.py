@@ -3,16 +3,21 @@
 The body of the backward scan is the derivative of the forward body. Its carries are the gradients of the forward
 carries. The forward values that a step needs (operands and results of the derivative's rules) are read from parts of
 the forward scan. A captured value that all samples share, such as a weight matrix, gets its gradient as one sum over
-all rows after the scan: dU is one product of all states with all gradients, instead of one product per step.
+all rows after the scan: dU is one product of all states with all gradients, instead of one product per step. If the
+states are wide (wide_states.py), a carry adds up the gradient of each sample instead, so that the gradients of the
+states need not be in memory.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 
+from netc.compiler.ir.attributes import Over
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value, apply
+from netc.compiler.operations.reduce import sum_
 from netc.compiler.operations.scan import Scan, ScanOperands, SlotKind, add_leaf, leaves_of, part, scan, slot_of
+from netc.compiler.operations.wide_states import has_wide_states
 
 Adjoints = Callable[[Graph, Mapping[Value, Value], Sequence[Value]], dict[Value, Value]]
 
@@ -38,6 +43,7 @@ class _Backward:
         self.outside: Graph = forward_scan.value.graph  # type: ignore[assignment]
         body = forward_scan.body
         self.joint, joint_values = body.subgraph(body.results)
+        self.is_wide = has_wide_states(body)
         self.forward = set(self.joint.values())
         self.leaves = leaves_of(self.joint)
         self.kept = {joint_values[value]: key for key, value in body.results.items() if key.kind is not ResultKind.NEXT}
@@ -90,7 +96,7 @@ class _Backward:
         """Adds the scan that runs backwards, if anything has a gradient, and what it sums after its steps."""
         carries = self.carries_of_states()
         steps = self.gradients_of_steps()
-        of_samples, sums = self.gradients_of_captured()
+        of_samples, of_batches, sums = self.gradients_of_captured()
         if not self.body.results:
             return [None] * len(self.scan.value.operands)
         back = scan(
@@ -105,13 +111,15 @@ class _Backward:
         def of_part(results: Mapping[int, Result], i: int) -> Value | None:
             return part(back, results[i]) if i in results else None
 
+        def of_captured(i: int) -> Value | None:
+            if i in of_batches:
+                return apply("sum", part(back, of_batches[i]), over=(0,))
+            return self.summed(sums[i], back) if i in sums else of_part(of_samples, i)
+
         return [
             *(of_part(steps, i) for i in range(len(self.scan.sequences))),
             *(of_part(carries, i) for i in range(len(self.scan.begins))),
-            *(
-                self.summed(sums[i], back) if i in sums else of_part(of_samples, i)
-                for i in range(len(self.scan.captured))
-            ),
+            *(of_captured(i) for i in range(len(self.scan.captured))),
         ]
 
     def carries_of_states(self) -> dict[int, Result]:
@@ -138,29 +146,50 @@ class _Backward:
                 steps[i] = self.yielded(self.gradients[element])
         return steps
 
-    def gradients_of_captured(self) -> tuple[dict[int, Result], dict[int, Value]]:
-        """Returns the results with gradients of captured values that each sample has, and the gradients of others at a
-        step, which are summed over all steps afterwards.
+    def gradients_of_captured(self) -> tuple[dict[int, Result], dict[int, Result], dict[int, Value]]:
+        """Returns the results with gradients of captured values that each sample has, those whose sum over the samples
+        is a gradient, and the gradients of other values at a step, which are summed over all steps afterwards.
 
         A carry sums the gradient of a value of a sample, step by step.
         """
         of_samples: dict[int, Result] = {}
+        of_batches: dict[int, Result] = {}
         sums: dict[int, Value] = {}
         for i, captured in enumerate(self.scan.captured):
             outer = self.leaves.get(SlotKind.CAPTURED.slot(i))
             if outer is None or outer not in self.gradients or not outer.type.is_float:
                 continue
+            gradient = self.gradients[outer]
             if captured.type.is_batched:
-                n = len(self.operands[1])
-                of_samples[i] = ResultKind.LAST.named(n)
-                sum_so_far = add_leaf(self.body, SlotKind.CARRY.slot(n), outer.type)
-                self.operands[1].append(self.zeros(captured))
-                self.body.results[ResultKind.NEXT.named(n)] = sum_so_far + self.copy(self.gradients[outer])
+                of_samples[i] = self.added_up(gradient)
+            elif (summand := self.summand(gradient)) is not None:
+                of_batches[i] = self.added_up(summand)
             else:
-                sums[i] = self.gradients[outer]
+                sums[i] = gradient
         for gradient in sums.values():
             self.reach(gradient)
-        return of_samples, sums
+        return of_samples, of_batches, sums
+
+    def added_up(self, value: Value) -> Result:
+        """Adds a carry that is the sum of a value over the steps of each sample. Returns the result with it."""
+        n = len(self.operands[1])
+        sum_so_far = add_leaf(self.body, SlotKind.CARRY.slot(n), value.type)
+        self.operands[1].append(self.zeros(value))
+        self.body.results[ResultKind.NEXT.named(n)] = sum_so_far + self.copy(value)
+        return ResultKind.LAST.named(n)
+
+    def summand(self, gradient: Value) -> Value | None:
+        """The value whose sum over the samples is a gradient, if the states are wide and it is such a sum."""
+        if not self.is_wide or gradient.definition is not sum_:
+            return None
+        (operand,), over = gradient.operands, gradient.attributes_as(Over).over
+        if not operand.type.is_batched or 0 not in over:
+            return None
+        others = tuple(axis for axis in over if axis)
+        if not others:
+            return operand
+        with self.joint.at(gradient.span):
+            return apply("sum", operand, over=others)
 
     def zeros(self, like: Value, graph: Graph | None = None) -> Value:
         """Zeros of the same type as `like`, in `graph` or else outside."""

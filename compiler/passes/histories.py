@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import BATCH, Type, fixed_size
+from netc.compiler.ir.types import BATCH, Precision, Type, fixed_size
 from netc.compiler.ir.value import Builder, Value, apply
 from netc.compiler.operations.elementwise import as_bf16
 from netc.compiler.operations.linear import Subscripts
@@ -55,7 +55,7 @@ def for_all_samples(number: Value) -> Value:
     return apply("broadcast", apply("reshape", number, dims=(1,)), dims=(BATCH,))
 
 
-def attention(of: Value, query: Value, keys: Growing, values: Growing, step: Value) -> Value:
+def attention(of: Value, query: Value, keys: Growing, values: Growing, step: Value, precision: Precision) -> Value:
     """Returns the attention of the current step's query to the steps up to its own.
 
     It is the attention to earlier steps and the step's own value, weighted by their shares of the sum of exponentials:
@@ -64,14 +64,16 @@ def attention(of: Value, query: Value, keys: Growing, values: Growing, step: Val
         result = earlier + share * (value - earlier)
 
     with `sums`, the logarithm of the sum of the earlier exponentials. Nothing reads the space behind the earlier steps.
+    Here the step's own value is the operand of no product, so it is rounded to `precision` by itself.
     """
+    current = apply("as_bf16", values.new) if precision == "bf16" else values.new
     scale, lengths = of.keywords["scale"], for_all_samples(step)
     earlier = apply("attend", query, keys.old, values.old, lengths, scale=scale, causal=False)
     sums = apply("attend_sums", earlier, query, keys.old, lengths, scale=scale, causal=False)
     score = apply("einsum", query, keys.new, subscripts="bthd,bthd->bth") * scale
     share = apply("sigmoid", score - apply("transpose", sums, order=(0, 2, 1)))
     share = apply("reshape", share, dims=(*share.type.dims, 1))
-    return earlier + share * (values.new - earlier)
+    return earlier + share * (current - earlier)
 
 
 def merged(parts: Growing, step: Value) -> Value:

@@ -25,10 +25,12 @@ from netc.compiler.operations.scan import (
     ScanOperands,
     Slot,
     SlotKind,
+    depending,
     leaves_of,
     scan,
     slot_of,
 )
+from netc.compiler.operations.wide_states import has_wide_states
 from netc.compiler.passes.simplify import rebuild
 from netc.dsl.structs import replace
 
@@ -36,9 +38,9 @@ from netc.dsl.structs import replace
 def opened(graph: Graph, rematerialises: bool = False) -> Graph:
     """Makes every scan yield each batched value that its body computes, and its carries, for the derivative to read.
 
-    The new results are called `yield.N`. With `rematerialises`, a scan yields only its carries and reductions, and the
-    derivative computes the other values again. Runs before `differentiate`; `trimmed` removes values that the
-    derivative did not read.
+    The new results are called `yield.N`. With `rematerialises`, and if its states are wide, a scan yields only its
+    carries and reductions, and the derivative computes the other values again. Runs before `differentiate`; `trimmed`
+    removes values that the derivative did not read.
     """
     if not graph.values(Role.SCAN):
         return graph
@@ -48,12 +50,13 @@ def opened(graph: Graph, rematerialises: bool = False) -> Graph:
             return copy.add_copy(value, operands)
         body = Scan.of(value).body
         inner = gathered(body) if rematerialises else body.subgraph(body.results)[0]  # again in the same order
+        yields_little = rematerialises or has_wide_states(body)
         yielded = set(inner.results_of(ResultKind.YIELD).values())
         for inner_value in inner.values():
             is_leaf = inner_value.role is Role.GIVEN
             slot = slot_of(inner_value)
             is_carry = slot is not None and slot.kind is SlotKind.CARRY
-            is_yielded = is_carry or (_is_reduction(inner_value) if rematerialises else not is_leaf)
+            is_yielded = is_carry or (_is_reduction(inner_value) if yields_little else not is_leaf)
             if inner_value.type.is_batched and inner_value not in yielded and is_yielded:
                 inner.results[ResultKind.YIELD.named(f"{len(inner.results)}.{inner_value.number}")] = inner_value
         return copy.add_copy(value, operands, replace(value.attributes_as(ScanAttributes), body=Body(inner)))
@@ -238,14 +241,3 @@ def gathered(body: Graph) -> Graph:
         return copies[value]
 
     return rebuild(body, rule)
-
-
-def depending(body: Graph, *kinds: SlotKind) -> set[Value]:
-    """Returns the values that depend on leaves of some kinds."""
-    dependent: set[Value] = set()
-    for value in body.values():
-        slot = slot_of(value)
-        is_leaf = slot is not None and slot.kind in kinds
-        if is_leaf or any(operand in dependent for operand in value.operands):
-            dependent.add(value)
-    return dependent

@@ -11,7 +11,7 @@ from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.index_tables import IndexTable, TableKind, table_of
 from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import BATCH, Bounded, Dim, Type
+from netc.compiler.ir.types import BATCH, Bounded, Dim, Precision, Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.attention import attend
 from netc.compiler.operations.gathering import gather
@@ -43,12 +43,12 @@ from netc.compiler.passes.step_graph import STEP, Stepping, refuse
 from netc.dsl.structs import replace
 
 
-def stepping(graph: Graph, dim: str, capacity: int = 1) -> Stepping:
+def stepping(graph: Graph, dim: str, capacity: int = 1, precision: Precision = "f32") -> Stepping:
     """Returns one step of a graph along a dimension, with histories of `capacity` steps.
 
-    Faults E0506 if a step would need a later one.
+    Its products read operands of a precision. Faults E0506 if a step would need a later one.
     """
-    return _Builder(graph, dim, capacity).run()
+    return _Builder(graph, dim, capacity, precision).run().narrowed(precision)
 
 
 class _Builder:
@@ -58,8 +58,8 @@ class _Builder:
     `growing` has the values of all steps so far, each as a history and the row of this step.
     """
 
-    def __init__(self, graph: Graph, dim: str, capacity: int) -> None:
-        self.graph, self.dim, self.capacity = graph, dim, capacity
+    def __init__(self, graph: Graph, dim: str, capacity: int, precision: Precision) -> None:
+        self.graph, self.dim, self.capacity, self.precision = graph, dim, capacity, precision
         self.step_graph = Graph()
         self.step_graph.precision = graph.precision
         self.steps: dict[tuple[Value, int], Value] = {}
@@ -282,7 +282,8 @@ class _Builder:
         operands = self.operands(value, axis)
         keys, values = (self.growing.get(operand) for operand in operands[1:3])
         if keys is not None and values is not None:
-            return attention(value, self.merged(*operands[0]), keys, values, self.number_of_step())
+            query, number = self.merged(*operands[0]), self.number_of_step()
+            return attention(value, query, keys, values, number, self.precision)
         q, k, v, *lengths = (self.merged(*operand) for operand in operands)
         if axis == NONE or not value.keywords["causal"]:
             return apply("attend", q, k, v, *lengths, **value.keywords)

@@ -51,9 +51,9 @@ class Groups(Struct, frozen=True):
     is_dense: bool
 
 
-def groups_in_vector(groups: Groups, lanes: int) -> int:
+def groups_in_vector(inputs: int, outputs: int, lanes: int) -> int:
     """Returns how many groups' results a vector of some lanes holds. Their channels fill up to MOST_LOADED vectors."""
-    return min(lanes // groups.outputs, MOST_LOADED * lanes // groups.inputs)
+    return min(lanes // outputs, MOST_LOADED * lanes // inputs)
 
 
 def pointers(part: GroupedPart) -> tuple[str, ...]:

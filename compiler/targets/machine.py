@@ -32,8 +32,8 @@ _ZEN = "znver"  # how LLVM names of these CPUs begin
 TILE = 16  # rows of a tile of AMX, and the sums, or pairs of bf16 numbers, of each
 NEAR = 16 << 10  # bytes of b: so few stay in the first cache as they lie
 MANY_PANELS = 3  # of b, that a copied row of a is multiplied by
-# Bytes of b: more come from the last cache or from memory in each step. A copy prefetches them in time, tiles do not:
-# on Zen 4 products of 32 to 128 rows were measured to take 10 to 45% less time with one.
+# Bytes of b: more come from the last cache or from memory in each step. A copy prefetches them in time; tiles of few
+# rows do not.
 DISTANT = 1 << 20
 MANY_ROWS = 24  # of a: to copy a row of a panel takes some cycles, to multiply it by a row of a takes one
 PANELS_AHEAD = 2  # between a panel that is copied and the one that is prefetched then, from the last cache or memory
@@ -86,6 +86,12 @@ class Machine(Struct, frozen=True):
         return copies_rows * (BLOCK * PACKED + SLACK) + min(panels, PANELS) * PACKED * width
 
     @property
+    def has_masks(self) -> bool:
+        """Whether it stores some lanes of a vector as fast as all. Zen 4 takes 12 cycles and more for each such store
+        of AVX2, and SSE2 has none: there, pieces of the vector are stored."""
+        return self.vector_bytes == WIDE
+
+    @property
     def has_halves(self) -> bool:
         """Whether kernels also have half vectors, for rows that end in few elements. Zen 4 multiplies two of 32 bytes
         in the time of one of 64, and stores them faster than half of a vector by a mask; other CPUs take no longer than
@@ -114,23 +120,24 @@ class Machine(Struct, frozen=True):
 
     @property
     def packing_rows(self) -> int:
-        """The rows of a from which on a product copies b because b's rows are far apart. Of a b of more than DISTANT
-        bytes, `distant_rows` are enough.
+        """The rows of a from which on a product copies b because b's rows are far apart.
 
-        Zen 4 multiplies one vector of 64 bytes in a cycle, others two, and so reads b in time as it lies: products of
-        up to 256 rows were measured to be 5 to 25% faster without a copy.
+        Zen 4 multiplies one vector of 64 bytes in a cycle, others two, and so reads b in time as it lies, out of the
+        last cache too: with all lines of the next panel prefetched, products of 32 to 240 rows were measured to be 4 to
+        20% faster without a copy.
         """
         return 256 if self.cpu == "znver4" else MANY_ROWS
 
     @property
-    def distant_rows(self) -> int:
-        """The rows of a from which on a product copies a b of more than DISTANT bytes whose rows are far apart.
+    def distant_rows(self) -> range:
+        """The rows of a, below `packing_rows`, with which a product copies a b of more than DISTANT bytes whose rows
+        are far apart.
 
-        Where a row of a panel takes several cache lines, more rows than one tile are enough: with AVX-512 on Zen 4,
-        products of 16 to 20 rows were measured to be 1.3 to 2.7 times as fast with a copy. With AVX2, those of 16 rows
-        were 7 to 13% slower.
+        Where a row of a panel takes several cache lines, two tiles do not prefetch all of them: with AVX-512 on Zen 4
+        and weights out of memory, steps of 16 samples took 12 to 28% longer without a copy. With AVX2, products of 16
+        rows were 7 to 13% slower with one.
         """
-        return self.tile_rows + 1 if self.vector_bytes == WIDE else MANY_ROWS
+        return range(self.tile_rows + 1, 2 * self.tile_rows + 1 if self.vector_bytes == WIDE else 0)
 
     @property
     def packs_rows(self) -> bool:

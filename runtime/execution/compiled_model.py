@@ -186,15 +186,15 @@ class CompiledModel(Struct):
             if name in step.constants:
                 arrays[name] = step.constants[name]
             elif name not in fields:  # otherwise it was handed on from an earlier chunk
-                arrays |= self._generated(name, fields, order, epoch, scheduled)
+                arrays |= self.generated(name, fields, order, epoch, scheduled)
         try:
             with self.guard.writing if step.is_update else self.guard.reading:
                 return step.run(arrays, order)
         except NotEnough as lack:
             self._refuse(lack)
 
-    def _generated(
-        self, name: str, fields: Fields, order: Array, epoch: int, scheduled: Scheduled | None
+    def generated(
+        self, name: str, fields: Fields, order: Array, epoch: int = 0, scheduled: Scheduled | None = None
     ) -> dict[str, Array]:
         """A leaf of a step that is no field of the data: sample numbers, rates, scales or random words."""
         if parse_table(name) is not None:

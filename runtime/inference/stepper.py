@@ -12,6 +12,7 @@ from msgspec import Struct
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result
 from netc.compiler.ir.roles import Role
+from netc.compiler.ir.supplied import parse_supplied
 from netc.compiler.ir.types import Type
 from netc.compiler.passes.step_graph import STEP, Stepping
 from netc.compiler.passes.stepping import stepping
@@ -83,8 +84,8 @@ class Stepper:
 
     def _with_capacity(self, capacity: int) -> Stepping:
         if capacity not in self._steps:
-            one_step = stepping(self._graph, self._what.dim, capacity)
-            self._steps[capacity] = one_step.narrowed(self._compiled.model.train.precision)
+            precision = self._compiled.model.train.precision
+            self._steps[capacity] = stepping(self._graph, self._what.dim, capacity, precision)
         return self._steps[capacity]
 
     def _begin(self) -> None:
@@ -128,6 +129,8 @@ class Stepper:
             with self._compiled.guard.reading:
                 step = self._compiled.single_step(key, graph, self.samples)
             assert step.loaded is not None
+            for name in filter(parse_supplied, step.given):
+                fields |= self._compiled.generated(name, rows, np.arange(self.samples))
             calls.append(step.loaded.repeated(fields, self.samples, new))
         return calls
 

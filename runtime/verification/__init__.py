@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator
 
 from netc.dsl.diagnostics import Fault
 from netc.dsl.source import Span
-from netc.runtime.verification import backends, evaluations, exports, invariance, passes, slopes, texts
+from netc.runtime.verification import backends, evaluations, exports, invariance, passes, slopes, steps, texts
 from netc.runtime.verification.subject import Check, Difference, Subject, with_single_steps
 
 CHECKS: dict[str, Check] = {
@@ -25,6 +25,12 @@ CHECKS: dict[str, Check] = {
         Check("gradients", "derivatives are the slopes of the loss, by finite differences", False, slopes.check),
         Check("evaluation", "metrics of a split in batches are those of all samples at once", False, evaluations.check),
         Check("accumulate", "one large batch gives what several small ones give", False, invariance.accumulate),
+        Check(
+            "steps",
+            "a model predicts step by step, as `netc generate` does, what it predicts at once",
+            False,
+            steps.check,
+        ),
         Check("alone", "a sample alone is predicted as in the batch", False, invariance.alone),
         Check(
             "plan",

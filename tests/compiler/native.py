@@ -66,3 +66,8 @@ def check_instructions(target: str, assembly: str) -> None:
         assert not re.search(r"^\s+v[a-z]|%[yz]mm|fmadd|%k[0-7]", assembly, re.MULTILINE)
     elif target == "avx2":
         assert not re.search(r"%zmm|%[xy]mm(1[6-9]|[23][0-9])|%k[0-7]", assembly)
+
+
+def check_stores(machine: Machine, assembly: str) -> None:
+    """Asserts that some lanes of a vector are stored by a mask only where that is as fast as all of them."""
+    assert machine.has_masks or not re.search(r"\bv?p?maskmov\w+\s+%\w+, %\w+, \S*\(|\bmaskmovdqu", assembly)

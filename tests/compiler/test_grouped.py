@@ -9,10 +9,11 @@ import netc
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.roles import Role
-from netc.compiler.ir.types import DTypeName, Type
+from netc.compiler.ir.types import DTypeName, Precision, Type
 from netc.compiler.ir.value import apply
 from netc.compiler.lowering.lower import lower
 from netc.compiler.passes.differentiate import differentiate
+from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.simplify import expand, simplify
 from netc.compiler.program.kernels import GroupedKernel
 from netc.compiler.program.tasks import SHARDS
@@ -36,7 +37,9 @@ FIELDS = {
 }
 
 
-def kernels_of(machine: Machine, x: Type, w: Type, **how: object) -> list[tuple[GroupedKernel, object]]:
+def kernels_of(
+    machine: Machine, x: Type, w: Type, precision: Precision = "f32", **how: object
+) -> list[tuple[GroupedKernel, object]]:
     """The kernels of narrow groups in a convolution and its two gradients, each with the axis of its task."""
     graph = Graph()
     graph.precision = x.dtype
@@ -44,7 +47,7 @@ def kernels_of(machine: Machine, x: Type, w: Type, **how: object) -> list[tuple[
     y = apply("conv2d", image, weights, **{"stride": (1, 1), "dilation": (1, 1), "pad": (1, 1, 1, 1), **how})
     first = differentiate(graph, apply("sum", y * y, over=(0, 1, 2, 3)), [image, weights])
     graph.results = {parse_result("x"): first[image], parse_result("w"): first[weights], parse_result("y"): y}
-    tasks = lower(simplify(expand(graph)), 32, machine).tasks
+    tasks = lower(simplify(expand(narrow(graph, precision))), 32, machine).tasks
     return [(task.kernel, task.axis) for task in tasks if isinstance(task.kernel, GroupedKernel)]
 
 
@@ -70,6 +73,13 @@ def test_one_group_has_none_and_groups_of_one_channel_only_where_windows_are_lar
     for kernel, how, count in (((5, 5), {}, 0), ((6, 5), {}, 3), ((1, 31), {}, 3), ((7, 7), {"dilation": (1, 2)}, 0)):
         line, w = Type("f32", ("batch", 9, 40, 6)), Type("f32", (*kernel, 1, 6))
         assert len(kernels_of(machine, line, w, groups=6, **how)) == count
+
+
+def test_rounded_operands_of_narrow_groups_are_kept_in_f32() -> None:
+    machine = machine_for("avx512bf16")
+    x, w = Type("f32", ("batch", 9, 8, 4 * 6)), Type("f32", (3, 2, 6, 32))
+    parts = sorted(kernel.part for kernel, _ in kernels_of(machine, x, w, "bf16", groups=4))
+    assert parts == ["convolve", "convolve", "gradient"]
 
 
 def test_the_choice_does_not_depend_on_workers_and_a_gradient_is_taken_in_shards_or_by_groups() -> None:

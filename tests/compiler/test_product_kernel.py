@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from msgspec import Struct
-from native import ELEMENTS, FLOATS, TARGETS, Kernel, check_instructions
+from native import ELEMENTS, FLOATS, TARGETS, Kernel, check_instructions, check_stores
 
 from netc.compiler.program import prefetched
 from netc.compiler.program.kernels import Contraction, Gathered
@@ -288,8 +288,8 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
             yield plain_case(rows, 2 * machine.panel(dtype) + 1, depth, 1, has_start=bool(depth % 2))
             yield plain_case(rows, lanes, depth, 1)
     distant = DISTANT // (machine.vector_bytes // lanes * (PACKED + 1)) + 1  # columns of so many bytes
-    for columns in (distant - 1, distant):  # a large b is copied for fewer rows on every CPU
-        for rows in (machine.distant_rows - 1, machine.distant_rows, MANY_ROWS + 1):
+    for columns in (distant - 1, distant):  # a large b is copied for the rows of two tiles, if rows are long
+        for rows in {machine.tile_rows, machine.tile_rows + 1, 2 * machine.tile_rows, 2 * machine.tile_rows + 1}:
             yield plain_case(rows, columns, PACKED + 1, 1, has_start=bool(columns % 2))
     for rows in (MANY_ROWS, MANY_ROWS + machine.tile_rows - 1, BLOCK + 1, 2 * BLOCK + 2):  # rows of a are copied
         columns = MANY_PANELS * machine.panel(dtype) + 1
@@ -423,6 +423,7 @@ def test_the_product_kernel(target: str, dtype: str) -> None:
     machine = machine_for(target)
     kernel = Kernel(source_of(Contraction(dtype)), machine)
     check_instructions(target, kernel.assembly)
+    check_stores(machine, kernel.assembly)
     check_registers(kernel.assembly, machine, dtype)
     assert ("fmadd" in kernel.assembly) == machine.has_fma
     assert ("%zmm" in kernel.assembly) == (machine.vector_bytes == 64)

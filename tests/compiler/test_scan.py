@@ -53,10 +53,32 @@ MODELS = {
     "no carry": "mean(each(x), over = time)",
     "a layer in a scan": "last(layered(x))",
     "carry yielded as it was": "sum(before(x), over = time)",
+    "of single numbers": "last(x -> dense(1) -> lstm(64)) -> dense(4)",
+    "matrices of a sample, summed": "last(matrices(x)) -> dense(4)",
+    "linear attention": "last(attending(x)) -> dense(4)",
     "a scan in a scan, counted": "last(rounds(x)) -> dense(4)",
     "a scan in a scan, over parts": "last(parts(x)) -> dense(4)",
 }
 BLOCKS = """
+block matrices(x: float[t, n]) {
+  param A: float[n, 5] = uniform(0.1, 1)
+  param B: float[5] = normal(0.5)
+  param C: float[n, 5] = normal(0.5)
+  hs = scan xt in x with s = zeros(n, 5) {
+    s = exp(-A) * s + unsqueeze(xt) * B
+    yield sum(s * C, over = -1)
+  }
+  return hs
+}
+block attending(x: float[t, n]) {
+  k = x -> dense(2)
+  q = x -> dense(2)
+  hs = scan xt, kt, qt in x, k, q with s = zeros(2, n) {
+    s = 0.9 * s + unsqueeze(kt) * unsqueeze(xt, 0)
+    yield qt @ s
+  }
+  return hs
+}
 block cells(x: float[t, n]) {
   h, c = x -> lstm(4)
   return c * h

@@ -14,6 +14,7 @@ from netc.compiler.program.kernel_parser import parse_kernel
 from netc.compiler.program.nests import Nest
 from netc.compiler.targets.cpu.short_rows import dense_parts, reads_short_rows_across, rows_side_by_side
 from netc.compiler.targets.cpu.source import generic_of
+from netc.compiler.targets.cpu.sums_in_squares import has_sums_in_squares
 from netc.compiler.targets.named import machine_for
 
 LENGTHS = (3, 4, 7, 8, 10, 16, 19, 24, 33, 48)
@@ -133,6 +134,65 @@ def test_sums_of_functions_that_are_written_out_stay_a_loop() -> None:
     """LLVM finds vectors of several rows in what it writes out."""
     source = generic_of(parse_kernel(SUMS.format(row=4, dtype="f32").splitlines(), (0, 1, 2))[0]).source
     assert "in row(" not in source.text
+
+
+SQUARES = """\
+for i0 < n0 = batch
+for i1 < {rows}
+for i2 < {row}, folded
+t0 = {dtype} p0[i0 * {size} + i1 * {row} + i2]
+t1 = {dtype} p1[i1 * {row} + i2]
+t2 = t0 * t1
+t3 = t0 - t1
+{dtype} p2[i0 * {rows} + i1] = fold of t2 from {dtype}(0.0) by a + b
+{dtype} p3[i0 * {rows} + i1] = fold of t3 from {dtype}(0.5) by a + b"""
+STORED = "\n{dtype} p0[i0 * {size} + i1 * {row} + i2] = t3"
+
+
+def nest_of_squares(rows: int, row: int, dtype: str, stores: bool = False) -> Nest:
+    text = (SQUARES + STORED * stores).format(rows=rows, row=row, size=rows * row, dtype=dtype)
+    nest = parse_kernel(text.splitlines(), (0, 1, 2, 3))[0]
+    assert isinstance(nest, Nest)
+    return nest
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_sums_of_short_rows_in_squares(target: str, dtype: str) -> None:
+    """Whole squares of rows and the rows behind them: each sum gets its elements one after the other. Elements may be
+    stored in the place of operands."""
+    for rows, row, stores in ((33, 11, False), (16, 16, True), (19, 6, True)):
+        nest = nest_of_squares(rows, row, dtype, stores)
+        assert has_sums_in_squares(nest)
+        rng, kind = np.random.default_rng(row), FLOATS[dtype]
+        x, c = rng.normal(size=(3, rows, row)).astype(kind), rng.normal(size=(rows, row)).astype(kind)
+        results, read = np.full((2, 3 * rows + 1), 7, kind), x.copy()
+        generic = generic_of(nest)
+        code = Kernel(generic.source, machine_for(target))
+        code.call(*(array.ctypes.data for array in (read, c, *results)), 3, *generic.numbers)
+        np.testing.assert_array_equal(read, x - c if stores else x)
+        for result, terms, first in zip(results, (x * c, x - c), (0.0, 0.5), strict=True):
+            begin = np.full((3, rows, 1), first, kind)
+            sums = np.add.accumulate(np.concatenate([begin, terms], axis=2), axis=2)[..., -1]
+            np.testing.assert_array_equal(result[:-1].reshape(3, rows), sums)
+            assert result[-1] == 7
+
+
+def test_few_rows_and_functions_of_rows_that_fill_no_vector_stay_out_of_squares() -> None:
+    for rows, row, stores, is_taken in (
+        (16, 9, False, True),
+        (40, 8, False, False),
+        (40, 8, True, True),
+        (15, 16, False, False),
+        (7, 8, True, False),
+        (40, 17, False, False),
+    ):
+        assert has_sums_in_squares(nest_of_squares(rows, row, "f32", stores)) == is_taken
+    for row, is_taken in ((16, True), (12, False)):
+        text = SUMS.format(row=row, dtype="f32").replace("f32 p1[i0 * ROW + i1] = t2\n".replace("ROW", str(row)), "")
+        nest = parse_kernel(text.replace("p2", "p1").splitlines(), (0, 1))[0]
+        assert isinstance(nest, Nest)
+        assert has_sums_in_squares(nest) == is_taken
 
 
 OUTER = """\

@@ -9,7 +9,7 @@ from netc.compiler.targets.cpu.loops import write_generic
 from netc.compiler.targets.cpu.source import generic_of
 from netc.compiler.targets.cpu.vector_rows import has_odd_rows, has_vector_rows, keeps_totals, may_fit_vectors
 from netc.compiler.targets.named import machine_for
-from tests.compiler.native import FLOATS, TARGETS, Kernel
+from tests.compiler.native import FLOATS, TARGETS, Kernel, check_stores
 
 # Windows of 3 elements along a line: each result is the sum of a window's products with weights.
 WINDOWS = """\
@@ -120,6 +120,8 @@ def test_copies_of_odd_rows(target: str) -> None:
         x = np.random.default_rng(0).normal(size=(POSITIONS, c)).astype(np.float32)
         result = np.full((POSITIONS, c + 3), 7, np.float32)
         code = Kernel(generic_of(kernel).source, machine_for(target))
+        if has_odd_rows(kernel):
+            check_stores(machine_for(target), code.assembly)
         code.call(x.ctypes.data, result.ctypes.data, POSITIONS)
         np.testing.assert_array_equal(result[:, :c], x)
         np.testing.assert_array_equal(result[:, c:], 7)
@@ -137,6 +139,8 @@ def test_expressions_in_odd_rows(target: str, dtype: str) -> None:
         x[0, 0] = np.nan
         result = np.full((POSITIONS, c + 3), 7, FLOATS[dtype])
         code = Kernel(generic_of(kernel).source, machine_for(target))
+        if has_odd_rows(kernel):
+            check_stores(machine_for(target), code.assembly)
         code.call(*(array.ctypes.data for array in (x, row, result)), POSITIONS)
         np.testing.assert_array_equal(result[:, :c], np.where(x > row, x * x - row, row))
         np.testing.assert_array_equal(result[:, c:], 7)

@@ -21,7 +21,7 @@ from tests.programs.generator import PROFILES
 
 ROOT = Path(__file__).parent.parent.parent
 FLOORS = {"dsl": "dsl", "compiler": "compiler", "runtime": "runtime"}  # the packages in `netc` besides those of api/
-PLAIN = "passes,updates,gradients,accumulate,alone,plan"
+PLAIN = "passes,updates,gradients,accumulate,alone,steps,plan"
 
 
 class Edit(Struct, frozen=True):
@@ -97,6 +97,12 @@ FAULTS = (
         "compiler/passes/stabilise.py",
         'return -apply("softplus", -logit)',
         'return -apply("softplus", logit)',
+    ),
+    _fault(
+        "a step reads the row before as its own",
+        "compiler/passes/stepping.py",
+        "            self.step_graph.results[result] = row\n            return leaf\n",
+        "            self.step_graph.results[result] = row\n            return row\n",
     ),
     _fault(
         "the optimizer counts its steps from 0",

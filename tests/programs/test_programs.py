@@ -9,7 +9,7 @@ from tests.programs.campaign import Task, run
 from tests.programs.faults import FAULTS, MENDS, ROOT, edited
 from tests.programs.generator import PROFILES
 
-CHEAP = ("format", "updates", "gradients", "accumulate", "alone")
+CHEAP = ("format", "updates", "gradients", "accumulate", "alone", "steps")
 IN_TURN = ("passes", "plan", "ranks")  # one of these for each program, because they take longer
 PLAIN = 18  # the number of programs for checks without kernels
 COMPILED = 4  # the number of programs that are compiled

@@ -32,6 +32,7 @@ MODELS = {
     "what was before": "e + shift(e) -> rnn(6)",
     "the first step": "e * e[0] -> rnn(5)",
     "all steps": "e[0:] -> rnn(5)",
+    "noise": "(e * uniform_like(e) + normal_like(e[0])) -> gru(5)",
     "a scan of one's own": "slow(e)",
     "nothing but the token": "e -> dense(8) -> relu",
     "a step's number": "concat(e, shift(e, first = 1), over = -1) -> rnn(5)",

@@ -18,6 +18,7 @@ from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Sizes, parse_type
 from netc.compiler.ir.value import OPERATIONS, Value, apply
+from netc.compiler.passes import stepping
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import Pass
 from netc.compiler.program.plan import Plan
@@ -103,7 +104,7 @@ def test_good_models(name: str, is_long: bool) -> None:
     assert (
         verify(
             subject_of(MODELS[name], name),
-            ["format", "passes", "updates", "gradients", "evaluation", "accumulate", "alone"],
+            ["format", "passes", "updates", "gradients", "evaluation", "accumulate", "alone", "steps"],
         )
         == []
     )
@@ -333,6 +334,24 @@ def test_metrics_that_are_averaged_over_batches(monkeypatch: pytest.MonkeyPatch)
     difference = only_difference("evaluation")
     assert difference.where == "in the metric `loss`"
     assert line_of(difference) == 7
+
+
+STEPPED = """model {
+  input x: float[t, 3]
+  target y: float[t, 2]
+  h = shift(x) -> gru(4)
+  output z = h -> dense(2)
+  loss mse(z, y)
+}
+"""
+
+
+def test_a_state_that_is_read_one_step_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert verify(subject(STEPPED), ["steps"]) == []
+    monkeypatch.setattr(stepping._Builder, "delayed", lambda builder, row, steps: row)
+    difference = only_difference("steps", subject(STEPPED))
+    assert difference.where == "output.z"
+    assert line_of(difference) == 5
 
 
 @pytest.mark.parametrize("check", ["alone", "alone_compiled"])

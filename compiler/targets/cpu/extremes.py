@@ -4,11 +4,11 @@
 among them of the largest: the first of equal ones, or of the first NaN if there is one. Zeros of both signs are equal.
 
 A row of a few vectors is loaded at once, for its largest element and the first index that has it, by code of its own
-for each number of vectors. A longer row is walked in rounds of one or two vectors. Each lane keeps its largest element
-and the round in which it occurred, and the first round with the largest of all is then searched. So no branch depends
-on where the largest element is. The last round or vector overlaps the one before, which does no harm. All elements are
-added up on the way, in units of a CPU that do not compare: if there is a NaN, the sum is NaN, and the row is searched
-for it afterwards.
+for each number of vectors. A longer row is walked in rounds of one, two or four vectors. Each lane keeps its largest
+element and the round in which it occurred, and the first round with the largest of all is then searched. So no branch
+depends on where the largest element is. The last round or vector overlaps the one before, which does no harm. All
+elements are added up on the way, in units of a CPU that do not compare: if there is a NaN, the sum is NaN, and the row
+is searched for it afterwards.
 """
 
 from collections.abc import Callable, Sequence
@@ -19,9 +19,13 @@ from llvmlite import ir
 
 from netc.compiler.targets.cpu.sums import folded_lanes
 from netc.compiler.targets.cpu.values import Builtin, builtin, splat
+from netc.compiler.targets.machine import WIDE
 
 _MOST_AT_ONCE = 9  # vectors of a row without a loop
 _PAIRS = 8  # the least vectors of a row that is walked in rounds of two, not of one
+# The least vectors of a row that is walked in rounds of four. On Zen 4 they take 10 to 15% less time with vectors of 32
+# bytes, and 6% more with those of 64.
+_FOURS = 16
 _Way = tuple[int, Callable[[], tuple[Any, Any]]]  # the least elements of a row, and how it is searched
 _ELEMENTS = {"f32": ir.FloatType(), "f64": ir.DoubleType()}
 _BYTES = {"f32": 4, "f64": 8}
@@ -65,6 +69,8 @@ class _Search:
         more = self.lanes * few + 1  # the least elements of a row of more vectors
         pairs = max(self.lanes * _PAIRS, more)
         searches: list[_Way] = [(pairs, partial(self.in_rounds, 2))]
+        if self.lanes * _BYTES[self.dtype] < WIDE:
+            searches.insert(0, (self.lanes * _FOURS, partial(self.in_rounds, 4)))
         searches += [(more, partial(self.in_rounds, 1))] * (more < pairs)
         for lanes, most in ((self.lanes, few), (self.lanes // 2, 2)):
             for vectors in range(most, 0, -1):

@@ -7,9 +7,9 @@ of 8 results and vectors of 16 lanes,
     += image   channel d of group 0 ...   channel d of group 1 ...      one load, one instruction that moves lanes
      * weights neighbours in memory
 
-    for vector of results:
-        for sample, row:
-            for tile of neighbouring columns:            # their sums are in registers
+    for sample, vector of results:
+        for strip of neighbouring columns:
+            for row:                                     # sums of the strip's columns are in registers
                 for window's row, and up to TAPS of its columns:
                     for input d of a group:
                         for column of the image:         # moved once for all elements of the window that meet it
@@ -52,7 +52,7 @@ class _Grouped:
     def __init__(self, module: Any, symbol: str, part: GroupedPart, lanes: Lanes, groups: Groups) -> None:
         self.module, self.lanes, self.groups, self.size = module, lanes, groups, lanes.size
         self.fields = Fields.of((*program.pointers(part), *program.numbers(part)))
-        self.width = program.groups_in_vector(groups, lanes.count) * groups.outputs
+        self.width = program.groups_in_vector(groups.inputs, groups.outputs, lanes.count) * groups.outputs
         self.run = Function(module, symbol, 1, is_internal=False)
         self.words, self.address = self.run.new_record(self.fields)
 
@@ -78,13 +78,13 @@ class _Grouped:
     # ---------------------------------------------------------------- the convolution
 
     def convolve(self) -> None:
-        """Convolves images: for a vector of results after another, strip by strip."""
+        """Convolves images: a vector of results after another, strip by strip."""
         words, run = self.words, self.run
         strips = [
             (columns, first, count, self.strip(columns))
             for columns, first, count in strips_of(run, self.groups, words["columns"])
         ]
-        with self.each_vector() as vector, run.loop(0, words["samples"]) as sample:
+        with run.loop(0, words["samples"]) as sample, self.each_vector() as vector:
             weights, channels = words["weights"] + vector * self.size, self.left(vector)
             for columns, first, count, strip in strips:
                 with run.loop(0, count) as number:
@@ -108,7 +108,7 @@ class _Grouped:
     # ---------------------------------------------------------------- the gradient of the weights
 
     def gradient(self) -> None:
-        """Adds up the gradient of the weights of a vector of results after another, sample by sample."""
+        """Adds up the gradient of the weights, sample by sample: a vector of results after another."""
         words, run, groups = self.words, self.run, self.groups
         most_rows, most_taps = self.most
         parts = [
@@ -118,16 +118,16 @@ class _Grouped:
         ]
         clear = self.clear()
         with self.each_vector() as first:
+            clear(run, self.address, words["weights"] + first * self.size, self.left(first))
+        with run.loop(0, words["samples"]) as sample, self.each_vector() as first:
             channels, weights = self.left(first), words["weights"] + first * self.size
-            clear(run, self.address, weights, channels)
-            with run.loop(0, words["samples"]) as sample:
-                image = self.image_at(first) + self.moved(words, "image", sample=sample.index)
-                slopes = words["slopes"] + self.moved(words, "slopes", sample=sample.index) + first * self.size
-                for (rows, top, row_parts), (taps, left, tap_parts), add in parts:
-                    with run.loop(0, row_parts) as i, run.loop(0, tap_parts) as j:
-                        at = {"down": i.index * rows + top, "across": j.index * taps + left}
-                        of_image, of_weights = (self.moved(words, name, **at) for name in ("image", "weights"))
-                        add(run, self.address, image + of_image, slopes, weights + of_weights, channels)
+            image = self.image_at(first) + self.moved(words, "image", sample=sample.index)
+            slopes = words["slopes"] + self.moved(words, "slopes", sample=sample.index) + first * self.size
+            for (rows, top, row_parts), (taps, left, tap_parts), add in parts:
+                with run.loop(0, row_parts) as i, run.loop(0, tap_parts) as j:
+                    at = {"down": i.index * rows + top, "across": j.index * taps + left}
+                    of_image, of_weights = (self.moved(words, name, **at) for name in ("image", "weights"))
+                    add(run, self.address, image + of_image, slopes, weights + of_weights, channels)
 
     @property
     def most(self) -> tuple[int, int]:

@@ -12,6 +12,7 @@ reduced over the folded axes. The first that fits writes the loops:
     sums of products in a fixed number of lanes                 sums_in_lanes.py
     sums in blocks of what has a form for vectors               sums_in_chunks.py
     maxima and minima of what has a form for vectors            extremes_in_chunks.py
+    sums in order of short rows, enough of them for a square    sums_in_squares.py
     other folds                                                 sums_in_registers.py
 
 Equal nests give equal text, so that models share kernels; in the generic form, nests of other shapes share it too.
@@ -34,6 +35,7 @@ from netc.compiler.targets.cpu.sums_in_chunks import fold_in_chunks, has_sums_in
 from netc.compiler.targets.cpu.sums_in_lanes import fold_in_lanes
 from netc.compiler.targets.cpu.sums_in_memory import fold_in_memory
 from netc.compiler.targets.cpu.sums_in_registers import fold_in_registers
+from netc.compiler.targets.cpu.sums_in_squares import fold_in_squares, has_sums_in_squares
 from netc.compiler.targets.cpu.transposed_loads import transposed_loads
 from netc.compiler.targets.cpu.transposes import squares
 from netc.compiler.targets.cpu.vector_rows import has_odd_rows, has_rows_of_floats, has_vector_rows
@@ -88,6 +90,8 @@ def _body(writer: NestWriter) -> list[str]:
         return fold_in_chunks(writer)
     if writer.has_hints and has_extremes_in_chunks(writer.nest):
         return fold_extremes(writer)
+    if writer.has_hints and has_sums_in_squares(writer.nest):
+        return fold_in_squares(writer)
     return fold_in_registers(writer)
 
 

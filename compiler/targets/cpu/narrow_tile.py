@@ -15,26 +15,22 @@ are contiguous along the rows, as in a weight's gradient.
 Addresses, strides, bits, and reads past the last column are as in tile.py. tiles.py calls the tiles.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from llvmlite import ir
 
 from netc.compiler.targets.cpu.function import I32, I64, Fields, Function, Number, Word, at_most, pinned
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, joined
-from netc.compiler.targets.machine import PIECE, WIDE, Machine
+from netc.compiler.targets.machine import PIECE, Machine
 
 _Along = Literal["depth", "rows"]  # the loop along which a is contiguous
 _VECTORS = (6, 4, 3, 2, 1)  # of sums in a tile, for each height of tiles
 
 
 def narrow_columns(lanes: Lanes) -> int:
-    """Returns the most columns of a narrow tile, 0 if the machine has none.
-
-    With vectors of 32 bytes a narrow tile would multiply two rows at once, in place of two half empty vectors that take
-    the same time.
-    """
-    return PIECE // lanes.size if lanes.machine.vector_bytes == WIDE and lanes.size < PIECE // 2 else 0
+    """Returns the most columns of a narrow tile, 0 if the machine has none."""
+    return PIECE // lanes.size if lanes.machine.vector_bytes > PIECE and lanes.size < PIECE // 2 else 0
 
 
 def narrow_operations(machine: Machine, dtype: str) -> list[int]:
@@ -188,15 +184,16 @@ class _Narrow:
         columns, piece = self.words["columns"], Vectors(self.function, self.lanes)
         while piece.lanes.count > self.columns:
             piece = Vectors(self.function, piece.lanes.half)
-        mask, is_whole = piece.columns_mask(columns, 0), columns.equals(self.columns)
         values = [self.builder.load(total) for total in self.sums]
-        with self.builder.if_else(is_whole.value) as branches:
-            for branch, is_masked in zip(branches, (False, True), strict=True):
-                with branch:
-                    for value, addresses in zip(values, rows, strict=True):
-                        for i in reversed(range(self.pieces)):
-                            stored = self.chosen(value, range(i * self.columns, (i + 1) * self.columns))
-                            if is_masked:
-                                piece.store_masked(stored, addresses[i], mask)
-                            else:
-                                piece.store(stored, addresses[i])
+
+        def cells() -> Iterator[tuple[Any, Word]]:
+            for value, addresses in zip(values, rows, strict=True):
+                for i in reversed(range(self.pieces)):
+                    yield self.chosen(value, range(i * self.columns, (i + 1) * self.columns)), addresses[i]
+
+        with self.builder.if_else(columns.equals(self.columns).value) as (complete, partial):
+            with complete:
+                for stored, address in cells():
+                    piece.store(stored, address)
+            with partial:
+                piece.store_first([*cells()], columns)

@@ -27,7 +27,7 @@ def pack_panel(module: Any, lanes: Lanes) -> Function:
     for number in range(1, VECTORS + 1):  # as tiles do, this reads past the last column
         is_wide = (columns > (number - 1) * count) & (columns <= number * count)
         with function.when(is_along & is_wide), function.loop(0, depth) as k:
-            vectors.fetch(b + (k.index + _AHEAD) * b_row * size, number, is_written=False)
+            vectors.fetch_stretch(b + (k.index + _AHEAD) * b_row * size, number)
             for i in range(number):
                 at = i * lanes.machine.vector_bytes
                 row = vectors.load(b + k.index * b_row * size + at)
@@ -147,6 +147,6 @@ def pack_rows(module: Any, lanes: Lanes, is_gathered: bool = False) -> Function:
                 for first in range(0, tall, count):
                     column = vectors.load(source + (moved(k_last) + first) * size)
                     at = target + (k_last * height + first) * size
-                    vectors.store_masked(column, at, vectors.columns_mask(height, first))
+                    vectors.store_first([(column, at)], height - first)
     function.end()
     return function

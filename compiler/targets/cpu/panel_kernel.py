@@ -36,9 +36,9 @@ _VARIABLES = (
     *("touching", "touching_tiles"),
     # of a block of rows: addresses, their number, and how many rows of the next panel are prefetched for each
     *("block_a", "block_c", "block_start", "rows", "share"),
-    # of a panel: the address of the next one, or 0, addresses, whether it is the first to read a without a copy, and
-    # the address of the next rows of b', or 0, if panels are copied from these
-    *("ahead", "panel_c", "panel_start", "is_cold", "next_rows"),
+    # of a panel: the address of the next one, or 0, and the cache lines of each of its rows, addresses, whether it is
+    # the first to read a without a copy, and the address of the next rows of b', or 0, if panels are copied from these
+    *("ahead", "ahead_lines", "panel_c", "panel_start", "is_cold", "next_rows"),
     # the rows that a call of a tile takes, in a product of few tiles
     "taken",
     # how many tiles have been multiplied, and whether the next tile prefetches one of `lines`
@@ -77,7 +77,7 @@ class PanelKernel(ProductKernel):
             with panel.when(~words["ahead"].equals(0) & ~self.fetches_panel_by_line(words)):
                 words["tiles"], first = 1, i.index * words["share"]
                 with panel.loop(first, at_most(first + rows * words["share"], words["depth"])) as k:
-                    vectors.fetch(words["ahead"] + k.index * words["depth_b"] * size, VECTORS, is_written=False)
+                    vectors.fetch_stretch(words["ahead"] + k.index * words["depth_b"] * size, VECTORS)
             self.choose_line(words, i.index)
             is_packed = words["packs_a"].equals(1)
             a_row = is_packed.choose(words["depth"], words["a_row"]) * size
@@ -139,9 +139,9 @@ class PanelKernel(ProductKernel):
         with panel.when(words["is_cold"].equals(1)):
             self.fetch(words, words["block_a"] + (i + 2 * tall) * size, words["depth_a"] * size, tall * size)
         number, has_ahead = i // tall, ~words["ahead"].equals(0) & self.fetches_panel_by_line(words)
-        with panel.when(has_ahead & (number < VECTORS)):
+        with panel.when(has_ahead & (number < words["ahead_lines"])):
             at = words["ahead"] + number * LINE
-            self.fetch(words, at, words["depth_b"] * size, LINE, panel.number(VECTORS) - number)
+            self.fetch(words, at, words["depth_b"] * size, LINE, words["ahead_lines"] - number)
         line = words["lines"]
         with panel.when(~words["next_rows"].equals(0) & (line * LINE < words["depth"] * size)):
             left = (words["depth"] * size - line * LINE + LINE - 1) // LINE

@@ -45,7 +45,12 @@ def builtins(text: str, machine: Machine) -> Iterator[tuple[str, Builtin]]:
         lanes = LANES[dtype] if part in "sm" else machine.lanes(dtype)
         count = int(row) % lanes if row else lanes
         kind = Vector(dtype, lanes) if part in "sm" else _vector_of(dtype, count)
-        yield name, (_load if verb == "load" else _store)(kind, count, int(scope))
+        if verb == "load":
+            yield name, _load(kind, count, int(scope))
+        elif count == kind.lanes or machine.has_masks:
+            yield name, _store(kind, count, int(scope))
+        else:
+            yield name, _store_in_pieces(kind, count, int(scope))
     for match in _NARROW.finditer(text):
         verb, dtype, elements, scope = match.groups()
         kind = Vector(dtype, int(elements or machine.lanes(dtype)))
@@ -123,6 +128,24 @@ def _store(kind: Vector, count: int, scope: int) -> Builtin:
             align = ir.Constant(_I32, size)
             stored = _masked(builder, "store", kind, ir.VoidType(), [vector, pointer, align, _mask(kind, count)])
         mark(builder, stored, scope)
+
+    return emit
+
+
+@cache
+def _store_in_pieces(kind: Vector, count: int, scope: int) -> Builtin:
+    """Returns the built-in `store(address, i, vector)` of `count` elements, fewer than all: the longest piece first."""
+
+    @builtin(("i64", "i64", kind), None)
+    def emit(builder: Any, base: Any, offset: Any, vector: Any) -> None:
+        first = 0
+        while size := count - first and 1 << (count - first).bit_length() - 1:
+            lanes = ir.Constant(ir.VectorType(_I32, size), list(range(first, first + size)))
+            pointer = _pointer(builder, Vector(kind.dtype, size), base, builder.add(offset, ir.Constant(_I64, first)))
+            stored = builder.store(builder.shuffle_vector(vector, vector, lanes), pointer)
+            stored.align = DTYPES[kind.dtype].bytes
+            mark(builder, stored, scope)
+            first += size
 
     return emit
 

@@ -28,7 +28,8 @@ from netc.compiler.targets.cpu.custom import write_custom
 from netc.compiler.targets.cpu.loops import write, write_generic
 
 # A hash table with open addressing: slot by slot the number of the first element with a value, or -1. It is half full
-# at most. A value is hashed by a multiplication (Knuth, The Art of Computer Programming 3, 6.4).
+# at most. A value is hashed by a multiplication (Knuth, The Art of Computer Programming 3, 6.4). An element that finds
+# an empty slot compares itself, so that no branch depends on whether its value is new.
 _FIRST_EQUAL = """\
 def kernel(p0, p1, p2, n0):
     size = 2 * n0
@@ -38,12 +39,12 @@ def kernel(p0, p1, p2, n0):
         value = int(load_i32_1(p1, i))
         slot = ((value * 2654435769) & 4294967295) * size >> 32
         first = int(load_i32_2(p2, slot))
-        while first >= 0 and load_i32_1(p1, first) != value:
+        first = i if first < 0 else first
+        while load_i32_1(p1, first) != value:
             slot = slot + 1 if slot + 1 < size else 0
             first = int(load_i32_2(p2, slot))
-        if first < 0:
-            first = i
-            store_i32_2(p2, slot, I32(i))
+            first = i if first < 0 else first
+        store_i32_2(p2, slot, I32(first))
         store_i32_0(p0, i, I32(first))
 """
 

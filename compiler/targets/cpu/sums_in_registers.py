@@ -21,6 +21,12 @@ from netc.compiler.targets.cpu.short_rows import sums_rows_with_calls
 
 def fold_in_registers(writer: NestWriter) -> list[str]:
     """Each fold has a running total, which is stored after the loops over the folded axes."""
+    blocks, point = folds_of_point(writer)
+    return [*blocks, *writer.loops(writer.kept, point)]
+
+
+def folds_of_point(writer: NestWriter) -> tuple[list[str], list[str]]:
+    """The statements before all loops, and those for one point of the axes that are kept."""
     totals = [f"total{i}" for i in range(len(writer.folds))]
     pairs = list(zip(totals, writer.folds, strict=True))
     blocked = [pair for pair in pairs if _is_blocked(writer, pair[1])]
@@ -35,10 +41,9 @@ def fold_in_registers(writer: NestWriter) -> list[str]:
     if writer.has_hints and sums_rows_with_calls(writer.nest):
         return _fold_after_row(writer, start, pairs, end)
     inside = [*writer.lines(), *writer.stores(), *combine]
-    if not blocked:
-        return writer.loops(writer.kept, [*start, *writer.loops(writer.folded, inside), *end])
     blocks = [f"block_of_{total} = block_{fold.target.dtype}()" for total, fold in blocked]
-    return [*blocks, *writer.loops(writer.kept, [*start, *_fold_in_blocks(writer, inside, blocked), *end])]
+    loops = _fold_in_blocks(writer, inside, blocked) if blocked else writer.loops(writer.folded, inside)
+    return blocks, [*start, *loops, *end]
 
 
 def _is_blocked(writer: NestWriter, output: Output) -> bool:
@@ -49,14 +54,14 @@ def _is_blocked(writer: NestWriter, output: Output) -> bool:
 
 def _fold_after_row(
     writer: NestWriter, start: list[str], sums: Sequence[tuple[str, Output]], end: list[str]
-) -> list[str]:
+) -> tuple[list[str], list[str]]:
     """Stores the elements of a row in one loop, which LLVM vectorises, and adds them in order in a second one."""
     (axis,), scope = writer.folded, SCOPES - 1
     blocks = [f"block_of_{total} = block_{fold.target.dtype}()" for total, fold in sums]
     keep = [f"store_{fold.target.dtype}_{scope}(block_of_{total}, i{axis}, {fold.line})" for total, fold in sums]
     row = [f"for i{axis} in row({writer.ranges[axis]}):", *indented([*writer.lines(), *writer.stores(), *keep])]
     add = [f"{total} = {total} + load_{fold.target.dtype}_{scope}(block_of_{total}, i{axis})" for total, fold in sums]
-    return [*blocks, *writer.loops(writer.kept, [*start, *row, *writer.loops([axis], add), *end])]
+    return blocks, [*start, *row, *writer.loops([axis], add), *end]
 
 
 def _fold_in_blocks(writer: NestWriter, inside: Sequence[str], sums: Sequence[tuple[str, Output]]) -> list[str]:

@@ -309,9 +309,9 @@ class _Tile:
         builder.position_at_end(blocks["partial"])
         addresses = self.row_addresses(self.c, self.words["rows_c"], is_reversed=True)
         columns = self.record["columns"]  # read again, or else LLVM would compute masks before each loop over tiles
-        masks = [vector.columns_mask(columns, j * self.lanes.count) for j, vector in enumerate(self.vectors)]
-        for i, j in self.grid:
-            self.vectors[j].store_masked(result[i, j], addresses[i, j], masks[j])
+        for j, vectors in enumerate(self.vectors):
+            cells = [(result[i, j], addresses[i, j]) for i in range(self.height)]
+            vectors.store_first(cells, columns - j * self.lanes.count)
         builder.branch(blocks["end"])
         builder.position_at_end(blocks["end"])
 

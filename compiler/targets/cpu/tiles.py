@@ -26,10 +26,10 @@ in one record, of which every function takes the address. Two kinds of products 
 Copies. Operands are copied into the order in which tiles read them (packing.py) where that pays:
 
 - a panel of b, if its columns are not neighbours (a transposed weight); or if a has many rows (`Machine.packing_rows`;
-  fewer if b is so large that it comes from the last cache or from memory, because a copy prefetches it in time) and the
-  rows of b are many and far apart, so that they share a few sets of the first cache and need a page for every two. It
-  stays in the first cache, and the copies of a group in the second. With a single block of rows, every panel is copied
-  to the same memory.
+  those of two tiles if b is so large that it comes from the last cache or from memory, because a copy prefetches it in
+  time, `Machine.distant_rows`) and the rows of b are many and far apart, so that they share a few sets of the first
+  cache and need a page for every two. It stays in the first cache, and the copies of a group in the second. With a
+  single block of rows, every panel is copied to the same memory.
 - a block of rows of a, if the rows are neighbours (a weight's gradient) and a is large, because each step of depth then
   reads another page: on CPUs that do not prefetch pages in time (`Machine.packs_rows`), and on all if the rows share
   a few sets of the caches. With AVX-512 also if its columns are neighbours and its rows lie whole pages apart, as those
@@ -76,6 +76,7 @@ from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import (
     BLOCK,
     DISTANT,
+    LINE,
     MANY_PANELS,
     MANY_ROWS,
     NEAR,
@@ -85,6 +86,7 @@ from netc.compiler.targets.machine import (
     PANELS_AHEAD,
     SLACK,
     STRIP,
+    VECTORS,
     Machine,
 )
 
@@ -162,7 +164,8 @@ class _Kernel(NextStripKernel):
         words["rows"], words["columns"], words["a_row"] = words["rows_count"], words["columns_count"], words["rows_a"]
         packs_b = words["packs_b"].equals(1)
         words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
-        words["lines"] = words["next_a"] = words["ahead"] = words["next_rows"] = words["is_cold"] = 0
+        words["lines"] = words["next_a"] = words["ahead"] = words["next_rows"] = 0
+        words["is_cold"] = words["rows_a"].equals(1).choose(1, 0) if not self.gathered else 0
         self.find_next_strip(words["a"], words["b"], turns - 1, words["most"])
         is_narrow, is_same = self.is_narrow(words["columns"]), self.is_same_for_batches("b")
 
@@ -232,8 +235,9 @@ class _Kernel(NextStripKernel):
             packs_a = run.number(int(self.copies_gathered)).equals(1)
         is_far = (words["depth_b"] > self.width) & (depth * words["depth_b"] > NEAR // self.size)
         is_distant = depth * words["columns_count"] > DISTANT // self.size
-        machine = self.lanes.machine
-        has_many = words["rows_count"] >= is_distant.choose(machine.distant_rows, machine.packing_rows)
+        rows, machine = words["rows_count"], self.lanes.machine
+        is_between = (rows >= machine.distant_rows.start) & (rows < machine.distant_rows.stop)
+        has_many = (rows >= machine.packing_rows) | (is_distant & is_between)
         packs_b = ~words["columns_b"].equals(1) | (may_copy & is_far & has_many)
         words["packs_a"], words["packs_b"] = packs_a.choose(1, 0), packs_b.choose(1, 0)
         limit = (packs_a | packs_b | (is_spread & has_many_panels)).choose(PACKED, STRIP)
@@ -298,12 +302,16 @@ class _Kernel(NextStripKernel):
         has_ahead = (left > self.width) & words["runs"].equals(1) & is_along & is_first_block & (rows > FEW_ROWS)
         ahead = packs_b.choose(PANELS_AHEAD * self.width, self.width)
         words["ahead"] = has_ahead.choose(panel + ahead * size, 0)
+        # a row that does not begin with a cache line reaches into one more
+        begin, row = (at - at // LINE * LINE for at in (words["ahead"], words["depth_b"] * size))
+        is_aligned = begin.equals(0) & row.equals(0)
+        words["ahead_lines"] = is_aligned.choose(0, 1) + max(VECTORS * self.lanes.machine.vector_bytes // LINE, 1)
         self.find_next_columns(panel, j, is_first_block & ~is_along & (left > self.width))
         words["panel"] = packs_b.choose(copy, panel)
         words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
         words["panel_c"], words["panel_start"] = words["block_c"] + j * size, words["block_start"] + j * size
-        is_spread = words["rows_a"].equals(1) & words["packs_a"].equals(0) & (words["columns_count"] > self.width)
-        is_cold = is_spread & j.equals(0) & words["is_near"].equals(0)
+        is_direct = words["rows_a"].equals(1) & words["packs_a"].equals(0)
+        is_cold = is_direct & j.equals(0) & words["is_near"].equals(0)
         words["is_cold"] = is_cold.choose(1, 0) if not self.gathered else 0
         self.multiply(words["packs_a"].equals(0) & self.is_narrow(words["columns"]))
 

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.targets.cpu import pairs
-from netc.compiler.targets.cpu.function import BYTE, I32, I64, Function, Word
+from netc.compiler.targets.cpu.function import BYTE, I32, I64, Function, Word, at_least
 from netc.compiler.targets.machine import LINE, PIECE, Machine
 from netc.dsl.structs import replace
 
@@ -94,6 +94,43 @@ class Vectors(Struct, frozen=True):
         limit = repeated(builder, columns.value, numbers)
         return builder.icmp_signed("<", ir.Constant(numbers, [first + lane for lane in range(count)]), limit)
 
+    def store_first(self, cells: Sequence[tuple[Any, Word]], count: Word) -> None:
+        """Stores the first `count` lanes of some vectors at their addresses, in order."""
+        if self.lanes.machine.has_masks:
+            mask = self.columns_mask(count, 0)
+            for vector, address in cells:
+                self.store_masked(vector, address, mask)
+            return
+        builder = self.function.builder
+        with builder.if_else((count >= self.lanes.count).value) as (complete, partial):
+            with complete:
+                for vector, address in cells:
+                    self.store(vector, address)
+            with partial:
+                self._store_pieces(cells, at_least(count, 0))
+
+    def _store_pieces(self, cells: Sequence[tuple[Any, Word]], count: Word) -> None:
+        """Stores the first `count` lanes of some vectors, fewer than all: for each bit of the number, the longest
+        first, a piece of so many lanes, if the bit is set."""
+        builder, size, moved = self.function.builder, self.lanes.count, self.function.number(0)
+        vectors, addresses = [vector for vector, _ in cells], [address for _, address in cells]
+        while size := size // 2:
+            is_set = builder.icmp_unsigned("!=", (count & self.function.number(size)).value, ir.Constant(I64, 0))
+            before = builder.block
+            with builder.if_then(is_set):
+                for vector, address in zip(vectors, addresses, strict=True):
+                    self.store(lower_half(builder, vector), address + moved)
+                upper = [upper_half(builder, vector) for vector in vectors]
+                behind, after = moved + size * self.lanes.size, builder.block
+            with builder.goto_block(before):
+                lower = [lower_half(builder, vector) for vector in vectors]
+            joined = list[Any]()
+            for otherwise, chosen in [*zip(lower, upper, strict=True), (moved.value, behind.value)]:
+                joined.append(builder.phi(chosen.type))
+                joined[-1].add_incoming(otherwise, before)
+                joined[-1].add_incoming(chosen, after)
+            vectors, moved = joined[:-1], Word(builder, joined[-1])
+
     def store_masked(self, vector: Any, address: Word, mask: Any) -> None:
         """Stores the lanes of a mask."""
         builder, pointer = self.function.builder, vector.type.as_pointer()
@@ -129,6 +166,13 @@ class Vectors(Struct, frozen=True):
         builder = self.function.builder
         for line in range(0, vectors * self.lanes.machine.vector_bytes, LINE):
             self.fetch_line(builder.inttoptr((address + line).value, BYTE.as_pointer()), is_written)
+
+    def fetch_stretch(self, address: Word, vectors: int) -> None:
+        """Prefetches some vectors that may begin inside of a cache line, and then end in one more, into the second
+        cache."""
+        self.fetch(address, vectors, is_written=False)
+        last = address + (vectors * self.lanes.machine.vector_bytes - 1)
+        self.fetch_line(self.function.builder.inttoptr(last.value, BYTE.as_pointer()), is_written=False)
 
     def fetch_line(self, pointer: Any, is_written: bool) -> None:
         """Prefetches the cache line that a pointer to a byte points to, as `fetch` does."""
@@ -207,9 +251,17 @@ def joined(builder: Any, pieces: Sequence[Any]) -> Any:
 
 def lower_half(builder: Any, vector: Any) -> Any:
     """The first half of a vector's lanes."""
-    undefined = ir.Constant(vector.type, ir.Undefined)
-    count = vector.type.count // 2
-    return builder.shuffle_vector(vector, undefined, ir.Constant(ir.VectorType(I32, count), list(range(count))))
+    return _half(builder, vector, 0)
+
+
+def upper_half(builder: Any, vector: Any) -> Any:
+    """The second half of a vector's lanes."""
+    return _half(builder, vector, vector.type.count // 2)
+
+
+def _half(builder: Any, vector: Any, first: int) -> Any:
+    lanes = ir.Constant(ir.VectorType(I32, vector.type.count // 2), list(range(first, first + vector.type.count // 2)))
+    return builder.shuffle_vector(vector, ir.Constant(vector.type, ir.Undefined), lanes)
 
 
 def repeated(builder: Any, scalar: Any, vector: Any) -> Any:

@@ -31,6 +31,7 @@ from netc.compiler.targets.cpu.winograd_transforms import Sides, Square
 from netc.compiler.targets.machine import VECTORS, Machine
 
 _RESULTS = (range(STEP), range(STEP))
+_LARGEST = (LONGEST, LONGEST)  # the piece whose rests take half a vector: code for all would double what is compiled
 
 
 def winograd(symbol: str, part: Part, dtype: str, machine: Machine) -> Any:
@@ -179,7 +180,7 @@ def _transform_tile(body: TileBody) -> None:
             result = transforms.transformed(body.builder, square, transforms.of_tile)
             transforms.store(vectors, result, body.square("channels", first, positions))
 
-        body.each_vector("channels", write)
+        body.each_vector("channels", write, halves=elements == _LARGEST)
 
 
 def _transform_slopes(body: TileBody) -> None:
@@ -193,7 +194,7 @@ def _transform_slopes(body: TileBody) -> None:
             result = [[all_positions[row][column] for column in positions[1]] for row in positions[0]]
             transforms.store(vectors, result, body.square("outputs", first, positions))
 
-        body.each_vector("outputs", write)
+        body.each_vector("outputs", write, halves=elements == _LARGEST)
 
 
 def _without_lines_beyond(body: TileBody, vectors: Vectors, square: Square) -> list[list[Any]]:

@@ -120,21 +120,22 @@ class TileBody:
         """The elements of this tile in an image or in the kernel's memory, from a channel or output on."""
         return self.lines[line].square(self.number, first * self.lanes.size, sides, self.beyond)
 
-    def each_vector(self, axis: str, write: Callable[[Vectors, Word], None]) -> None:
+    def each_vector(self, axis: str, write: Callable[[Vectors, Word], None], halves: bool = True) -> None:
         """Writes a loop over vectors of channels or outputs, and for what remains, half a vector if that is enough.
 
-        `write` gets the vectors, and the first element of each.
+        `write` gets the vectors, and the first element of each. Without `halves`, all are whole: in the kernel's memory
+        rows are.
         """
         count, lanes = self.counts[axis], self.lanes
-        if not lanes.machine.has_halves:
+        if not halves or not lanes.machine.has_halves:
             with self.function.loop(0, count, lanes.count) as first:
                 write(Vectors(self.function, lanes), first.index)
             return
-        halves = (count + lanes.half.count - 1) // lanes.half.count
-        whole = halves // 2 * lanes.count
+        all_halves = (count + lanes.half.count - 1) // lanes.half.count
+        whole = all_halves // 2 * lanes.count
         with self.function.loop(0, whole, lanes.count) as first:
             write(Vectors(self.function, lanes), first.index)
-        with self.function.when(whole < halves * lanes.half.count):
+        with self.function.when(whole < all_halves * lanes.half.count):
             write(Vectors(self.function, lanes.half), whole)
 
 

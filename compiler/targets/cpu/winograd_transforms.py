@@ -127,6 +127,4 @@ def store(vectors: Vectors, square: Sequence[VectorLine], to: Square, columns: W
         with complete:
             store_whole()
         with partial:
-            mask = vectors.columns_mask(columns, 0)
-            for vector, address in cells:
-                vectors.store_masked(vector, address, mask)
+            vectors.store_first(cells, columns)
