@@ -280,10 +280,11 @@ the length of a sequence and not with its square. Causal blocks above the diagon
 it. In a batch of varying lengths each sample takes the time of its own length. Packed rows, and keys and values of long
 sequences (over 576 queries in f32), are copied, head by head, so that their rows follow one another; others are read
 where they lie. While a head is computed, its register tiles prefetch, line by line, the rows that it will write and
-those of the next head. Each head of each sample is computed by one worker, in an order that does not depend on how many
-there are. With a dropout of the weights, or weights that an output returns, the scores stay in memory. A single query,
-as in `netc generate`, has a kernel of its own, which reads the keys and values of the steps so far once, where they
-lie.
+those of the next head. The gradients of queries, keys and values whose projection is one product are written side by
+side, so that nothing copies them. Each head of each sample is computed by one worker, in an order that does not depend
+on how many there are. With a dropout of the weights, or weights that an output returns, the scores stay in memory. A
+single query, as in `netc generate`, has a kernel of its own, which reads the keys and values of the steps so far once,
+where they lie.
 
 ## Convolution with fewer multiplications
 

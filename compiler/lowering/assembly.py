@@ -21,7 +21,12 @@ _FEW_PARTS = 8  # operands of a `concat` that one loop copies
 
 @lowers(Form.CONCAT)
 def concat(lowering: Lowering, value: Value) -> None:
-    """Copies the operands side by side: in one loop if they are few and of one shape, else one after another."""
+    """Copies the operands side by side: in one loop if they are few and of one shape, else one after another.
+
+    Nothing is left to do if their producer has written them there (parts.py).
+    """
+    if value in lowering.views:
+        return
     axis, target, start = value.attributes_as(Axis).axis, lowering.output(value), 0
     views = []
     for operand in value.operands:

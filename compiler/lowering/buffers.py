@@ -20,6 +20,7 @@ from netc.compiler.ir.value import Value, viewed
 from netc.compiler.lowering.copies import copy, fill, gather_rows
 from netc.compiler.lowering.fuse import fuse
 from netc.compiler.lowering.padding import inside_of, padded_forms, write_padding
+from netc.compiler.lowering.parts import parts
 from netc.compiler.lowering.storage import Storage
 from netc.compiler.lowering.units import Fusion, Unit
 from netc.compiler.operations.elementwise import paired
@@ -53,7 +54,7 @@ class Lowering:
             self.stacks.setdefault(graph.results[result], []).append(buffer)
         self.fusion: Fusion = fuse(graph)
         self.roots = set(graph.results.values())
-        self.padded_forms = padded_forms(graph, self.fusion)
+        self.padded_forms, self.parts = padded_forms(graph, self.fusion), parts(graph, self.fusion)
         self.views: dict[Value, StridedView] = {}
         self.storage = Storage(graph.values(), self.views, machine)
         self.tables: dict[Value, Buffer] = {}  # inputs whose rows have not been gathered yet
@@ -168,11 +169,14 @@ class Lowering:
     def output(self, value: Value) -> StridedView:
         """Returns the view through which a value is written, and records it: usually that of a new buffer.
 
-        A value that is padded later is written inside of its padded form (padding.py). The next value of a parameter
+        A value that is padded later is written inside of its padded form (padding.py), a part of a `concat` into it
+        (parts.py). The next value of a parameter
         or state is written to its own memory if no later task reads the old value.
         """
         if value in self.padded_forms:
             return self._inside_padding(value, self.padded_forms[value])
+        if value in self.parts:
+            return self._as_part(value, *self.parts[value])
         name = self.updates.get(value)
         if name is not None and self._may_replace(value, name):
             buffer = self.memory_of(name, value)
@@ -214,6 +218,13 @@ class Lowering:
         self.views[padded] = all_of(buffer)
         self.views[value] = replace(inside_of(padded), buffer=buffer)
         write_padding(self, padded, buffer)
+        return self.views[value]
+
+    def _as_part(self, value: Value, joined: Value, view: StridedView) -> StridedView:
+        """Returns the view of a part of a value that is put together, whose buffer the first of its parts makes."""
+        if joined not in self.views:
+            self.views[joined] = all_of(Buffer(self.storage.type_of(joined)))
+        self.views[value] = replace(view, buffer=self.views[joined].memory)
         return self.views[value]
 
     def _may_replace(self, value: Value, name: str) -> bool:

@@ -14,6 +14,7 @@ from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.lowering.lower import lower
 from netc.compiler.pipeline import gradient_graph, run_passes, training_graph
 from netc.compiler.planning.plan import plan
+from netc.compiler.program.tasks import Task
 from netc.compiler.targets.named import NAMED
 
 LENGTHS, OTHERS = (4, 1, 7, 2, 5, 7, 3), (3, 6, 1, 2, 8, 2, 4)
@@ -293,6 +294,31 @@ def _edits(a: list[int], b: list[int]) -> int:
         return len(a) + len(b)
     changed = _edits(a[1:], b[1:]) + (a[0] != b[0])
     return changed if a[0] == b[0] else min(changed, _edits(a[1:], b) + 1, _edits(a, b[1:]) + 1)
+
+
+@pytest.mark.parametrize("backend", ["cpu", "plan"])
+@pytest.mark.parametrize(("dims", "samples"), [("33, 6", 9), ("33, 6", 3), ("time, 6", 3)])
+def test_the_gradients_of_one_projection_are_written_side_by_side(dims: str, samples: int, backend: Backend) -> None:
+    """Nothing copies the gradients of queries, keys and values."""
+    text = (
+        f"model {{\n  input x: float[{dims}]\n  target y: float\n"
+        "  z = x -> self_attention(heads = 3)\n  loss mse(mean(z, over = 0) -> sum, y)\n}\n"
+        f"train {{\n  batch = {samples}\n}}\n"
+    )
+    graph = run_passes(training_graph(netc.parse(text)))
+    copied = [task for task in lower(graph, {"batch": samples, "time": 99}, NAMED["avx2"]).tasks if _joins(task)]
+    assert not copied
+    rng = np.random.default_rng(4)
+    x = [rng.standard_normal((33 + ("time" in dims) * i, 6)) for i in range(samples)]
+    fields = {"x": x if "time" in dims else np.array(x), "y": rng.standard_normal(samples)}
+    (loss, gradients), (expected, by_reference) = (run(text, each).gradients(fields) for each in (backend, "reference"))
+    assert loss == pytest.approx(expected, rel=1e-5)
+    for name, gradient in by_reference.items():
+        np.testing.assert_allclose(gradients[name], gradient, rtol=2e-4, atol=1e-5, err_msg=name)
+
+
+def _joins(task: Task) -> bool:
+    return any(value.definition is OPERATIONS["concat"] for value in task.values)
 
 
 def memory_of(length: int, causal: bool) -> int:

@@ -17,30 +17,29 @@ from netc.compiler.targets.cpu.function import I64
 from netc.compiler.targets.cpu.vectors import Lanes
 from netc.compiler.targets.machine import LINE, host
 
-SAMPLES, HEADS, CALLS, TILES, DEPTH = 2, 3, 100, 3, 7
-WORDS = ("fetched", "fetched_step", "fetched_move", "tiles")
+SAMPLES, HEADS, TILES, DEPTH = 2, 3, 200, 7
 
 
 def prefetched(is_gradient: bool, numbers: dict[str, int]) -> np.ndarray:
-    """The WORDS of CALLS calls of up to TILES tiles each, [samples, heads, calls, 4]. `numbers` has the operands'
-    addresses."""
+    """The addresses and steps of TILES tiles of each head, [samples, heads, tiles, 2], with the operands' addresses in
+    `numbers`."""
     module, lanes = ir.Module("walk"), Lanes("f32", host())
     arguments = AttentionArguments(module, "walk", lanes, is_gradient, (*VARIABLES, *tile.FIELDS))
     run, words = arguments.run, arguments.words
     prefetches = Prefetches(module, arguments.fields, 4, is_gradient)
     with arguments.heads():
         prefetches.begin_head(run, words, arguments.address, arguments.is_packed)
-        with run.loop(0, CALLS) as i:
-            words["depth"], words["tiles"] = DEPTH, TILES
+        with run.loop(0, TILES) as i:
+            words["depth"] = DEPTH
             prefetches.advance(run, words, arguments.address)
-            at = words["all_keys"] + (((words["sample"] * HEADS + words["head"]) * CALLS + i.index) * 32)
-            for number, name in enumerate(WORDS):
-                run.builder.store(words[name].value, run.builder.inttoptr((at + 8 * number).value, I64.as_pointer()))
+            at = words["all_keys"] + (((words["sample"] * HEADS + words["head"]) * TILES + i.index) * 16)
+            for offset, name in ((0, "fetched"), (8, "fetched_step")):
+                run.builder.store(words[name].value, run.builder.inttoptr((at + offset).value, I64.as_pointer()))
     run.end()
     start_llvm()
     engine = llvm.create_mcjit_compiler(llvm.parse_assembly(str(module)), target_machine(host()))
     engine.finalize_object()
-    result = np.zeros((SAMPLES, HEADS, CALLS, len(WORDS)), np.int64)
+    result = np.zeros((SAMPLES, HEADS, TILES, 2), np.int64)
     names = (*attention.pointers(is_gradient), *attention.numbers(is_gradient))
     words_of = numbers | {"all_keys": result.ctypes.data}
     record = (ctypes.c_int64 * len(names))(*(words_of.get(name, 0) for name in names))
@@ -69,13 +68,8 @@ def test_each_line_is_prefetched_once_and_large_operands_are_not(is_gradient: bo
             expected |= {
                 first + row * 4096 + line for row in range(sizes["row"]) for line in range(0, sizes["column"] * 4, LINE)
             }
-        fetched = [
-            at + i * move + k * step
-            for at, step, move, tiles in lines[sample, head].tolist()
-            if step
-            for i in range(tiles)
-            for k in range(DEPTH)
-        ]
+        moving = [(at, step) for at, step in lines[sample, head].tolist() if step]
+        fetched = [at + k * step for at, step in moving for k in range(DEPTH)]
         assert expected <= set(fetched)
         # the last tile of a column of lines may go past the rows
         assert len(fetched) < len(expected) + DEPTH * len(tensors) * 3

@@ -13,7 +13,7 @@ from netc.compiler.targets.cpu import tile
 from netc.compiler.targets.cpu.attention_prefetch import Prefetches
 from netc.compiler.targets.cpu.function import COMPUTES, Fields, Function, Word, at_least, at_most
 from netc.compiler.targets.cpu.math.terms import Scope, Term, select
-from netc.compiler.targets.cpu.tile_sizes import heights, rows_of_next, sizes, tiles_of_next
+from netc.compiler.targets.cpu.tile_sizes import heights, rows_of_next, sizes
 from netc.compiler.targets.cpu.vectors import Lanes, Vectors, repeated
 from netc.compiler.targets.machine import VECTORS
 
@@ -114,25 +114,17 @@ def product(module: Any, lanes: Lanes, fields: Fields, prefetches: Prefetches) -
         words = function.record(address, fields)
         columns, rows, depth = (words[name] for name in ("all_columns", "all_rows", "all_depth"))
 
-        words["panel_next"] = 0
-        is_uncut = (words["depth_from"] >= EVERYTHING) & (words["depth_to"] >= EVERYTHING)
-
         def take(panel: Word, first_row: Word, end: Word) -> None:
             """Multiplies the rows from `first_row` to `end` by the panel that begins at column `panel`."""
             with function.loop(first_row, end) as i:
-                left = end - i.index
-                taken = rows_of_next(left, tall)
+                i.step = taken = rows_of_next(end - i.index, tall)
                 first = at_most(at_least(i.index - words["depth_from"], 0), depth)
                 last = at_least(at_most(depth, i.index + words["depth_to"] + taken), first)
                 words["depth"] = last - first
                 words["panel"] = words["b"] + (first * words["panel_row"] + panel) * size
                 a = words["a"] + (i.index * words["a_row"] + first * words["a_step"]) * size
                 c = words["c"] + (i.index * words["rows_c"] + panel) * size
-                words["tiles"] = is_uncut.choose(tiles_of_next(left, tall), 1)
                 prefetches.advance(function, words, address)
-                words["a_next"] = taken * words["a_row"] * size
-                words["c_next"] = words["start_next"] = taken * words["rows_c"] * size
-                i.step = taken * words["tiles"]
                 for (height, number), called in tiles.items():
                     lower = max((other for other in heights(tall) if other < height), default=0)
                     is_high = (taken > lower) & (taken <= height)

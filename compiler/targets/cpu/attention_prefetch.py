@@ -12,7 +12,7 @@ from typing import Any
 
 from netc.compiler.program import attention as program
 from netc.compiler.targets.cpu import tile
-from netc.compiler.targets.cpu.function import Fields, Function, Record, Word, at_least, at_most
+from netc.compiler.targets.cpu.function import Fields, Function, Record, Word
 from netc.compiler.targets.machine import LINE
 
 _MOST = 64 << 10  # bytes of an operand of a head: larger ones would leave the second cache before they are read
@@ -20,7 +20,7 @@ _FOREVER = 1 << 40  # rows of what is prefetched when all lines have been: the s
 # The variables: the number of the operand, and of its lines that are prefetched now the address, the distance of rows
 # in bytes, the rows, the next row, and the lines of each row that are left, this one included.
 _LINES = ("operand_ahead", "line_at", "line_step", "line_rows", "line_row", "lines_left")
-VARIABLES = (*_LINES, *(f"{name}_ahead" for name in program.tensors(is_gradient=True)), *tile.AHEAD, *tile.REPEATED)
+VARIABLES = (*_LINES, *(f"{name}_ahead" for name in program.tensors(is_gradient=True)), *tile.AHEAD)
 
 
 class Prefetches:
@@ -67,19 +67,12 @@ class Prefetches:
         function.end()
 
     def advance(self, function: Function, words: Record, address: Word) -> None:
-        """Sets what the next `tiles` tiles prefetch: a line at each of their `depth` rows. Limits their number to those
-        that do so in the same way."""
-        row, step, depth = words["line_row"], words["line_step"], words["depth"]
-        takes_all = depth >= words["line_rows"]
-        left = (words["line_rows"] - row + depth - 1) // at_least(depth, 1)
-        words["tiles"] = tiles = at_most(words["tiles"], takes_all.choose(words["lines_left"], left))
+        """Sets what a tile prefetches: a line at each of its `depth` rows."""
+        row, step = words["line_row"], words["line_step"]
         words["fetched"], words["fetched_step"] = words["line_at"] + row * step, step
-        words["fetched_move"] = move = takes_all.choose(LINE, depth * step)
-        words["fetched_turn"] = move * 2
-        words["line_row"] = after = row + depth * tiles
+        words["line_row"] = after = row + words["depth"]
         with function.when(after >= words["line_rows"]):
-            lines = takes_all.choose(tiles, 1)
-            words["line_row"], words["line_at"] = 0, words["line_at"] + lines * LINE
-            words["lines_left"] = lines_left = words["lines_left"] - lines
-            with function.when(lines_left <= 0):
+            words["line_row"], words["line_at"] = 0, words["line_at"] + LINE
+            words["lines_left"] = left = words["lines_left"] - 1
+            with function.when(left <= 0):
                 self.begin_operand(function, address)

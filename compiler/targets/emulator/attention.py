@@ -1,7 +1,7 @@
 """The attention kernels in NumPy, over their arguments (program/attention.py): one sample and head after another, each
 with all of its scores at once."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,6 @@ Array = np.ndarray[Any, Any]
 def attention_of(kernel: AttentionKernel) -> Callable[..., None]:
     """Returns a kernel as a function of an Access, its pointers and its numbers."""
     names, number_names = attention.pointers(kernel.is_gradient), attention.numbers(kernel.is_gradient)
-    stored = attention.written(kernel.is_gradient)
 
     def run(access: Access, *arguments: Any) -> None:
         pointers = dict(zip(names, arguments, strict=False))
@@ -30,7 +29,7 @@ def attention_of(kernel: AttentionKernel) -> Callable[..., None]:
                 parts = call.of_head(sample, head)
                 compute(parts, scale, bool(numbers["is_causal"]))
                 call.store_packed(parts, sample, head)
-        _refuse_aliases(access, {name: pointers[name] for name in kernel.pointers}, stored)
+        call.refuse_aliases()
         call.store_held()
 
     return run
@@ -112,6 +111,30 @@ class _Call:
             if not self.kernel.packs(name):
                 self.access.store(self.pointers[name], self.kernel.dtype, 0, *self._span(name), self.arrays[name])
 
+    def refuse_aliases(self) -> None:
+        """Raises BrokenPlan if a result shares memory with anything else: the kernel reads operands while it writes.
+
+        Results may lie side by side in a buffer.
+        """
+        for name in self.stored:
+            result = self.pointers[name]
+            for other in self.kernel.pointers:
+                pointer = self.pointers[other]
+                overlaps = pointer.region is result.region and pointer.low < result.high and result.low < pointer.high
+                if other == name or not overlaps:
+                    continue
+                if other not in self.stored or np.intersect1d(self._elements(name), self._elements(other)).size:
+                    raise self.access.fail(f"writes {name} into the memory of {other}")
+
+    def _elements(self, name: str) -> Array:
+        """The bytes at which elements of a tensor begin."""
+        sizes, size = dict(attention.axes_of(name)), DTYPES[self.kernel.dtype].bytes
+        begins = np.array([self.pointers[name].start])
+        for axis in self.kernel.axes_of(name):
+            steps = np.arange(self.numbers[sizes[axis]]) * self.numbers[f"{name}_{axis}"] * size
+            begins = np.add.outer(begins, steps)
+        return begins
+
 
 def _scores(parts: Mapping[str, Array], scale: float, is_causal: bool) -> Array:
     scores = (parts["queries"] * parts["queries"].dtype.type(scale)) @ parts["keys"].T
@@ -143,13 +166,3 @@ def _add_gradient(parts: Mapping[str, Array], scale: float, is_causal: bool) -> 
     parts["of_values"][...] = weights.T @ gradient
     parts["of_queries"][...] = slopes @ parts["keys"]
     parts["of_keys"][...] = slopes.T @ parts["queries"]
-
-
-def _refuse_aliases(access: Access, pointers: Mapping[str, Reference], stored: Sequence[str]) -> None:
-    """Raises BrokenPlan if a result shares memory with anything else: the kernel reads operands while it writes."""
-    for name in stored:
-        result = pointers[name]
-        for other, pointer in pointers.items():
-            overlaps = pointer.region is result.region and pointer.low < result.high and result.low < pointer.high
-            if other != name and overlaps:
-                raise access.fail(f"writes {name} into the memory of {other}")
