@@ -18,14 +18,17 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import DTYPES, Sizes
 from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations import scan
+from netc.compiler.operations.convolution import conv2d, conv2d_input, conv2d_weights
 from netc.compiler.operations.elementwise import as_bf16
 from netc.compiler.operations.scan import Part
+from netc.compiler.operations.window import window
 from netc.compiler.reference import attributes_of
 from netc.runtime.data.stored import Array
 
 # takes a value, the arrays of its operands and its own array; returns the array to use in its place
 Hook = Callable[[Value, list[Array], Array], Array]
 _ULPS = 4  # of noise
+_CONVOLUTIONS = (conv2d, conv2d_input, conv2d_weights)
 _NEAR_HALF = 2.0**-14  # numbers that are so close to the middle between two bf16 numbers may be rounded either way
 
 
@@ -103,6 +106,8 @@ class Noise:
         size = np.abs(array)
         if not isinstance(value.lower, Scalar):
             size = np.maximum(size, _size_of_terms(value, operands, array))
+        if _convolves(value):  # Winograd's filtering adds terms of neighbouring elements, which then cancel
+            size = np.maximum(size, size.mean())
         noise = self.random.uniform(-1, 1, array.shape) * _ULPS * np.finfo(array.dtype).eps
         return np.asarray(array + noise * size, array.dtype)
 
@@ -116,6 +121,13 @@ def _is_exact(value: Value, operands: list[Array], array: Array) -> bool:
         return False
     elements = np.concatenate([*floats, *(-array for array in floats), np.array([0, 1], array.dtype)])
     return bool(np.isin(array.ravel(), elements).all())
+
+
+def _convolves(value: Value) -> bool:
+    """Whether a value is a product with windows of an image, before or after `expand`."""
+    return value.definition in _CONVOLUTIONS or any(
+        operand.definition is window for operand in value.operands if value.role is Role.CONTRACTION
+    )
 
 
 def _size_of_terms(value: Value, operands: list[Array], array: Array) -> Any:
