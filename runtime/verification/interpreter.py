@@ -125,9 +125,18 @@ def _is_exact(value: Value, operands: list[Array], array: Array) -> bool:
 
 def _convolves(value: Value) -> bool:
     """Whether a value is a product with windows of an image, before or after `expand`."""
-    return value.definition in _CONVOLUTIONS or any(
-        operand.definition is window for operand in value.operands if value.role is Role.CONTRACTION
-    )
+    if value.role is Role.CONTRACTION:
+        return any(map(_shows_windows, value.operands))
+    return value.definition in _CONVOLUTIONS
+
+
+def _shows_windows(value: Value) -> bool:
+    """Whether a value is a view of windows of an image."""
+    while value.role is Role.SHAPE or isinstance(value.lower, View):
+        if value.definition is window:
+            return True
+        value = value.operands[0]
+    return False
 
 
 def _size_of_terms(value: Value, operands: list[Array], array: Array) -> Any:

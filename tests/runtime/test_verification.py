@@ -347,9 +347,10 @@ train { batch = 2 }
 """
 
 
-def test_gradients_that_vanish_are_rounded_as_their_neighbours() -> None:
+@pytest.mark.parametrize("text", [SPARSE, SPARSE.replace("conv(16)", "conv(32, groups = 2)")], ids=["", "in groups"])
+def test_gradients_that_vanish_are_rounded_as_their_neighbours(text: str) -> None:
     """Winograd's filtering leaves rounding errors where all terms of a sum are 0, and Adam scales them up."""
-    assert [str(difference) for difference in verify(subject(SPARSE, count=2), ["compiled"])] == []
+    assert [str(difference) for difference in verify(subject(text, count=2), ["compiled"])] == []
 
 
 STEPPED = """model {
