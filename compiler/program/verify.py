@@ -6,6 +6,8 @@ accesses   an access has a stride for each axis, and the element type of its buf
 writes     a task says that it writes exactly the buffers that its kernel stores to
 """
 
+from collections.abc import Sequence
+
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program import attention, grouped, winograd
 from netc.compiler.program.kernels import (
@@ -21,7 +23,7 @@ from netc.compiler.program.nests import Access, Nest
 from netc.compiler.program.product import BATCHES, DEPTHS, POINTERS, Product
 from netc.compiler.program.scalars import names_of
 from netc.compiler.program.schedule import Count
-from netc.compiler.program.tasks import Buffer, Task, Tasks, buffer_numbers
+from netc.compiler.program.tasks import Buffer, Pointer, Task, Tasks, buffer_numbers
 
 
 def verify_tasks(program: Tasks) -> None:
@@ -137,7 +139,16 @@ def _verify_attention(kernel: AttentionKernel, task: Task) -> None:
 
 
 def _verify_winograd(kernel: WinogradKernel, task: Task) -> None:
-    names, numbers = winograd.pointers(kernel.part), winograd.numbers(kernel.part)
+    pointers, _ = _verify_convolution(kernel, task, winograd.pointers(kernel.part), winograd.numbers(kernel.part))
+    _verify_writes(
+        task, {pointers[name].buffer for name in (winograd.WRITTEN[kernel.part], "scratch") if name in pointers}
+    )
+
+
+def _verify_convolution(
+    kernel: WinogradKernel | GroupedKernel, task: Task, names: Sequence[str], numbers: Sequence[str]
+) -> tuple[dict[str, Pointer], dict[str, Count]]:
+    """Returns the pointers and the counts of a task by name."""
     _verify_arguments(task, len(names), len(numbers))
     pointers = dict(zip(names, task.pointers, strict=True))
     for name, pointer in pointers.items():
@@ -146,19 +157,11 @@ def _verify_winograd(kernel: WinogradKernel, task: Task) -> None:
     assert counts.get("has_start", Count(0)) == Count(int(kernel.has_start)), (
         "a start of which the kernel does not know"
     )
-    _verify_writes(
-        task, {pointers[name].buffer for name in (winograd.WRITTEN[kernel.part], "scratch") if name in names}
-    )
+    return pointers, counts
 
 
 def _verify_grouped(kernel: GroupedKernel, task: Task) -> None:
-    names, numbers = grouped.pointers(kernel.part), grouped.numbers(kernel.part)
-    _verify_arguments(task, len(names), len(numbers))
-    pointers = dict(zip(names, task.pointers, strict=True))
-    for name, pointer in pointers.items():
-        assert pointer.buffer.type.dtype == kernel.dtype, f"{name} that are not {kernel.dtype}"
-    counts = dict(zip(numbers, task.counts, strict=True))
-    assert counts.get("has_start", Count(0)) == Count(int(kernel.has_start)), "a start that the kernel does not know"
+    pointers, counts = _verify_convolution(kernel, task, grouped.pointers(kernel.part), grouped.numbers(kernel.part))
     columns = counts["columns"]
     assert columns.per == "one", "columns that depend on the batch"
     rest = columns.factor % kernel.groups.positions

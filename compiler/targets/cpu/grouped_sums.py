@@ -20,16 +20,16 @@ def parts_of(count: int, most: int) -> list[tuple[int, int, int]]:
     """Cuts `count` things into parts of at most `most`: for each size, the size, the first thing, and the number of
     parts."""
     most = -(-count // -(-count // most))
-    whole, rest = divmod(count, most)
-    return [(most, 0, whole), *(((rest, whole * most, 1),) if rest else ())]
+    parts, rest = divmod(count, most)
+    return [(most, 0, parts), *(((rest, parts * most, 1),) if rest else ())]
 
 
 def strips_of(function: Function, groups: Groups, columns: Word) -> list[tuple[int, Word, Word]]:
     """Returns the sizes of an image's strips: the columns of one, the first column of all of a size, and how many there
     are."""
-    whole = columns // groups.positions
-    strips = [(groups.positions, function.number(0), whole)]
-    return [*strips, (groups.rest, whole * groups.positions, function.number(1))] if groups.rest else strips
+    count = columns // groups.positions
+    strips = [(groups.positions, function.number(0), count)]
+    return [*strips, (groups.rest, count * groups.positions, function.number(1))] if groups.rest else strips
 
 
 class _Columns:
@@ -170,8 +170,8 @@ class Strip(_Writer):
         """Stores the results of a row, or the lanes of a mask."""
         builder = self.function.builder
         sums, addresses = [builder.load(total) for total in self.sums], self.result.addresses(result, self.columns)
-        with builder.if_else(is_whole.value) as (whole, partial):
-            with whole:
+        with builder.if_else(is_whole.value) as (complete, partial):
+            with complete:
                 for total, address in zip(sums, addresses, strict=True):
                     self.vectors.store(total, address)
             with partial:
