@@ -190,7 +190,7 @@ def _join_shards(members: Sequence[_TasksInPhase], rows: int, machine: Machine) 
 
 
 def _followers(member: _TasksInPhase) -> tuple[list[_TasksInPhase], list[_Follower]]:
-    """Those that wait for a task and follow at once: updates that can be postponed too, and the others."""
+    """The tasks that wait for a task and follow at once: updates that can be postponed too, and the others."""
     near = [other for other in member.following if other.placed.phase <= member.phase + 1]
     updates = [other.placed for other in near if _can_wait(other, member)]
     return updates, [other for other in near if other.placed not in updates]
