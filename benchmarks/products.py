@@ -15,7 +15,8 @@ from netc.compiler.ir.bf16 import as_bf16, to_bits
 from netc.compiler.program import prefetched
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, Loop, Product
-from netc.compiler.targets.cpu.bounds_measured import dtypes_of
+from netc.compiler.targets.cpu.bounds.measured import dtypes_of
+from netc.compiler.targets.cpu.bounds.peak import PeakLoop
 from netc.compiler.targets.cpu.compile import (
     compile_kernel,
     native_call,
@@ -24,7 +25,6 @@ from netc.compiler.targets.cpu.compile import (
     symbol_of,
     target_machine,
 )
-from netc.compiler.targets.cpu.peak import PeakLoop
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import LINE, Machine
 from netc.compiler.targets.named import machine_for

@@ -5,7 +5,7 @@ from benchmarks.measure import Measured, contenders, measure
 from benchmarks.printing import Rows, print_means
 from benchmarks.saved import Saved
 from benchmarks.settings import Settings
-from netc.compiler.targets.cpu.peak import peak_flops, peak_of
+from netc.compiler.targets.cpu.bounds.peak import peak_flops, peak_of
 from netc.runtime.execution.workers import Workers
 
 

@@ -175,7 +175,7 @@ functions:
 """
 BELOW = """
 Some built-ins stand for loops of vectors: `sum_f32(block, n)` adds up n elements of a block in the fixed order of
-`targets/cpu/sums.py`, `index_of_largest_f32(p0, i, n)` is the index of the largest of n elements, and
+`targets/cpu/text/sums.py`, `index_of_largest_f32(p0, i, n)` is the index of the largest of n elements, and
 `transpose16_f32(square0, p0, i, stride)` transposes 16 x 16 elements in registers, for a loop that reads across rows.
 
 A matrix product has a kernel of its own: a tile of the result stays in registers while the kernel walks the summed
@@ -193,14 +193,15 @@ anything reads them but products and loops over their points, if a batch of them
 cache, or if the gradient would copy them into another order anyway (wide layers, on CPUs other than Zen 4).
 
 With `precision = bf16`, a product says `of pairs` if the target multiplies two numbers at once, and `in tiles` if it is
-large and the target has AMX. Both kernels copy panels of b as pairs of neighbours along the depth, unless they
-lie so: the weight of a scan is copied before all steps (`passes/panels.py`). They copy a too where its pairs are not
-neighbours. The one in tiles adds up in AMX's registers, a block of 32 rows x 32 columns at a time, and a
-block at an edge works on a copy of its corner. It configures the registers of its thread at the start and releases them
-at the end. A process asks Linux for the registers when it asks what the host is; if they are refused, the host counts
-as a CPU without AMX. On a machine without AMX, functions over memory stand for its instructions
-(`targets/cpu/amx_emulated.py`), and so its tests run anywhere. So far the instructions themselves have run only where a
-handler of the signal for unknown ones computes them, never on a CPU that has them, and nobody has measured their speed.
+large and the target has AMX. Both kernels copy panels of b as pairs of neighbours along the depth, unless they lie so:
+the weight of a scan is copied before all steps (`passes/panels.py`). They copy a too where its pairs are not
+neighbours. The one in tiles adds up in AMX's registers, a block of 32 rows x 32 columns at a time, and a block at an
+edge works on a copy of its corner. It configures the registers of its thread at the start and releases them at the end.
+A process asks Linux for the registers when it asks what the host is; if they are refused, the host counts as a CPU
+without AMX. On a machine without AMX, functions over memory stand for its instructions
+(`targets/cpu/products/amx_emulated.py`), and so its tests run anywhere. So far the instructions themselves have run
+only where a handler of the signal for unknown ones computes them, never on a CPU that has them, and nobody has measured
+their speed.
 
 ## Plan
 
@@ -230,29 +231,30 @@ every element is written before it is read and that nobody else touches it.
 
 ## Kernels
 
-Each kernel's text is translated to LLVM's instructions and compiled once (`targets/cpu/translate.py`). Variables have
-types as in Python and NumPy: whole numbers have 64 bits, and an f32 with a whole number is an f64. What a text cannot
-say, such as a sum in a fixed order or a vector, is a built-in that emits its instructions. The object code is kept on
-disk under a hash of everything that decides it.
+Each kernel's text is translated to LLVM's instructions and compiled once (`targets/cpu/text/translate.py`). Variables
+have types as in Python and NumPy: whole numbers have 64 bits, and an f32 with a whole number is an f64. What a text
+cannot say, such as a sum in a fixed order or a vector, is a built-in that emits its instructions. The object code is
+kept on disk under a hash of everything that decides it.
 
 LLVM finds the vectors of most loops. The text that is compiled differs from the printed one for some kinds of rows:
 
 - **Long rows.** Extents and strides are arguments, because that costs nothing there: a model with other widths then
   needs few other kernels. So they are for rows of numbers, such as the border of an image, for operands that are read
-  across their rows, and for sums of rows whose length is an argument (`targets/cpu/shape_numbers.py`).
+  across their rows, and for sums of rows whose length is an argument (`targets/cpu/nests/shape_numbers.py`).
 - **Odd rows.** Sums of rows of products, such as those of a depthwise convolution, and odd rows of copies and of
   expressions without functions name their vectors, so that the rest of a row is one narrow vector
-  (`targets/cpu/vector_rows.py`).
+  (`targets/cpu/nests/vector_rows.py`).
 - **Sums along rows** add vectors as they compute them, in the same order as before, also if values of these rows are
-  stored (`targets/cpu/sums_in_chunks.py`). Elements that pass a test are added under a mask, where a CPU has masks, and
-  counted in whole numbers if a sum only says how many pass.
-- **Maxima along rows** compare floats in vectors, and look for NaN separately (`targets/cpu/extremes_in_chunks.py`).
+  stored (`targets/cpu/nests/sums_in_chunks.py`). Elements that pass a test are added under a mask, where a CPU has
+  masks, and counted in whole numbers if a sum only says how many pass.
+- **Maxima along rows** compare floats in vectors, and look for NaN separately
+  (`targets/cpu/nests/extremes_in_chunks.py`).
 - **Sums and maxima over rows** of at most two vectors, such as the gradient of a bias for few channels, stay in
-  registers over all rows (`targets/cpu/sums_in_memory.py`).
+  registers over all rows (`targets/cpu/nests/sums_in_memory.py`).
 - **Short rows** of known length have a hint that LLVM vectorises them before it unrolls the loop
-  (`targets/cpu/loop_hints.py`). Those of functions such as `exp` whose sum is taken in order are stored first, and
+  (`targets/cpu/text/loop_hints.py`). Those of functions such as `exp` whose sum is taken in order are stored first, and
   added in a loop behind. Sums of rows of 9 to 16 elements take 16 rows as a square, which is transposed and added
-  column by column (`targets/cpu/sums_in_squares.py`).
+  column by column (`targets/cpu/nests/sums_in_squares.py`).
 
 The schedule of their calls becomes object code too. A small loader (`targets/cpu/linked.py`) puts all of it into
 memory as one function, or LLVM links it where the loader does not know the processor. Every worker enters this
@@ -358,7 +360,7 @@ that LLVM vectorises every loop that contains them, for each instruction set, an
 `sin`, `cos` and `tan` are the exception: a function with versions for vectors corrects their results, with one branch
 for all vectors of an iteration (`targets/cpu/math/calls.py`). CPUs with 16 registers compute four vectors at a time,
 because one iteration then loads the constants for all four, and does not wait for each result;
-`targets/cpu/in_order.py` keeps LLVM from undoing that. An element has the same bits in a vector and alone. Numbers
+`targets/cpu/text/in_order.py` keeps LLVM from undoing that. An element has the same bits in a vector and alone. Numbers
 below the smallest normal one (1.2e-38 in f32, 2.2e-308 in f64) count as 0.
 
 ERRORS

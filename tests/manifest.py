@@ -31,7 +31,7 @@ from netc.compiler.planning.phases import divide
 from netc.compiler.planning.plan import plan
 from netc.compiler.program.listing import plan_lines, task_lines
 from netc.compiler.targets.cpu.compile import parts_of
-from netc.compiler.targets.cpu.emit import emit
+from netc.compiler.targets.cpu.schedule.emit import emit
 from netc.compiler.targets.cpu.source import generic_of
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import NAMED

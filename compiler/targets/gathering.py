@@ -1,7 +1,7 @@
 """Lays out the messages of a step for machine code: which bytes this rank sends, and where those of others belong.
 
 The rows that a rank has follow only from the sizes of the step, so no rank tells another one how many bytes it sends.
-Machine code begins and completes the messages between phases (cpu/messages.py), so that no Python runs there.
+Machine code begins and completes the messages between phases (cpu/schedule/messages.py), so that no Python runs there.
 """
 
 from collections.abc import Callable, Sequence

@@ -32,11 +32,11 @@ from netc.compiler.ir.bf16 import as_bf16
 from netc.compiler.lowering.lower import lower
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.targets import amx, machine, named
-from netc.compiler.targets.cpu import amx_emulated
 from netc.compiler.targets.cpu import target as cpu
-from netc.compiler.targets.cpu.amx_tiles import CONFIGURATION
 from netc.compiler.targets.cpu.compile import kernel_module, start_llvm, target_machine
-from netc.compiler.targets.cpu.function import Function
+from netc.compiler.targets.cpu.llvm.function import Function
+from netc.compiler.targets.cpu.products import amx_emulated
+from netc.compiler.targets.cpu.products.amx_tiles import CONFIGURATION
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import BLOCK, PACKED, TILE, Machine
 from netc.compiler.targets.named import NAMED, machine_for

@@ -9,12 +9,12 @@ import pytest
 from llvmlite import ir
 
 from netc.compiler.program import attention
-from netc.compiler.targets.cpu import tile
-from netc.compiler.targets.cpu.attention_arguments import AttentionArguments
-from netc.compiler.targets.cpu.attention_prefetch import VARIABLES, Prefetches
+from netc.compiler.targets.cpu.attention.arguments import AttentionArguments
+from netc.compiler.targets.cpu.attention.prefetch import VARIABLES, Prefetches
 from netc.compiler.targets.cpu.compile import start_llvm, target_machine
-from netc.compiler.targets.cpu.function import I64
-from netc.compiler.targets.cpu.vectors import Lanes
+from netc.compiler.targets.cpu.llvm.function import I64
+from netc.compiler.targets.cpu.llvm.vectors import Lanes
+from netc.compiler.targets.cpu.products import tile
 from netc.compiler.targets.machine import LINE, host
 
 SAMPLES, HEADS, TILES, DEPTH = 2, 3, 200, 7

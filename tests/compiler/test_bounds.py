@@ -18,10 +18,10 @@ from netc.compiler.planning.traffic import accesses_of, traffic
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.tasks import Tasks
 from netc.compiler.targets.bounds import LEVELS, STREAMS, Bounds, Work
-from netc.compiler.targets.cpu import bounds_measured
-from netc.compiler.targets.cpu.bounds_calls import measure_call
-from netc.compiler.targets.cpu.bounds_streams import last_cache_misses, measure_rates
-from netc.compiler.targets.cpu.peak import PeakLoop
+from netc.compiler.targets.cpu.bounds import measured as bounds_measured
+from netc.compiler.targets.cpu.bounds.calls import measure_call
+from netc.compiler.targets.cpu.bounds.peak import PeakLoop
+from netc.compiler.targets.cpu.bounds.streams import last_cache_misses, measure_rates
 from netc.compiler.targets.machine import Machine, host
 from netc.compiler.targets.named import NAMED
 from netc.dsl.structs import replace

@@ -23,7 +23,8 @@ import netc
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.program import schedule
-from netc.compiler.targets.cpu import cache, compile, emit, helpers
+from netc.compiler.targets.cpu import cache, compile, helpers
+from netc.compiler.targets.cpu.schedule import emit
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, host
 from netc.dsl.structs import replace
@@ -42,7 +43,7 @@ import numpy, netc, sys
 program = netc.compile(netc.parse({NET!r}))
 x = numpy.linspace(-1, 1, 60, dtype=numpy.float32).reshape(10, 6)
 loss = program.step(dict(x=x, y=x[:, 0]))["loss"]
-translates = "netc.compiler.targets.cpu.translate" in sys.modules
+translates = "netc.compiler.targets.cpu.text.translate" in sys.modules
 print(repr(loss), program.training(dict()).executable.linked.compiled, translates)
 """
 

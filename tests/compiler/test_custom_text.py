@@ -9,7 +9,7 @@ import math
 import sys
 
 from netc.compiler.program.kernels import ArrayArgument, CustomKernel
-from netc.compiler.targets.cpu.custom import write_custom
+from netc.compiler.targets.cpu.text.custom import write_custom
 
 
 def grow(out, x):

@@ -5,7 +5,7 @@ import pytest
 
 from netc.compiler.program.kernel_parser import parse_kernel
 from netc.compiler.program.nests import Nest
-from netc.compiler.targets.cpu.extremes_of_short_rows import side_by_side
+from netc.compiler.targets.cpu.nests.extremes_of_short_rows import side_by_side
 from netc.compiler.targets.cpu.source import generic_of
 from netc.compiler.targets.named import machine_for
 from tests.compiler.native import FLOATS, TARGETS, Kernel

@@ -9,8 +9,8 @@ import pytest
 
 from netc.compiler.program.nests import Access, Line, Nest, Output, Reduction
 from netc.compiler.program.scalars import FunctionCall, Name, number
-from netc.compiler.targets.cpu.loops import write, write_generic
-from netc.compiler.targets.cpu.prefetch import Stretch, gaps, numbered_rows, stretches
+from netc.compiler.targets.cpu.nests.loops import write, write_generic
+from netc.compiler.targets.cpu.nests.prefetch import Stretch, gaps, numbered_rows, stretches
 from netc.compiler.targets.emulator.texts import function_of
 from netc.dsl.structs import replace
 

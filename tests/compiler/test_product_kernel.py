@@ -17,9 +17,9 @@ from native import ELEMENTS, FLOATS, TARGETS, Kernel, check_instructions, check_
 from netc.compiler.program import prefetched
 from netc.compiler.program.kernels import Contraction, Gathered
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
-from netc.compiler.targets.cpu.narrow_tile import narrow_operations
+from netc.compiler.targets.cpu.products.narrow_tile import narrow_operations
+from netc.compiler.targets.cpu.products.tile_sizes import all_sizes
 from netc.compiler.targets.cpu.source import source_of
-from netc.compiler.targets.cpu.tile_sizes import all_sizes
 from netc.compiler.targets.machine import (
     BLOCK,
     DISTANT,

@@ -9,11 +9,11 @@ import pytest
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.product import POINTERS, WORDS
 from netc.compiler.program.schedule import PERSISTENT, PRIVATE, TABLES, Address, Call, Count, Group, Schedule
-from netc.compiler.targets.cpu import records
 from netc.compiler.targets.cpu.compile import start_llvm, target_machine
-from netc.compiler.targets.cpu.context import BARRIER, BARRIER_WORDS, BATCH, FIRST_TABLE, MEMBERS, STEPS
-from netc.compiler.targets.cpu.emit import emit
 from netc.compiler.targets.cpu.linked import load
+from netc.compiler.targets.cpu.schedule import records
+from netc.compiler.targets.cpu.schedule.context import BARRIER, BARRIER_WORDS, BATCH, FIRST_TABLE, MEMBERS, STEPS
+from netc.compiler.targets.cpu.schedule.emit import emit
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import host
 

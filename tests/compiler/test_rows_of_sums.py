@@ -19,7 +19,7 @@ from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.pipeline import run_passes, training_graph
 from netc.compiler.program.nests import Nest
 from netc.compiler.program.tasks import SHARDS
-from netc.compiler.targets.cpu.jam import rows_apart
+from netc.compiler.targets.cpu.nests.jam import rows_apart
 from netc.compiler.targets.named import NAMED, machine_for
 
 # the subscripts, the operands without their element type, and the batch

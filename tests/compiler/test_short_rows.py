@@ -12,9 +12,9 @@ from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import apply
 from netc.compiler.program.kernel_parser import parse_kernel
 from netc.compiler.program.nests import Nest
-from netc.compiler.targets.cpu.short_rows import dense_parts, reads_short_rows_across, rows_side_by_side
+from netc.compiler.targets.cpu.nests.short_rows import dense_parts, reads_short_rows_across, rows_side_by_side
+from netc.compiler.targets.cpu.nests.sums_in_squares import has_sums_in_squares
 from netc.compiler.targets.cpu.source import generic_of
-from netc.compiler.targets.cpu.sums_in_squares import has_sums_in_squares
 from netc.compiler.targets.named import machine_for
 
 LENGTHS = (3, 4, 7, 8, 10, 16, 19, 24, 33, 48)

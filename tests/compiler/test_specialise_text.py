@@ -4,7 +4,7 @@ import ast
 
 import pytest
 
-from netc.compiler.targets.cpu.specialise_text import specialised
+from netc.compiler.targets.cpu.text.specialise_text import specialised
 from netc.compiler.targets.named import machine_for
 
 TEXT = """\

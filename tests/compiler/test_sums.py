@@ -11,7 +11,7 @@ from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.program.kernel_parser import parse_kernel
 from netc.compiler.program.nests import Nest
-from netc.compiler.targets.cpu.jam import jam_of
+from netc.compiler.targets.cpu.nests.jam import jam_of
 
 RNG = np.random.default_rng(7)
 SIZES = (1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 127, 255, 256, 257, 300, 511, 513, 1030)

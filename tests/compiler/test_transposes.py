@@ -10,7 +10,7 @@ from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.lowering.lower import lower
 from netc.compiler.pipeline import run_passes
-from netc.compiler.targets.cpu.transposed_loads import transposed_loads
+from netc.compiler.targets.cpu.nests.transposed_loads import transposed_loads
 from netc.compiler.targets.named import NAMED
 
 SIZES = ((16, 16), (17, 33), (40, 15), (48, 64), (15, 80), (8, 40), (24, 8))

@@ -5,9 +5,9 @@ import pytest
 
 from netc.compiler.program.kernel_parser import parse_kernel
 from netc.compiler.program.nests import Nest
-from netc.compiler.targets.cpu.loops import write_generic
+from netc.compiler.targets.cpu.nests.loops import write_generic
+from netc.compiler.targets.cpu.nests.vector_rows import has_odd_rows, has_vector_rows, keeps_totals, may_fit_vectors
 from netc.compiler.targets.cpu.source import generic_of
-from netc.compiler.targets.cpu.vector_rows import has_odd_rows, has_vector_rows, keeps_totals, may_fit_vectors
 from netc.compiler.targets.named import machine_for
 from tests.compiler.native import FLOATS, TARGETS, Kernel, check_stores
 

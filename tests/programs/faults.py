@@ -148,27 +148,27 @@ FAULTS = (
     ),
     _fault(
         "the last sample of a shard is left out",
-        "compiler/targets/cpu/group_loops.py",
+        "compiler/targets/cpu/schedule/group_loops.py",
         "self.emit_calls(group.calls, call, row, builder.sub(end, row), shard)",
         "self.emit_calls(group.calls, call, row, builder.sub(builder.sub(end, row), self.number(1)), shard)",
         needs_kernels=True,
     ),
     _fault(
         "a partial tile stores a column too many",
-        "compiler/targets/cpu/vectors.py",
+        "compiler/targets/cpu/llvm/vectors.py",
         'builder.icmp_signed("<", ir.Constant(numbers',
         'builder.icmp_signed("<=", ir.Constant(numbers',
         needs_kernels=True,
     ),
     _fault(
         "points that fill no body of several are computed from the second on",
-        "compiler/targets/cpu/nest_writer.py",
+        "compiler/targets/cpu/nests/nest_writer.py",
         'f"for i{axis} in range({covered}, {count}):"',
         'f"for i{axis} in range({covered} + 1, {count}):"',
     ),
     _fault(
         "a sum in blocks leaves out what fills no chunk",
-        "compiler/targets/cpu/sums.py",
+        "compiler/targets/cpu/text/sums.py",
         "_add_items(builder, rest, count, [first],",
         "_add_items(builder, count, count, [first],",
         needs_kernels=True,
@@ -184,7 +184,7 @@ FAULTS = (
 MENDS = (
     _fault(
         "00: a product over no rows writes nothing",
-        "compiler/targets/cpu/product_kernel.py",
+        "compiler/targets/cpu/products/product_kernel.py",
         "is_empty = turns.equals(0) | runs.equals(0) | depth.equals(0)",
         "is_empty = self.run.number(0).equals(1)",
         needs_kernels=True,
@@ -235,7 +235,7 @@ MENDS = (
     ),
     _fault(
         "04: a loop with a sum contracts products and sums",
-        "compiler/targets/cpu/text_kernel.py",
+        "compiler/targets/cpu/text/text_kernel.py",
         "compiled = llvm.parse_assembly(str(module))",
         "written = str(module)\n"
         '    written = re.sub("= f(add|sub|mul) ", r"= f\\1 contract ", written) if "sum_f" in text else written\n'

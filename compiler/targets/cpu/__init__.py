@@ -1,8 +1,8 @@
 """The target for CPUs: kernels become machine code, linked with their schedule into one function that runs a step.
 
-    a loop nest             loops.py: a text, text_kernel.py: LLVM's instructions, which LLVM vectorises
-    a product               tiles.py: LLVM's instructions on vectors; so are attention and Winograd's convolution
-    the schedule of calls   emit.py: a function that calls the kernels
+    a loop nest             nests/loops.py: a text, text/text_kernel.py: LLVM's instructions, which LLVM vectorises
+    a product               products/tiles.py: LLVM's instructions on vectors; so are attention and convolutions
+    the schedule of calls   schedule/emit.py: a function that calls the kernels
 
 The text of a kernel is a function in a small part of Python. Its arguments are addresses of buffers and counts; it
 calls built-ins such as `load_f32_0`, a load of an f32 from the buffers of alias scope 0. `y = relu(2 * h)` for rows of
@@ -17,21 +17,19 @@ calls built-ins such as `load_f32_0`, a load of an f32 from the buffers of alias
 
 with n0 = 16 * rows, because both axes are walked as one. Where to look:
 
-- interface: target.py; compiling and linking: build.py, compile.py, cache.py, linked.py
-- from a nest to its text: source.py, loops.py, nest_writer.py, expressions.py, and custom.py for kernels of users;
-  a file for each kind of reduction: sums_in_*.py, extremes_*.py, largest.py, running.py; and transposes.py
-- decisions that know the nest alone: jam.py, short_rows.py, vector_rows.py, vector_lines.py, shape_numbers.py,
-  prefetch.py
-- from a text to LLVM: specialise_text.py, translate.py, translate_expressions.py, variables.py, operators.py,
-  values.py, loop_hints.py, in_order.py; the built-ins: memory.py, row_vectors.py, sums.py, extremes.py, squares.py
-  and math/
-- what kernels in vectors are written with: function.py (integers, loops, records), vectors.py; counted_loop.py
-- products: tiles.py, product_kernel.py, panel_kernel.py, few_tiles.py, tile*.py, narrow_tile.py, packing.py,
-  next_strip.py, later.py; in bf16: pair_product.py, pair_packing.py, pairs.py, amx_*.py
-- attention*.py, winograd*.py, grouped*.py
-- the function of a step: emit.py, group_loops.py, step_function.py, records.py, barrier.py, messages.py; its context:
-  context.py
-- bounds of this machine for `netc profile`: peak.py, bounds_*.py
+- interface: target.py; a program becomes machine code: build.py, source.py, compile.py, cache.py, linked.py
+- nests/: from a nest of loops to the text of its kernel. loops.py and nest_writer.py write it, with a file for each
+  kind of reduction (sums_in_*.py, extremes_*.py, largest.py, running.py); decisions that know the nest alone: jam.py,
+  short_rows.py, vector_rows.py, vector_lines.py, shape_numbers.py, prefetch.py
+- text/: from a text to LLVM IR: specialise_text.py, translate.py, text_kernel.py; its built-ins: memory.py,
+  row_vectors.py, sums.py, extremes.py, squares.py; kernels of users: custom.py
+- math/: functions of numbers, such as exp, as built-ins of kernel text
+- llvm/: what kernels in vectors are written with: function.py (integers, loops, records), vectors.py
+- products/: tiles.py, product_kernel.py and panel_kernel.py have the loops, tile.py and narrow_tile.py the register
+  tiles, packing.py copies of operands; in bf16: pair_product.py, amx_product.py
+- convolutions/: Winograd's filtering, and narrow groups of channels; attention/: attention, block by block
+- schedule/: the function of a step (emit.py, group_loops.py, step_function.py), and the context that it reads
+- bounds/: bounds of this machine for `netc profile`
 
 Knows no graph.
 """

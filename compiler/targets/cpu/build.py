@@ -8,8 +8,8 @@ from netc.compiler.program.schedule import Arenas, Schedule
 from netc.compiler.targets.compilation import report
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.compile import compile_all, parts_of, start_llvm, symbol_of, target_machine
-from netc.compiler.targets.cpu.emit import emit
 from netc.compiler.targets.cpu.linked import ENTRY, Linked, Unloadable, load
+from netc.compiler.targets.cpu.schedule.emit import emit
 from netc.compiler.targets.cpu.source import KernelSource, generic_of
 from netc.compiler.targets.machine import Machine
 from netc.dsl import eviction

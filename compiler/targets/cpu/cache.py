@@ -25,10 +25,10 @@ from netc.dsl.installed import version_of
 _DIGEST = 32
 _FAMILY = 12  # digits of an entry's name that a kernel has on every CPU and with every version
 _NAME = re.compile(r"[0-9a-f]{32}\.o")  # as eviction.py knows it
-# folders and files of the compiler that decide object code
-_SOURCES = ("targets", "targets/cpu", "targets/cpu/math", "program", "ir/types.py")
-# parts of the names of files that do not decide object code
-_NOT_CODE = ("listing", "helpers", "parser", "verify", "bounds", "peak", "errors")
+# files of the compiler that decide object code
+_SOURCES = ("targets/*.py", "targets/cpu/**/*.py", "program/*.py", "ir/types.py")
+# parts of the paths of files that do not decide object code
+_NOT_CODE = ("listing", "helpers", "parser", "verify", "bounds", "errors")
 
 
 class Parts(Struct, frozen=True):
@@ -71,9 +71,9 @@ def _toolchain() -> dict[str, str]:
 
     sources = hashlib.sha256()
     compiler = Path(__file__).parent.parent.parent
-    for name in _SOURCES:
-        for path in sorted((compiler / name).glob("*.py")) if not name.endswith(".py") else [compiler / name]:
-            if not any(word in path.stem for word in _NOT_CODE):
+    for pattern in _SOURCES:
+        for path in sorted(compiler.glob(pattern)):
+            if not any(word in path.relative_to(compiler).as_posix() for word in _NOT_CODE):
                 sources.update(path.read_bytes())
     versions = {name: version_of(name) for name in ("netc", "llvmlite", "numpy")}
     return {"python": python_version(), **versions, "sources": sources.hexdigest()[:16]}

@@ -1,7 +1,7 @@
 """Compiles kernels' sources to object code, in one process for each core.
 
 A kernel becomes a C function of 64-bit integers: addresses and counts, or the address of a record of them. Loops are
-translated from their text (text_kernel.py); products, attention and Winograd's convolution are written as LLVM IR.
+translated from their text (text/text_kernel.py); products, attention and Winograd's convolution are written as LLVM IR.
 """
 
 import ctypes.util
@@ -164,7 +164,7 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     start_llvm()
     symbol = symbol_of(parts_of(source, machine))
     if source.form == "loop":
-        from netc.compiler.targets.cpu import text_kernel
+        from netc.compiler.targets.cpu.text import text_kernel
 
         return text_kernel.optimised(source.text, symbol, machine, target_machine(machine))
     dtype = "f32" if source.text.startswith("bf16") else source.text.partition(" ")[0]
@@ -174,16 +174,10 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
 def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
     """Returns a kernel of a form other than "loop"."""
     from netc.compiler.program.grouped import GroupedPart, Groups
-    from netc.compiler.targets.cpu import (
-        amx_product,
-        attention,
-        attention_gradient,
-        attention_query,
-        grouped,
-        pair_product,
-        tiles,
-        winograd,
-    )
+    from netc.compiler.targets.cpu.attention import gradient, query
+    from netc.compiler.targets.cpu.attention import kernel as attention
+    from netc.compiler.targets.cpu.convolutions import grouped, winograd
+    from netc.compiler.targets.cpu.products import amx_product, pair_product, tiles
 
     target = target_machine(machine)
     match source.form, source.text:
@@ -197,7 +191,7 @@ def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
         case "attention", dtype:
             module = attention.attention(symbol, dtype, machine)
         case "attention of one query", dtype:
-            module = attention_query.attention_query(symbol, dtype, machine)
+            module = query.attention_query(symbol, dtype, machine)
         case "winograd transform", dtype:
             module = winograd.winograd(symbol, "transform", dtype, machine)
         case "winograd convolve", dtype:
@@ -211,7 +205,7 @@ def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
             part: GroupedPart = "convolve" if form == "grouped convolve" else "gradient"
             module = grouped.grouped(symbol, part, dtype, groups, machine)
         case _, dtype:
-            module = attention_gradient.attention_gradient(symbol, dtype, machine)
+            module = gradient.attention_gradient(symbol, dtype, machine)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
     compiled = llvm.parse_assembly(str(module))
     compiled.verify()
@@ -225,7 +219,7 @@ def _optimise(module: Any, target: Any) -> None:
     A few passes take an eighth of the time of LLVM's own list, and the tiles are as fast. That list, without what
     changes the kind of a loop, is kept for functions whose loops compute: it moves out of a loop what stays the same.
     """
-    from netc.compiler.targets.cpu.function import COMPUTES
+    from netc.compiler.targets.cpu.llvm.function import COMPUTES
 
     options = llvm.create_pipeline_tuning_options(speed_level=2)
     # The writers have vectorised and unrolled the loops already.

@@ -43,7 +43,7 @@ class Unloadable(Exception):
 
 
 class Linked:
-    """A program in machine code, over a context (see context.py). The code lives as long as this object.
+    """A program in machine code, over a context (see schedule/context.py). The code lives as long as this object.
 
     `step` is the object code of its schedule, `kernels` the names of its kernels in the cache, and `compiled` the
     number of kernels that were compiled for it.

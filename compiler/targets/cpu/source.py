@@ -24,8 +24,8 @@ from netc.compiler.program.kernels import (
 )
 from netc.compiler.program.nests import Nest
 from netc.compiler.program.product import WORDS
-from netc.compiler.targets.cpu.custom import write_custom
-from netc.compiler.targets.cpu.loops import write, write_generic
+from netc.compiler.targets.cpu.nests.loops import write, write_generic
+from netc.compiler.targets.cpu.text.custom import write_custom
 
 # A hash table with open addressing: slot by slot the number of the first element with a value, or -1. It is half full
 # at most. A value is hashed by a multiplication (Knuth, The Art of Computer Programming 3, 6.4). An element that finds
@@ -73,11 +73,11 @@ _WINOGRAD: dict[winograd.Part, Form] = {
 class KernelSource(Struct, frozen=True):
     """The source of a kernel of `arguments` int64.
 
-    If `form` is "loop", `text` defines a function `kernel`, which calls the built-ins of text_kernel.py. Otherwise the
-    kernel is generic, and `text` is its element type: "f32", "bf16" for products of pairs, "bf16 in tiles" for large
-    ones, "f32 of gathered rows" for a product with a gathered operand, "f32 8 8 3 3 7 0 1" for a convolution in groups
-    (the numbers of grouped.Groups). A generic kernel has many arguments, few of which change from call to call, so its
-    function takes the address of a record of them (records.py).
+    If `form` is "loop", `text` defines a function `kernel`, which calls the built-ins of text/text_kernel.py. Otherwise
+    the kernel is generic, and `text` is its element type: "f32", "bf16" for products of pairs, "bf16 in tiles" for
+    large ones, "f32 of gathered rows" for a product with a gathered operand, "f32 8 8 3 3 7 0 1" for a convolution in
+    groups (the numbers of grouped.Groups). A generic kernel has many arguments, few of which change from call to call,
+    so its function takes the address of a record of them (schedule/records.py).
     """
 
     form: Form

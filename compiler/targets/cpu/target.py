@@ -17,9 +17,9 @@ from netc.compiler.program.schedule import PERSISTENT, SHARED, TABLES, Arenas
 from netc.compiler.targets import amx
 from netc.compiler.targets.bounds import Bounds
 from netc.compiler.targets.cpu import cache
-from netc.compiler.targets.cpu.context import ABORT, BARRIER_WORDS, CallResources, contexts
 from netc.compiler.targets.cpu.helpers import expecting_kernels
 from netc.compiler.targets.cpu.linked import Linked, Unloadable, load
+from netc.compiler.targets.cpu.schedule.context import ABORT, BARRIER_WORDS, CallResources, contexts
 from netc.compiler.targets.gathering import Gathering, silent_table
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.sharing import Sharing
@@ -166,6 +166,6 @@ class MachineCode:
         self, members: int, run: Callable[[Callable[[int], object], int], object], again: bool = False
     ) -> Bounds:
         """Returns the bounds of `members` cores: see Timed."""
-        from netc.compiler.targets.cpu.bounds_measured import bounds_of
+        from netc.compiler.targets.cpu.bounds.measured import bounds_of
 
         return bounds_of(self.machine, members, run, again)

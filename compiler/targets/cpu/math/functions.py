@@ -1,8 +1,8 @@
 """The functions of scalar expressions (exp, log, tanh, ...) for f32 and f64, in a form that LLVM vectorises.
 
 Each is a Python function over terms (terms.py), in a file of its family. `builtins_for` turns them into built-ins of a
-kernel's text (values.py). All write their instructions into the loop itself; those of calls.py also call a function
-that has versions for vectors.
+kernel's text (text/values.py). All write their instructions into the loop itself; those of calls.py also call a
+function that has versions for vectors.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,7 +12,6 @@ from typing import Any
 from msgspec import Struct
 
 from netc.compiler.program.scalars import FUNCTION_NAMES
-from netc.compiler.targets.cpu import values
 from netc.compiler.targets.cpu.math import (
     calls,
     exponential,
@@ -24,7 +23,8 @@ from netc.compiler.targets.cpu.math import (
     rounding,
 )
 from netc.compiler.targets.cpu.math.terms import Scope, Term, fma
-from netc.compiler.targets.cpu.values import Value, Vector, converted, splat
+from netc.compiler.targets.cpu.text import values
+from netc.compiler.targets.cpu.text.values import Value, Vector, converted, splat
 from netc.compiler.targets.machine import Machine
 
 
@@ -84,7 +84,7 @@ def _builtins_for(has_fma: bool) -> dict[str, values.Builtin]:
 
 
 def _in_kernels(function: MathFunction, has_fma: bool) -> values.Builtin:
-    """Returns a function as a built-in of kernel text: of numbers, or of vectors (row_vectors.py) and numbers."""
+    """Returns a function as a built-in of kernel text: of numbers, or of vectors (text/row_vectors.py) and numbers."""
 
     def call(builder: Any, operands: Sequence[Value]) -> Value:
         lanes = next((operand.kind.lanes for operand in operands if isinstance(operand.kind, Vector)), 0)

@@ -1,0 +1,173 @@
+"""The kernels of convolutions in narrow groups; program/grouped.py has the formula and the arguments.
+
+A vector holds results of several groups, each of which needs other channels: they are moved to its lanes. With groups
+of 8 results and vectors of 16 lanes,
+
+    results    o0 .. o7  of group 0       o0 .. o7  of group 1
+    += image   channel d of group 0 ...   channel d of group 1 ...      one load, one instruction that moves lanes
+     * weights neighbours in memory
+
+    for sample, vector of results:
+        for strip of neighbouring columns:
+            for row:                                     # sums of the strip's columns are in registers
+                for window's row, and up to TAPS of its columns:
+                    for input d of a group:
+                        for column of the image:         # moved once for all elements of the window that meet it
+                            sums += column, moved * weights
+
+The gradient of the weights has the sums of a part of the window in registers, and goes through all positions. Sums run
+over a window in order, and over positions in order: bits do not depend on how samples or channels are shared out.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from llvmlite import ir
+
+from netc.compiler.program import grouped as program
+from netc.compiler.program.grouped import GroupedPart, Groups
+from netc.compiler.targets.cpu.convolutions.grouped_sums import TAPS, GradientSums, Strip, parts_of, strips_of
+from netc.compiler.targets.cpu.llvm.function import Fields, Function, Number, Record, Word, at_most
+from netc.compiler.targets.cpu.llvm.vectors import Lanes, Vectors
+from netc.compiler.targets.machine import Machine
+
+_MOST_SUMS = {32: 24, 16: 9}  # of a gradient, by the number of registers
+
+
+def grouped(symbol: str, part: GroupedPart, dtype: str, groups: Groups, machine: Machine) -> Any:
+    """Returns an LLVM module with a kernel of an element type: the function `symbol` of program/grouped.py."""
+    kernel = _Grouped(ir.Module(symbol), symbol, part, Lanes(dtype, machine), groups)
+    if part == "convolve":
+        kernel.convolve()
+    else:
+        kernel.gradient()
+    kernel.run.end()
+    return kernel.module
+
+
+class _Grouped:
+    """Writes both kernels. Their record has the arguments alone."""
+
+    def __init__(self, module: Any, symbol: str, part: GroupedPart, lanes: Lanes, groups: Groups) -> None:
+        self.module, self.lanes, self.groups, self.size = module, lanes, groups, lanes.size
+        self.fields = Fields.of((*program.pointers(part), *program.numbers(part)))
+        self.width = program.groups_in_vector(groups.inputs, groups.outputs, lanes.count) * groups.outputs
+        self.run = Function(module, symbol, 1, is_internal=False)
+        self.words, self.address = self.run.new_record(self.fields)
+
+    @contextmanager
+    def each_vector(self) -> Iterator[Word]:
+        """Loops over vectors of results. Yields the first result of each."""
+        with self.run.loop(0, self.words["channels"], self.width) as first:
+            yield first.index
+
+    def left(self, first: Word) -> Word:
+        """The results of a vector that begins with result `first`."""
+        return at_most(self.words["channels"] - first, self.width)
+
+    def image_at(self, first: Word) -> Word:
+        """The address of the channels of a vector of results."""
+        return self.words["image"] + first // self.groups.outputs * (self.groups.inputs * self.size)
+
+    def moved(self, words: Record, name: str, **indices: Number) -> Word:
+        """The distance of an operand at some indices from its start, in bytes."""
+        terms = [words[f"{name}_{axis}"] * index for axis, index in indices.items()]
+        return sum(terms[1:], terms[0]) * self.size
+
+    # ---------------------------------------------------------------- the convolution
+
+    def convolve(self) -> None:
+        """Convolves images: a vector of results after another, strip by strip."""
+        words, run = self.words, self.run
+        strips = [
+            (columns, first, count, self.strip(columns))
+            for columns, first, count in strips_of(run, self.groups, words["columns"])
+        ]
+        with run.loop(0, words["samples"]) as sample, self.each_vector() as vector:
+            weights, channels = words["weights"] + vector * self.size, self.left(vector)
+            for columns, first, count, strip in strips:
+                with run.loop(0, count) as number:
+                    at = {"sample": sample.index, "column": first + number.index * columns}
+                    image = self.image_at(vector) + self.moved(words, "image", **at)
+                    result, start = (
+                        words[name] + self.moved(words, name, **at) + vector * self.size for name in ("result", "start")
+                    )
+                    strip(run, self.address, image, weights, result, start, channels)
+
+    def strip(self, columns: int) -> Function:
+        """Returns the function `strip(record, image, weights, result, start, channels)`.
+
+        It computes a vector of results for all rows of some columns, and stores `channels` of its lanes.
+        """
+        function = Function(self.module, f"strip_{columns}", 6)
+        Strip(function, function.record(function.parameters[0], self.fields), self.lanes, self.groups, columns).write()
+        function.end()
+        return function
+
+    # ---------------------------------------------------------------- the gradient of the weights
+
+    def gradient(self) -> None:
+        """Adds up the gradient of the weights, sample by sample: a vector of results after another."""
+        words, run, groups = self.words, self.run, self.groups
+        most_rows, most_taps = self.most
+        parts = [
+            (rows, taps, self.sums(rows[0], taps[0]))
+            for rows in parts_of(groups.down, most_rows)
+            for taps in parts_of(groups.across, most_taps)
+        ]
+        clear = self.clear()
+        with self.each_vector() as first:
+            clear(run, self.address, words["weights"] + first * self.size, self.left(first))
+        with run.loop(0, words["samples"]) as sample, self.each_vector() as first:
+            channels, weights = self.left(first), words["weights"] + first * self.size
+            image = self.image_at(first) + self.moved(words, "image", sample=sample.index)
+            slopes = words["slopes"] + self.moved(words, "slopes", sample=sample.index) + first * self.size
+            for (rows, top, row_parts), (taps, left, tap_parts), add in parts:
+                with run.loop(0, row_parts) as i, run.loop(0, tap_parts) as j:
+                    at = {"down": i.index * rows + top, "across": j.index * taps + left}
+                    of_image, of_weights = (self.moved(words, name, **at) for name in ("image", "weights"))
+                    add(run, self.address, image + of_image, slopes, weights + of_weights, channels)
+
+    @property
+    def most(self) -> tuple[int, int]:
+        """The rows and columns of a window whose sums are in registers at once."""
+        groups, sums = self.groups, max(_MOST_SUMS[self.lanes.machine.registers] // self.inputs_at_once, 1)
+        rows = min(groups.down, max(sums // min(TAPS, groups.across), 1))
+        return rows, min(groups.across, sums // rows)
+
+    @property
+    def inputs_at_once(self) -> int:
+        """The inputs of a group whose sums are in registers at once, for some elements of a row of the window."""
+        inputs, sums = self.groups.inputs, _MOST_SUMS[self.lanes.machine.registers]
+        taps = min(TAPS, self.groups.across)
+        return max(part for part in range(1, inputs + 1) if inputs % part == 0 and (part == 1 or part * taps <= sums))
+
+    def clear(self) -> Function:
+        """Returns the function `clear(record, weights, channels)`, which sets the gradient of a vector to zero."""
+        function = Function(self.module, "clear", 3)
+        address, weights, channels = function.parameters
+        words, vectors = function.record(address, self.fields), Vectors(function, self.lanes)
+        mask = vectors.columns_mask(channels, 0)
+        with (
+            function.loop(0, self.groups.down) as down,
+            function.loop(0, self.groups.across) as across,
+            function.loop(0, self.groups.inputs) as d,
+        ):
+            at = weights + self.moved(words, "weights", down=down.index, across=across.index, input=d.index)
+            vectors.store_masked(self.lanes.zero, at, mask)
+        function.end()
+        return function
+
+    def sums(self, rows: int, taps: int) -> Function:
+        """Returns the function `sums(record, image, slopes, weights, channels)`: adds the products of a sample to the
+        gradient of `rows` x `taps` elements of the window, for some inputs of a group after others."""
+        function = Function(self.module, f"sums_{rows}_{taps}", 5)
+        address, image, slopes, weights, channels = function.parameters
+        words = function.record(address, self.fields)
+        mask = Vectors(function, self.lanes).columns_mask(channels, 0)
+        for first in range(0, self.groups.inputs, self.inputs_at_once):
+            inputs = range(first, first + self.inputs_at_once)
+            GradientSums(function, words, self.lanes, self.groups, rows, taps, inputs).add(image, slopes, weights, mask)
+        function.end()
+        return function

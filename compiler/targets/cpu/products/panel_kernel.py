@@ -1,0 +1,201 @@
+"""The function of the product kernel that multiplies a block of rows by a panel, and what its tiles prefetch.
+
+    for i in rows:
+        choose the height of the next tile, how many tiles of this height one call multiplies, and what they prefetch
+        tile(record, a + i, ..., c + i, ...)
+
+tiles.py says what panels are, and why tiles prefetch. A call has one address and stride for its prefetches, so it
+multiplies only as many tiles as prefetch in the same way.
+"""
+
+from collections.abc import Sequence
+
+from netc.compiler.program.product import TOUCHED, WORDS
+from netc.compiler.targets.cpu.llvm.function import Fields, Number, Record, Word, at_most
+from netc.compiler.targets.cpu.llvm.vectors import Vectors
+from netc.compiler.targets.cpu.products import later, tile
+from netc.compiler.targets.cpu.products.narrow_tile import narrow_columns
+from netc.compiler.targets.cpu.products.product_kernel import ProductKernel, multiply_tile
+from netc.compiler.targets.cpu.products.tile_operand import NUMBER
+from netc.compiler.targets.cpu.products.tile_sizes import Size, all_sizes, rows_of_next, tiles_of_next
+from netc.compiler.targets.machine import BLOCK, LINE, VECTORS
+
+# The variables of the kernel's functions, beside its arguments.
+_VARIABLES = (
+    # of the product: whether operands are copied, rows of depth in a strip, runs in one, whether c is still unwritten
+    *("packs_a", "packs_b", "most", "together", "is_first"),
+    # of a strip, some rows of depth of some runs: addresses
+    *("strip_a", "strip_b", "strip_c", "strip_start"),
+    # of a strip whose rows of depth are gathered: the address of their numbers
+    "strip_order",
+    # of the strip behind it: addresses, or 0, and the cache lines of a row of depth that tiles have prefetched so far;
+    # and whether those of a of this strip were prefetched
+    *("next_a", "next_b", "lines", "is_near"),
+    # how many of the buffers that will be written next are prefetched, in the last strip alone, and by how many tiles
+    # each of them is
+    *("touching", "touching_tiles"),
+    # of a block of rows: addresses, their number, and how many rows of the next panel are prefetched for each
+    *("block_a", "block_c", "block_start", "rows", "share"),
+    # of a panel: the address of the next one, or 0, and the cache lines of each of its rows, addresses, whether it is
+    # the first to read a without a copy, and the address of the next rows of b', or 0, if panels are copied from these
+    *("ahead", "ahead_lines", "panel_c", "panel_start", "is_cold", "next_rows"),
+    # the rows that a call of a tile takes, in a product of few tiles
+    "taken",
+    # how many tiles have been multiplied, and whether the next tile prefetches one of `lines`
+    *("tile", "lined"),
+)
+_DEEP = 128  # rows of depth from which prefetching what a tile writes is measured to pay
+FIELDS = Fields.of(
+    WORDS, tile.FIELDS, tile.AHEAD, tile.LATER, tile.REPEATED, tile.TURNS[:1], later.VARIABLES, _VARIABLES
+)
+
+
+class PanelKernel(ProductKernel):
+    """Writes the function multiply_panel(record), whose record has the fields FIELDS."""
+
+    def sizes(self) -> Sequence[Size]:
+        """The sizes of tiles, those for few rows and those with half vectors among them."""
+        return all_sizes(self.lanes.machine)
+
+    def is_narrow(self, columns: Word) -> Word:
+        """Whether narrow tiles multiply a panel: it has few columns, and a is contiguous along depth or rows."""
+        is_read = self.words["depth_a"].equals(1) | self.words["rows_a"].equals(1)
+        return is_read & (columns <= narrow_columns(self.lanes))
+
+    def write_tiles(self) -> None:
+        """Writes the function multiply_panel(record): multiplies the rows of a block by a panel, tile after tile."""
+        lanes, size, panel = self.lanes, self.size, self.multiply_panel
+        words, vectors, tiles = panel.record(panel.parameters[0], FIELDS), Vectors(panel, lanes), self.tiles
+        words["panel_next"] = 0
+        with panel.loop(0, words["rows"]) as i:
+            left, tall = words["rows"] - i.index, lanes.machine.tile_rows
+            rows, words["tiles"] = rows_of_next(left, tall), tiles_of_next(left, tall)
+            if not lanes.machine.prefetches_by_line:
+                with panel.when((words["depth"] >= _DEEP) | (words["touching"] > 0)):
+                    words["tiles"] = 1
+                self.fetch_touched(words, i.index, rows)
+            with panel.when(~words["ahead"].equals(0) & ~self.fetches_panel_by_line(words)):
+                words["tiles"], first = 1, i.index * words["share"]
+                with panel.loop(first, at_most(first + rows * words["share"], words["depth"])) as k:
+                    vectors.fetch_stretch(words["ahead"] + k.index * words["depth_b"] * size, VECTORS)
+            self.choose_line(words, i.index)
+            is_packed = words["packs_a"].equals(1)
+            a_row = is_packed.choose(words["depth"], words["a_row"]) * size
+            if self.gathered == "rows":
+                a_row = panel.number(NUMBER)
+            words["a_next"] = rows * a_row
+            words["c_next"], words["start_next"] = (rows * words[row] * size for row in ("rows_c", "start_row"))
+            step = (is_packed & words["a_row"].equals(1)).choose(rows, words["depth_a"])
+            i.step = rows * words["tiles"]
+            c = words["panel_c"] + i.index * words["rows_c"] * size
+            start = words["panel_start"] + i.index * words["start_row"] * size
+            at = (words["block_a"] + i.index * a_row, step, c, start)
+            self.fetch_start(words, start, i.step)
+            multiply_tile(panel, panel.parameters[0], tiles, words["columns"], rows, at)
+            later.move(words, words["tiles"])
+        panel.end()
+
+    def fetch_start(self, words: Record, start: Word, rows: Word) -> None:
+        """Prefetches the numbers that sums of some rows begin with, in the next panel: what has been computed for all
+        steps of a scan is in no cache near."""
+        panel, vectors = self.multiply_panel, Vectors(self.multiply_panel, self.lanes)
+        row = words["start_row"] * self.size
+        is_new = words["reads_start"].equals(1) & ~words["panel_start"].equals(words["panel_c"])
+        is_spread = row > VECTORS * self.lanes.machine.vector_bytes
+        with panel.when(is_new & is_spread & (words["depth"] >= _DEEP)), panel.loop(0, rows) as i:
+            at = start + i.index * row + VECTORS * self.lanes.machine.vector_bytes
+            vectors.fetch(at, VECTORS, is_written=False)
+
+    def fetches_panel_by_line(self, words: Record) -> Word:
+        """Whether the first tiles of a block prefetch a panel, each a line of every row of it: with a tile for each
+        line of a row."""
+        machine = self.lanes.machine
+        tiles = VECTORS - 1 if machine.vector_bytes == LINE else VECTORS
+        return words["rows"] > (tiles * machine.tile_rows if machine.prefetches_by_line else BLOCK)
+
+    def choose_line(self, words: Record, i: Word) -> None:
+        """Sets what the tiles from row i on prefetch, a cache line at each row of depth, and for how many tiles.
+
+        The first that applies: columns of a transposed b that are copied next; the next panel; the next rows of a, if a
+        is not in the cache; lines of the next strip; on Zen 4, buffers that will be written next, or rows of c below.
+        The order in the code is the reverse, because later choices replace earlier ones.
+        """
+        panel, size, tall = self.multiply_panel, self.size, self.lanes.machine.tile_rows
+        words["lined"] = 0
+        self.fetch(words, words["panel"], 0, 0)
+        if self.lanes.machine.prefetches_by_line:
+            self.choose_written(words, i)
+            self.choose_touched(words)
+        with panel.when(~words["next_a"].equals(0) & words["is_cold"].equals(0)):
+            line = words["lines"]
+            of_a, of_b = (words[count] * size // LINE + 1 for count in ("rows_count", "columns_count"))
+            is_in_a, is_left = line < of_a, line < of_a + of_b
+            at = is_in_a.choose(words["next_a"] + line * LINE, words["next_b"] + (line - of_a) * LINE)
+            step = is_in_a.choose(words["depth_a"], words["depth_b"]) * size
+            self.fetch(words, words["panel"], 0, 0)
+            with panel.when(is_left):
+                self.fetch(words, at, step, LINE, is_in_a.choose(of_a, of_a + of_b) - line)
+                words["lined"] = 1
+        with panel.when(words["is_cold"].equals(1)):
+            self.fetch(words, words["block_a"] + (i + 2 * tall) * size, words["depth_a"] * size, tall * size)
+        number, has_ahead = i // tall, ~words["ahead"].equals(0) & self.fetches_panel_by_line(words)
+        with panel.when(has_ahead & (number < words["ahead_lines"])):
+            at = words["ahead"] + number * LINE
+            self.fetch(words, at, words["depth_b"] * size, LINE, words["ahead_lines"] - number)
+        line = words["lines"]
+        with panel.when(~words["next_rows"].equals(0) & (line * LINE < words["depth"] * size)):
+            left = (words["depth"] * size - line * LINE + LINE - 1) // LINE
+            self.fetch(words, words["next_rows"] + line * LINE, words["columns_b"] * size, LINE, left)
+            words["lined"] = 1
+        later.choose(panel, words, words["panel"])
+        later.limit_tiles(words)
+        words["lines"] = words["lines"] + words["lined"] * words["tiles"]
+        words["tile"] = words["tile"] + words["tiles"]
+
+    def fetch(self, words: Record, at: Word, step: Number, move: Number, tiles: Number | None = None) -> None:
+        """Sets where the next tiles prefetch: from the address `at` on, `step` bytes further at each row of depth.
+
+        Each tile begins `move` bytes behind the one before. `tiles`, if given, limits the tiles of the call.
+        """
+        words["fetched"], words["fetched_step"] = at, step
+        words["fetched_move"], words["fetched_turn"] = move, move * 2
+        if tiles is not None:
+            words["tiles"] = at_most(words["tiles"], tiles)
+
+    def choose_written(self, words: Record, i: Word) -> None:
+        """Sets that the tile of rows from i on prefetches c for the rows below it: one of a panel's two cache lines of
+        each row. A tile has more rows of depth than rows, so the next tile has time for the other line."""
+        line, row, tall = words["tile"], words["rows_c"] * self.size, self.lanes.machine.tile_rows
+        is_second = line - line // 2 * 2
+        at = words["panel_c"] + (i + tall) * row + is_second * LINE
+        self.fetch(words, at, row, row * tall + LINE - is_second * (2 * LINE))
+        words["fetched_turn"] = row * (2 * tall)
+
+    def choose_touched(self, words: Record) -> None:
+        """Sets that the next tile prefetches lines that will be written next, if they follow one another."""
+        panel = self.multiply_panel
+        is_whole = words["rows_c"].equals(words["columns_count"])
+        with panel.when((words["touching"] > 0) & is_whole):
+            line, tiles, moved = words["lines"], words["touching_tiles"], words["strip_c"] - words["c"]
+            begins = [words[f"touch_{i + 1}"] + moved for i in range(TOUCHED)]
+            each = words["most"] * LINE
+            at, left = begins[0] + line * each, tiles - line
+            for i in range(1, TOUCHED):
+                is_in_next = line >= tiles * i
+                at = is_in_next.choose(begins[i] + (line - tiles * i) * each, at)
+                left = is_in_next.choose(tiles * (i + 1) - line, left)
+            with panel.when(line < words["touching"] * tiles):
+                self.fetch(words, at, LINE, each, left)
+                words["lined"] = 1
+
+    def fetch_touched(self, words: Record, i: Word, rows: Word) -> None:
+        """Prefetches c under a tile's rows, and the buffers that will be written next, which lie as c does."""
+        panel, vectors = self.multiply_panel, Vectors(self.multiply_panel, self.lanes)
+        row_bytes = words["rows_c"] * self.size
+        moved = words["panel_c"] - words["c"] + i * row_bytes
+        with panel.when(words["depth"] >= _DEEP), panel.loop(0, rows) as row:
+            vectors.fetch(words["c"] + moved + row.index * row_bytes, VECTORS, is_written=True)
+        for number in range(TOUCHED):
+            with panel.when(words["touching"] > number), panel.loop(0, rows) as row:
+                at = words[f"touch_{number + 1}"] + moved + row.index * row_bytes
+                vectors.fetch(at, VECTORS, is_written=True)
