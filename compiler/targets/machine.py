@@ -157,21 +157,6 @@ class Machine(Struct, frozen=True):
         return self.tile_rows > _WAYS
 
     @property
-    def prefetches_by_line(self) -> bool:
-        """Whether products prefetch panels of b and what they or tasks behind them will write line by line, in the
-        loops of tiles, and not for each tile at once.
-
-        On Zen 4 many prefetches at once delay the operands: weight gradients of 64 and 128 rows of depth were measured
-        to be 3 to 7% slower with them, products with weights out of the last cache 5 to 25%, and updates no faster.
-        Line by line, updates take two thirds of the time.
-
-        A tile of vectors of up to 32 bytes has a quarter of the multiply-adds of one of 64. Between two calls that have
-        a tile each, so that each can prefetch its lines at once, some 50 cycles were measured, and 15 between two tiles
-        of a call: products of 64 and 128 rows of depth gain 5 to 10% with AVX2.
-        """
-        return self.cpu == "znver4" or self.vector_bytes < WIDE
-
-    @property
     def interleaved(self) -> int:
         """The vectors that an iteration of a loop computes whose functions are long, such as exp.
 

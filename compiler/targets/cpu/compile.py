@@ -179,7 +179,6 @@ def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
     from netc.compiler.targets.cpu.convolutions import grouped, winograd
     from netc.compiler.targets.cpu.products import amx_product, pair_product, tiles
 
-    target = target_machine(machine)
     match source.form, source.text:
         case "product", "bf16":
             module = pair_product.pair_product(symbol, machine)
@@ -206,6 +205,12 @@ def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
             module = grouped.grouped(symbol, part, dtype, groups, machine)
         case _, dtype:
             module = gradient.attention_gradient(symbol, dtype, machine)
+    return optimised(module, machine)
+
+
+def optimised(module: Any, machine: Machine) -> Any:
+    """Returns a module of llvmlite's writer as one of LLVM that is optimised for a machine."""
+    target = target_machine(machine)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
     compiled = llvm.parse_assembly(str(module))
     compiled.verify()

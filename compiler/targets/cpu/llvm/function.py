@@ -234,6 +234,15 @@ class Function:
         with self.builder.if_then(condition.value):
             yield
 
+    def keep_order(self, value: Any) -> None:
+        """Keeps LLVM's scheduler from moving instructions across this point, where a value must be known.
+
+        It emits nothing. The scheduler would load what a loop reads before the first multiply-add, by more than there
+        are registers.
+        """
+        use = self.declared("llvm.fake.use", ir.FunctionType(ir.VoidType(), [], var_arg=True))
+        self.builder.call(use, [value])
+
     def declared(self, name: str, kind: Any) -> Any:
         """Returns the declaration of an LLVM intrinsic in the module."""
         return self.builder.module.globals.get(name) or ir.Function(self.builder.module, kind, name)

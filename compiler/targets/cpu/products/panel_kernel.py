@@ -18,7 +18,7 @@ from netc.compiler.targets.cpu.products.narrow_tile import narrow_columns
 from netc.compiler.targets.cpu.products.product_kernel import ProductKernel, multiply_tile
 from netc.compiler.targets.cpu.products.tile_operand import NUMBER
 from netc.compiler.targets.cpu.products.tile_sizes import Size, all_sizes, rows_of_next, tiles_of_next
-from netc.compiler.targets.machine import BLOCK, LINE, VECTORS
+from netc.compiler.targets.machine import LINE, VECTORS
 
 # The variables of the kernel's functions, beside its arguments.
 _VARIABLES = (
@@ -44,7 +44,7 @@ _VARIABLES = (
     # how many tiles have been multiplied, and whether the next tile prefetches one of `lines`
     *("tile", "lined"),
 )
-_DEEP = 128  # rows of depth from which prefetching what a tile writes is measured to pay
+_DEEP = 128  # rows of depth from which prefetching what sums begin with is measured to pay
 FIELDS = Fields.of(
     WORDS, tile.FIELDS, tile.AHEAD, tile.LATER, tile.REPEATED, tile.TURNS[:1], later.VARIABLES, _VARIABLES
 )
@@ -70,10 +70,6 @@ class PanelKernel(ProductKernel):
         with panel.loop(0, words["rows"]) as i:
             left, tall = words["rows"] - i.index, lanes.machine.tile_rows
             rows, words["tiles"] = rows_of_next(left, tall), tiles_of_next(left, tall)
-            if not lanes.machine.prefetches_by_line:
-                with panel.when((words["depth"] >= _DEEP) | (words["touching"] > 0)):
-                    words["tiles"] = 1
-                self.fetch_touched(words, i.index, rows)
             with panel.when(~words["ahead"].equals(0) & ~self.fetches_panel_by_line(words)):
                 words["tiles"], first = 1, i.index * words["share"]
                 with panel.loop(first, at_most(first + rows * words["share"], words["depth"])) as k:
@@ -111,21 +107,20 @@ class PanelKernel(ProductKernel):
         line of a row."""
         machine = self.lanes.machine
         tiles = VECTORS - 1 if machine.vector_bytes == LINE else VECTORS
-        return words["rows"] > (tiles * machine.tile_rows if machine.prefetches_by_line else BLOCK)
+        return words["rows"] > tiles * machine.tile_rows
 
     def choose_line(self, words: Record, i: Word) -> None:
         """Sets what the tiles from row i on prefetch, a cache line at each row of depth, and for how many tiles.
 
         The first that applies: columns of a transposed b that are copied next; the next panel; the next rows of a, if a
-        is not in the cache; lines of the next strip; on Zen 4, buffers that will be written next, or rows of c below.
+        is not in the cache; lines of the next strip; buffers that will be written next; rows of c below.
         The order in the code is the reverse, because later choices replace earlier ones.
         """
         panel, size, tall = self.multiply_panel, self.size, self.lanes.machine.tile_rows
         words["lined"] = 0
         self.fetch(words, words["panel"], 0, 0)
-        if self.lanes.machine.prefetches_by_line:
-            self.choose_written(words, i)
-            self.choose_touched(words)
+        self.choose_written(words, i)
+        self.choose_touched(words)
         with panel.when(~words["next_a"].equals(0) & words["is_cold"].equals(0)):
             line = words["lines"]
             of_a, of_b = (words[count] * size // LINE + 1 for count in ("rows_count", "columns_count"))
@@ -187,15 +182,3 @@ class PanelKernel(ProductKernel):
             with panel.when(line < words["touching"] * tiles):
                 self.fetch(words, at, LINE, each, left)
                 words["lined"] = 1
-
-    def fetch_touched(self, words: Record, i: Word, rows: Word) -> None:
-        """Prefetches c under a tile's rows, and the buffers that will be written next, which lie as c does."""
-        panel, vectors = self.multiply_panel, Vectors(self.multiply_panel, self.lanes)
-        row_bytes = words["rows_c"] * self.size
-        moved = words["panel_c"] - words["c"] + i * row_bytes
-        with panel.when(words["depth"] >= _DEEP), panel.loop(0, rows) as row:
-            vectors.fetch(words["c"] + moved + row.index * row_bytes, VECTORS, is_written=True)
-        for number in range(TOUCHED):
-            with panel.when(words["touching"] > number), panel.loop(0, rows) as row:
-                at = words[f"touch_{number + 1}"] + moved + row.index * row_bytes
-                vectors.fetch(at, VECTORS, is_written=True)

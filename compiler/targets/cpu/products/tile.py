@@ -18,7 +18,7 @@ vector. Strides are in elements, addresses in bytes. For pairs of bf16 numbers, 
 count numbers, and those of the panel of b count pairs. tile_operand.py finds rows of a, and tiles.py calls the tiles.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -28,7 +28,7 @@ from netc.compiler.program.kernels import Gathered
 from netc.compiler.targets.cpu.llvm.function import BYTE, I64, Fields, Function, Word, at_most, pinned
 from netc.compiler.targets.cpu.llvm.vectors import Lanes, Vectors, lower_half, repeated
 from netc.compiler.targets.cpu.products import pairs
-from netc.compiler.targets.cpu.products.tile_operand import OPERANDS, Operand, Rows, moved
+from netc.compiler.targets.cpu.products.tile_operand import OPERANDS, Address, Operand, Rows, moved
 from netc.compiler.targets.cpu.products.tile_sizes import FEW_ROWS, Size
 from netc.compiler.targets.machine import GROUP
 
@@ -279,11 +279,11 @@ class _Tile:
         broadcast = self.operand.addresses(pointers[len(lines) : -1])
         for line in pointers[: len(lines)]:
             self.vectors[0].fetch_line(line, is_written=False)
-        if self.repeats_in_memory:
-            after = {(i, j): pairs.multiply_add_repeated(builder, *broadcast[i], row[j], sums[i, j]) for i, j in grid}
-        else:
-            column = [self.splats(builder.gep(pointer, [offset])) for pointer, offset in broadcast]
-            after = {(i, j): self.vectors[j].multiply_add(column[i][j], row[j], sums[i, j]) for i, j in grid}
+        after: _Sums = {}
+        for i, at in enumerate(broadcast):
+            after |= self.add_row(i, at, row, sums)
+            if (i + 1) % self.together == 0:
+                self.function.keep_order(after[i, 0])
         for pointer, (start, step) in zip(pointers, moving, strict=True):
             pointer.add_incoming(start, blocks["run"])
             pointer.add_incoming(_hidden(builder, moved(builder, pointer, step)), blocks["depth"])
@@ -292,8 +292,26 @@ class _Tile:
         for cell in grid:
             sums[cell].add_incoming(before[cell], blocks["run"])
             sums[cell].add_incoming(after[cell], blocks["depth"])
-        builder.cbranch(builder.icmp_signed(">", following, ir.Constant(I64, 0)), blocks["depth"], blocks["ran"])
+        # the decrement itself sets the flag of zero: a comparison by order would take one more instruction
+        builder.cbranch(builder.icmp_unsigned("!=", following, ir.Constant(I64, 0)), blocks["depth"], blocks["ran"])
         return after
+
+    def add_row(self, i: int, at: Address, row: Sequence[Any], sums: _Sums) -> _Sums:
+        """The sums of row i, with the products of its element at an address and a row of b."""
+        builder = self.builder
+        if self.repeats_in_memory:
+            products = [pairs.multiply_add_repeated(builder, *at, row[j], sums[i, j]) for j in range(self.number)]
+        else:
+            pointer, offset = at
+            column = self.splats(builder.gep(pointer, [offset]))
+            products = [self.vectors[j].multiply_add(column[j], row[j], sums[i, j]) for j in range(self.number)]
+        return {(i, j): product for j, product in enumerate(products)}
+
+    @property
+    def together(self) -> int:
+        """The rows whose elements LLVM may load before the multiply-adds of the first: for all of them, and b and the
+        sums, there are registers."""
+        return max(self.lanes.machine.registers - (self.height + 1) * self.number - 1, 1)
 
     def store(self, result: _Sums) -> None:
         """Stores whole vectors if the tile has all of its columns, else those lanes that are columns."""

@@ -48,7 +48,9 @@ class Operand:
 
     def prepare(self) -> None:
         """Computes what all tiles and runs share, before the loops over them."""
-        self.row_at = [(self.words["a_row"] * row).value for row in self.rows.in_group]
+        first, *others = (self.words["a_row"] * row for row in self.rows.in_group)
+        # else LLVM would compute multiples again at each step of depth where registers are few
+        self.row_at = [first.value, *(pinned(row).value for row in others)]
         self.heads = [self.words["a_row"] * head for head in self.rows.heads]
 
     def begin(self, a: Word) -> list[tuple[Any, Word]]:
