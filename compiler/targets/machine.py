@@ -28,7 +28,9 @@ PANELS = 16  # of b whose copies are kept at a time, in the second cache
 BLOCK = 240  # rows of a that are taken through these panels at a time, so that they stay in the second cache too
 SLACK = 64  # elements behind the copy of a block, which copies of whole vectors overwrite
 _WAYS = 8  # the lines of a set of the first cache, of those CPUs that have the fewest
-_ZEN = "znver"  # how LLVM names of these CPUs begin
+# How LLVM's names of CPUs begin that take longer to gather elements than to load each: AMD's, and those of Intel that
+# may lose what a gather reads (Gather Data Sampling, 2023), because microcode against it makes gathers slow.
+_SLOW_GATHERS = ("znver", "skylake", "cascadelake", "cooperlake", "cannonlake", "icelake", "tigerlake", "rocketlake")
 TILE = 16  # rows of a tile of AMX, and the sums, or pairs of bf16 numbers, of each
 NEAR = 16 << 10  # bytes of b: so few stay in the first cache as they lie
 MANY_PANELS = 3  # of b, that a copied row of a is multiplied by
@@ -102,9 +104,9 @@ class Machine(Struct, frozen=True):
     def llvm_features(self) -> str:
         """The features as LLVM takes them. By itself it would make loops of half vectors on CPUs with AVX-512, which
         were measured to be 1.2 to 1.7 times slower for functions such as exp and gelu on Zen 4, and gather elements
-        that lie apart, which takes 1.2 to 2.4 times as long on Zen 4 as to load each."""
+        that lie apart where gathers are slow: on Zen 4 that takes 1.2 to 2.4 times as long as to load each."""
         tuning = ["-prefer-256-bit"] if self.vector_bytes == WIDE else []
-        if tuning and self.cpu.startswith(_ZEN):
+        if self.cpu.startswith(_SLOW_GATHERS):
             tuning.append("+prefer-no-gather")
         return ",".join(filter(None, [self.features, *tuning]))
 
