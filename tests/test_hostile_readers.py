@@ -25,9 +25,9 @@ from watching import nothing_else_runs
 
 import netc
 from netc.dsl.source import NOWHERE
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import load
-from netc.runtime.data.readers import READERS, read, simple_reader
-from netc.runtime.data.spec import parse_data
+from netc.runtime.data.readers.readers import READERS, read, simple_reader
 
 SPECIAL = (
     *(

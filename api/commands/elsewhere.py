@@ -39,7 +39,7 @@ def _of_commands(name: str) -> Iterator[str]:
 
 
 def _of_readers(name: str) -> Iterator[str]:
-    from netc.runtime.data.reader_options import OPTIONS
+    from netc.runtime.data.readers.options import OPTIONS
 
     takers = {reader: options[name].example for reader, options in OPTIONS.items() if name in options}
     if takers:

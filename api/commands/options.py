@@ -126,7 +126,7 @@ def load(
 
     values, file = constants(settings), parse_file(path)
     if fold is not None:
-        from netc.runtime.data.split_spec import with_fold
+        from netc.runtime.data.block.split import with_fold
 
         file = with_fold(file, fold)
     return checked(load_model(file, values), strict), values

@@ -28,7 +28,7 @@ class OutsideData:
 
     def name_sources(self, model: Model) -> None:
         """Names the files that training would read, even if the command does not read them. Raises Fault."""
-        from netc.runtime.data.spec import parse_data
+        from netc.runtime.data.block.spec import parse_data
 
         spec = parse_data(model)
         with self.named():

@@ -20,8 +20,8 @@ from netc.dsl.scanning import TEXT
 from netc.dsl.source import Source, Span
 from netc.editor.names import Names, names_of
 from netc.runtime.data.access import inside, is_below
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.classes import class_counter
-from netc.runtime.data.spec import parse_data
 from netc.runtime.studies.spec import parse_study
 
 NOT_OPENED = "E0807"  # not an error in the text: an editor shows it as information

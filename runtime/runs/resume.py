@@ -22,7 +22,7 @@ from netc.dsl.files import content_of
 from netc.dsl.parser import parse
 from netc.dsl.source import Span
 from netc.dsl.structs import replace
-from netc.runtime.data.spec import parse_data
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.runs.checkpoint import Progress
 from netc.runtime.runs.data_changes import refusals
 from netc.runtime.runs.opening import model_as_written

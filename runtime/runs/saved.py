@@ -26,7 +26,7 @@ from netc.dsl.quoting import json_text
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.runtime.available import NotEnough, require
 from netc.runtime.columns import OutputFacts
-from netc.runtime.data.declarations import DataSpec, SourceSpec, SplitSpec
+from netc.runtime.data.block.declarations import DataSpec, SourceSpec, SplitSpec
 from netc.runtime.data.new_data import Fitted
 from netc.runtime.data.pipeline import class_labels, in_units_of_data
 from netc.runtime.data.stored import Array, Bytes, Field

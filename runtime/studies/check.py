@@ -11,7 +11,7 @@ from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.parser import parse
 from netc.dsl.printer import expression
 from netc.dsl.structs import replace
-from netc.runtime.data.spec import parse_data
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.studies.declarations import StudySpec
 from netc.runtime.studies.space import Edge, Varying, edge_cases
 from netc.runtime.studies.spec import parse_study
