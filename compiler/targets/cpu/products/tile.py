@@ -25,9 +25,9 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.program.kernels import Gathered
+from netc.compiler.targets.cpu.llvm import bf16_pairs
 from netc.compiler.targets.cpu.llvm.function import BYTE, I64, Fields, Function, Word, at_most, pinned
 from netc.compiler.targets.cpu.llvm.vectors import Lanes, Vectors, lower_half, repeated
-from netc.compiler.targets.cpu.products import pairs
 from netc.compiler.targets.cpu.products.tile_operand import OPERANDS, Address, Operand, Rows, moved
 from netc.compiler.targets.cpu.products.tile_sizes import FEW_ROWS, Size
 from netc.compiler.targets.machine import GROUP
@@ -300,7 +300,8 @@ class _Tile:
         """The sums of row i, with the products of its element at an address and a row of b."""
         builder = self.builder
         if self.repeats_in_memory:
-            products = [pairs.multiply_add_repeated(builder, *at, row[j], sums[i, j]) for j in range(self.number)]
+            multiply_add = bf16_pairs.multiply_add_repeated
+            products = [multiply_add(builder, *at, row[j], sums[i, j]) for j in range(self.number)]
         else:
             pointer, offset = at
             column = self.splats(builder.gep(pointer, [offset]))
