@@ -67,7 +67,8 @@ def machine_for(asked: Machine | str | None = None) -> Machine:
 def ask_for_tiles(machine: Machine) -> None:
     """Asks Linux for the registers of AMX if a target description needs them.
 
-    `host` asks too, but a description may come from another process. Raises TargetFault if it refuses them, or if there are none.
+    `host` asks too, but a description may come from another process. Raises TargetFault if Linux refuses them, or if
+    there are none.
     """
     if machine.has_tiles and machine.has_amx and not is_permitted():
         _named("amx", Source("machine", "amx"))
