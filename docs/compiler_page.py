@@ -184,7 +184,8 @@ vector with those of other rows. A convolution is the same product, over a view 
 unless it is computed [with fewer multiplications](#convolution-with-fewer-multiplications). Small windows of an image
 of a few channels, and the gradients of their weights, are sums in loops, which keep all weights of a window, or all
 sums, in registers. A vector times a matrix is a loop too, unless the matrix has wide rows: the matrix is read once,
-without a copy, and a tile of one row would wait for its sums.
+without a copy, and a tile of one row would wait for its sums. The panels of a recurrent weight (`passes/panels.py`) are
+taken as the columns of one product, so that the rows are copied once for all of them, where that pays.
 
 The first layer reads the rows of a batch where they lie in the table of the data, in the order of the batch, and so
 does the gradient of its weights (`lowering/in_place.py`): a register tile has a pointer to each of its rows, or looks
