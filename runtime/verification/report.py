@@ -10,8 +10,8 @@ from typing import Any
 from msgspec import Struct
 
 from netc.compiler.targets.named import machine_for
-from netc.dsl import home
 from netc.dsl.diagnostics import Diagnostic, Label
+from netc.dsl.storage import home
 from netc.runtime.verification import CHECKS, differences_of
 from netc.runtime.verification.comparison import counting
 from netc.runtime.verification.subject import Check, Difference, Subject
