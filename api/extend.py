@@ -28,10 +28,10 @@ from netc.compiler.operations.elementwise_definition import unbroadcast
 from netc.compiler.passes.optimizers import OptimizerRule, Parameter
 from netc.compiler.passes.simplify import rebuild
 from netc.compiler.pipeline import Pass
-from netc.runtime.data.data_step import DataStep as Step
-from netc.runtime.data.data_step import simple_step as step
-from netc.runtime.data.readers import Reader
-from netc.runtime.data.readers import simple_reader as reader
+from netc.runtime.data.readers.readers import Reader
+from netc.runtime.data.readers.readers import simple_reader as reader
+from netc.runtime.data.steps.data_step import DataStep as Step
+from netc.runtime.data.steps.data_step import simple_step as step
 
 __all__ = [
     "Attributes",

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from netc.compiler.elaborate.forms.table import FORMS
 from netc.compiler.elaborate.initialisers import INITIALISERS
 from netc.compiler.elaborate.library import LIBRARIES
-from netc.compiler.elaborate.special import FORMS
 from netc.compiler.ir.forms import Expansion, Form, Scalar, SpecialForm, View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
@@ -18,9 +18,9 @@ from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.compiler.pipeline import PASSES
 from netc.dsl.printer import parameter_text
 from netc.dsl.words import WORDS
-from netc.runtime.data.augment import AUGMENTATIONS
-from netc.runtime.data.readers import READERS
-from netc.runtime.data.steps import STEPS
+from netc.runtime.data.pictures.augment import AUGMENTATIONS
+from netc.runtime.data.readers.readers import READERS
+from netc.runtime.data.steps.steps import STEPS
 from netc.runtime.plugins import origin_of
 from netc.runtime.studies.declarations import PRUNES, SEARCHES
 from netc.runtime.studies.distributions import EXAMPLES

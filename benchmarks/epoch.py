@@ -41,8 +41,8 @@ def table(settings: Settings) -> None:
 def _mnist() -> tuple[np.ndarray, np.ndarray]:
     """The images of the training split as rows, and their labels."""
     import netc
+    from netc.runtime.data.block.spec import parse_data
     from netc.runtime.data.dataset import load
-    from netc.runtime.data.spec import parse_data
 
     model = netc.load(_MNIST)
     part = load(model, parse_data(model)).parts["train"]

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 
 import netc
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import load
-from netc.runtime.data.spec import parse_data
 
 ROOT = Path(__file__).parents[1]
 DATA = Path(__file__).parent / "figures" / "data"

@@ -8,16 +8,16 @@ It imports all of these tables, which most commands do not need.
 from collections.abc import Callable
 from typing import Any
 
+from netc.compiler.elaborate.forms.table import FORMS
 from netc.compiler.elaborate.library import LIBRARIES, Library, library_names, register_library
-from netc.compiler.elaborate.special import FORMS
 from netc.compiler.ir.value import OPERATIONS, Operation
 from netc.compiler.ir.value import register as register_operation
 from netc.compiler.passes.optimizers import OPTIMIZERS, OptimizerRule
 from netc.compiler.pipeline import PASSES, Pass, register_pass
 from netc.runtime.arguments import require_kind
-from netc.runtime.data.data_step import DataStep
-from netc.runtime.data.readers import READERS, Reader
-from netc.runtime.data.steps import STEPS
+from netc.runtime.data.readers.readers import READERS, Reader
+from netc.runtime.data.steps.data_step import DataStep
+from netc.runtime.data.steps.steps import STEPS
 from netc.runtime.plugin_faults import require_attributes
 
 Addition = Operation | Pass | Reader | DataStep | OptimizerRule | Library

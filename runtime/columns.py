@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from msgspec import Struct, field
 
-from netc.runtime.data.data_step import UNKNOWN
+from netc.runtime.data.steps.data_step import UNKNOWN
 from netc.runtime.data.stored import Array
 
 Labels = Callable[[str, int], tuple[str, ...]]  # of a field with some classes; () if the data does not name them

@@ -14,9 +14,9 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.elementwise_definition import choose
-from netc.runtime.data.data_step import State
-from netc.runtime.data.declarations import FieldSpec, StepSpec
-from netc.runtime.data.steps import STEPS
+from netc.runtime.data.block.declarations import FieldSpec, StepSpec
+from netc.runtime.data.steps.data_step import State
+from netc.runtime.data.steps.steps import STEPS
 from netc.runtime.data.stored import Array
 
 _IDENTITY = ("reshape", "flatten", "window", "next", "train_only")  # steps that change no number

@@ -10,10 +10,10 @@ import numpy as np
 
 from netc.dsl.displayed import Displayed
 from netc.runtime.columns import Labels, OutputFacts, blanked, columns_of, labels_predicted
-from netc.runtime.data.cells import RowProblem
 from netc.runtime.data.new_data import NewData
-from netc.runtime.data.remarks import Remarks
+from netc.runtime.data.steps.remarks import Remarks
 from netc.runtime.data.stored import Array
+from netc.runtime.data.tables.cells import RowProblem
 
 _FEW, _WIDEST = 3, 40  # labels in a summary, and the characters of one
 

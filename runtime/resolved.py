@@ -10,8 +10,8 @@ from netc.dsl.parser import parse
 from netc.dsl.printer import expression, print_file
 from netc.dsl.quoting import net_string
 from netc.dsl.source import Source
-from netc.runtime.data.declarations import SplitSpec
-from netc.runtime.data.spec import parse_data
+from netc.runtime.data.block.declarations import SplitSpec
+from netc.runtime.data.block.spec import parse_data
 
 
 def resolved_text(model: Model) -> str:

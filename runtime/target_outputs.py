@@ -22,10 +22,10 @@ from netc.compiler.operations.functions import exp, log, sigmoid
 from netc.compiler.operations.reduce import argmax, log_softmax, softmax
 from netc.dsl.structs import replace
 from netc.runtime.columns import Distribution, OutputFacts
-from netc.runtime.data.data_step import State
-from netc.runtime.data.declarations import FieldSpec
+from netc.runtime.data.block.declarations import FieldSpec
 from netc.runtime.data.pipeline import labels_of
-from netc.runtime.data.steps import STEPS
+from netc.runtime.data.steps.data_step import State
+from netc.runtime.data.steps.steps import STEPS
 from netc.runtime.target_encodings import is_number_of_class, marks_classes
 
 _NORMALISED = (softmax, log_softmax, sigmoid, log)  # operations that keep the order of the logits

@@ -23,8 +23,8 @@ from netc.compiler.backends import Backend
 from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import load
-from netc.runtime.data.spec import parse_data
 from netc.runtime.execution.fields import Fields
 from netc.runtime.loading import load_model
 from netc.runtime.studies.check import check_study

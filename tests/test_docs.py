@@ -162,7 +162,10 @@ def test_each_picture_exists_and_is_shown() -> None:
 
 
 # Pages that name files of the repository, in backticks: `compiler/passes/`, `passes/differentiate.py`, `pipeline.py`.
-MAPS = [ROOT / "ARCHITECTURE.md", ROOT / "docs" / "contributing.md", ROOT / "docs" / "invariants.md"]
+MAPS = [
+    ROOT / "ARCHITECTURE.md",
+    *(ROOT / "docs" / f"{name}.md" for name in ("caching", "compiler", "contributing", "invariants", "kernels")),
+]
 FILE_NAME = re.compile(r"`((?:[\w.-]+/)+[\w.-]*|\w+\.py)`")
 FOLDERS = ["dsl", "compiler", "runtime", "api", "tests"]
 

@@ -20,9 +20,9 @@ from netc.compiler.targets.machine import host
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import Source
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import load
-from netc.runtime.data.spec import parse_data
 from netc.runtime.resolved import resolved_text
 from netc.runtime.studies.check import check_study
 

@@ -16,8 +16,8 @@ from support import problem_of
 from watching import nothing_else_runs
 
 import netc
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import load
-from netc.runtime.data.spec import parse_data
 
 SEED = 20261128
 MOST_MEMORY = 512 << 20  # bytes that reading may add to the process: no file has more than 4 MB, unpacked

@@ -24,10 +24,10 @@ from netc.dsl import quoting
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import NOWHERE, Source
-from netc.runtime.data.cell_text import is_missing_text
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import load
-from netc.runtime.data.spec import parse_data
+from netc.runtime.data.tables.cell_text import is_missing_text
 from netc.runtime.export import separate
 from netc.runtime.export.check import Checked, checked, difference
 from netc.runtime.export.exported import as_onnx, as_python, exported

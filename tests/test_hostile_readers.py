@@ -25,9 +25,9 @@ from watching import nothing_else_runs
 
 import netc
 from netc.dsl.source import NOWHERE
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import load
-from netc.runtime.data.readers import READERS, read, simple_reader
-from netc.runtime.data.spec import parse_data
+from netc.runtime.data.readers.readers import READERS, read, simple_reader
 
 SPECIAL = (
     *(
@@ -102,7 +102,7 @@ def put(folder: Path, files: dict[str, bytes]) -> None:
 def test_mutated_files(kind: str, tmp_path: Path, is_long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     text, name, content, others = SEEDS[kind]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("netc.dsl.home.folder", lambda: None)  # every set of pictures would be cached
+    monkeypatch.setattr("netc.dsl.storage.home.folder", lambda: None)  # every set of pictures would be cached
     put(tmp_path, {**others, name: content})
     model = netc.parse(text)
     spec = parse_data(model)

@@ -19,9 +19,9 @@ from netc.compiler.model import Model
 from netc.dsl.parser import parse
 from netc.dsl.source import NOWHERE, Source
 from netc.dsl.structs import replace
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import Dataset, load
-from netc.runtime.data.spec import parse_data
-from netc.runtime.data.steps import STEPS
+from netc.runtime.data.steps.steps import STEPS
 from netc.runtime.program import Program
 from netc.runtime.starting.starting_file import starting_file
 

@@ -9,7 +9,7 @@ import typer
 from netc.commands.terminal import say, table
 
 if TYPE_CHECKING:
-    from netc.runtime.data import copies
+    from netc.runtime.data.tables import copies
 
 
 def cache(
@@ -20,8 +20,8 @@ def cache(
 
     Example: netc cache --clear
     """
-    from netc.dsl import eviction, home
-    from netc.runtime.data import copies
+    from netc.dsl.storage import eviction, home
+    from netc.runtime.data.tables import copies
 
     folder = home.usable_folder()
     if folder is None:

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from netc.dsl.diagnostics import nearest_name
-from netc.dsl.synonyms import Kind, synonym
+from netc.dsl.mistakes.synonyms import Kind, synonym
 from netc.reference import Entry
 
 _LISTED = 6  # entries with an argument of this name
@@ -39,7 +39,7 @@ def _of_commands(name: str) -> Iterator[str]:
 
 
 def _of_readers(name: str) -> Iterator[str]:
-    from netc.runtime.data.reader_options import OPTIONS
+    from netc.runtime.data.readers.options import OPTIONS
 
     takers = {reader: options[name].example for reader, options in OPTIONS.items() if name in options}
     if takers:

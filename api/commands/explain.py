@@ -291,8 +291,8 @@ def _costs(before: "Model", now: "Model") -> list[tuple[str, str, str]]:
 def _kept_as_bytes(model: "Model") -> frozenset[str]:
     """The fields of the data that stay bytes, which decides their kernels. Empty if no data can be read."""
     from netc.dsl.diagnostics import Fault
+    from netc.runtime.data.block.spec import parse_data
     from netc.runtime.data.dataset import load
-    from netc.runtime.data.spec import parse_data
     from netc.runtime.execution.fields import kept_as_bytes
 
     try:

@@ -22,8 +22,8 @@ def find_lr(
     import typer
 
     from netc.compiler.passes.optimizers import OPTIMIZERS
+    from netc.runtime.data.block.spec import parse_data
     from netc.runtime.data.dataset import load
-    from netc.runtime.data.spec import parse_data
     from netc.runtime.insight.curves import draw_rates
     from netc.runtime.runs.checkpoint import write_whole
     from netc.runtime.studies.rate_test import rate_test

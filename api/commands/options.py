@@ -100,7 +100,7 @@ def constants(settings: list[str] | None) -> dict[str, Any]:
 def constant(text: str) -> Any:
     """The value of a text of `--set`. A text may stand in quotes, as in the file, and has to if it is `"2"`."""
     from netc.dsl.literals import unquoted
-    from netc.dsl.scanning import TEXT
+    from netc.dsl.mistakes.scanning import TEXT
 
     if text in ("true", "false"):
         return text == "true"
@@ -126,7 +126,7 @@ def load(
 
     values, file = constants(settings), parse_file(path)
     if fold is not None:
-        from netc.runtime.data.split_spec import with_fold
+        from netc.runtime.data.block.split import with_fold
 
         file = with_fold(file, fold)
     return checked(load_model(file, values), strict), values

@@ -13,9 +13,9 @@ from netc.commands.terminal import say
 from netc.runtime.columns import blanked, columns_of
 
 if TYPE_CHECKING:
-    from netc.runtime.data.declarations import DataSpec, SourceSpec
+    from netc.runtime.data.block.declarations import DataSpec, SourceSpec
     from netc.runtime.data.new_data import Fitted, NewData
-    from netc.runtime.data.table import Table
+    from netc.runtime.data.tables.table import Table
     from netc.runtime.runs.run import Run
 
 _LISTED = 10  # rows that are named, of those that cannot be used
@@ -134,9 +134,9 @@ def _table(fitted: "Fitted", path: Path, data: Path, names: Sequence[str], selec
 
 def _source_of(path: Path, spec: "DataSpec", selection: Selection, is_stdin: bool) -> "SourceSpec":
     """A file of new data as a source of a data block."""
-    from netc.dsl.files import real
+    from netc.dsl.storage.files import real
     from netc.runtime.data.new_data import source_of
-    from netc.runtime.data.readers import READERS, reader_of
+    from netc.runtime.data.readers.readers import READERS, reader_of
     from netc.runtime.runs.checkpoint import path_span
 
     trained_with = spec.source.reader

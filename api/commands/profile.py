@@ -41,8 +41,8 @@ def profile(
     Example: netc profile examples/mnist.net --lines -o mnist.svg
     """
     import netc
+    from netc.runtime.data.block.spec import parse_data
     from netc.runtime.data.dataset import load
-    from netc.runtime.data.spec import parse_data
     from netc.runtime.data.synthetic import synthetic_data
     from netc.runtime.execution.fields import Fields
     from netc.runtime.insight.drawing.flame import flame_svg

@@ -175,7 +175,7 @@ def _started(file: Path, request: _Request, ticker: Ticker) -> "Run":
 def _resumed(resume: Path, request: _Request, may_change: bool, ticker: Ticker) -> "Run":
     """Opens a run to continue it, with a changed file if the request names one. The caller has claimed its folder."""
     from netc.dsl.parser import parse_file
-    from netc.runtime.data.split_spec import with_fold
+    from netc.runtime.data.block.split import with_fold
     from netc.runtime.loading import load_model
     from netc.runtime.runs.opening import open_run
     from netc.runtime.runs.resume import adopt, hand_on_data, has_changed, kept_constants, take_data, with_constants

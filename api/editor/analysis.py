@@ -15,13 +15,13 @@ from netc.compiler.elaborate.elaborator import examine, model_of
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, fault
 from netc.dsl.literals import unquoted
+from netc.dsl.mistakes.scanning import TEXT
 from netc.dsl.parser import parse
-from netc.dsl.scanning import TEXT
 from netc.dsl.source import Source, Span
 from netc.editor.names import Names, names_of
 from netc.runtime.data.access import inside, is_below
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.classes import class_counter
-from netc.runtime.data.spec import parse_data
 from netc.runtime.studies.spec import parse_study
 
 NOT_OPENED = "E0807"  # not an error in the text: an editor shows it as information

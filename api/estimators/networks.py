@@ -18,8 +18,8 @@ from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.dsl.structs import replace
 from netc.runtime.columns import OutputFacts
+from netc.runtime.data.block.spec import array_spec
 from netc.runtime.data.dataset import Dataset, from_arrays
-from netc.runtime.data.spec import array_spec
 from netc.runtime.data.stored import Array, Arrays
 from netc.runtime.loading import load_model
 from netc.runtime.metric_values import Row

@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import netc
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import load
-from netc.runtime.data.spec import parse_data
 from netc.runtime.random import permutation
 
 from .scheme import BLUE, GREEN, GREY, ORANGE

@@ -11,14 +11,14 @@ from netc.dsl.quoting import cell
 from netc.dsl.source import Span
 from netc.dsl.structs import replace
 from netc.runtime.data import windows
-from netc.runtime.data.cells import is_missing, numbers
-from netc.runtime.data.data_step import State
-from netc.runtime.data.declarations import Constants, DataSpec, FieldSpec, StepSpec
-from netc.runtime.data.partition import read_parts, stratifying_target
+from netc.runtime.data.block.declarations import Constants, DataSpec, FieldSpec, StepSpec
+from netc.runtime.data.block.spec import check_tokens, missing_field_hint, parse_block
+from netc.runtime.data.division.partition import read_parts, stratifying_target
 from netc.runtime.data.pipeline import Part, fit_steps, labels_of, raw_chunks, step_outputs
 from netc.runtime.data.reuse import parts_of, states_of
-from netc.runtime.data.spec import check_tokens, missing_field_hint, parse_block
+from netc.runtime.data.steps.data_step import State
 from netc.runtime.data.stored import Array, Ragged
+from netc.runtime.data.tables.cells import is_missing, numbers
 
 
 def class_counter(file: syntax.File) -> Callable[[str, Constants, Span], int]:

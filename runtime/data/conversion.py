@@ -17,14 +17,14 @@ from netc.dsl.quoting import cell
 from netc.dsl.source import NOWHERE, Span
 from netc.dsl.structs import replace
 from netc.runtime.data import windows
-from netc.runtime.data.cells import Location, numbers
-from netc.runtime.data.data_step import State
-from netc.runtime.data.declarations import FieldSpec
-from netc.runtime.data.impute_step import leaves_missing
+from netc.runtime.data.block.declarations import FieldSpec
 from netc.runtime.data.pipeline import Part, labels_of, per_step, raw_chunks, sample_outputs, usable
-from netc.runtime.data.steps import STEPS
-from netc.runtime.data.store import allocate
+from netc.runtime.data.steps.data_step import State
+from netc.runtime.data.steps.impute import leaves_missing
+from netc.runtime.data.steps.steps import STEPS
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
+from netc.runtime.data.tables.cells import Location, numbers
+from netc.runtime.data.tables.store import allocate
 
 # NumPy's warnings are off while steps are applied: a result that is not finite is a fault.
 WITHOUT_WARNINGS = np.errstate(over="ignore", divide="ignore", invalid="ignore")

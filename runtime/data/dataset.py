@@ -16,21 +16,21 @@ from netc.compiler.model import Model
 from netc.dsl.diagnostics import Diagnostic, Fault, fault, nearest
 from netc.dsl.structs import replace
 from netc.runtime.data import windows
-from netc.runtime.data.augment import AugmentationSpec, augmentations_of, augmented
+from netc.runtime.data.block.declarations import DataSpec
 from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_windows
-from netc.runtime.data.data_step import State
-from netc.runtime.data.data_warnings import FittedField, warnings_of
-from netc.runtime.data.declarations import DataSpec
+from netc.runtime.data.division.partition import stratifying_target
 from netc.runtime.data.lengths import Samples, listed, long_enough, same_lengths
-from netc.runtime.data.partition import stratifying_target
+from netc.runtime.data.pictures.augment import AugmentationSpec, augmentations_of, augmented
 from netc.runtime.data.pipeline import Part, labels_of, resolved, undo
-from netc.runtime.data.range_warnings import range_warnings
+from netc.runtime.data.readers.sources import ReadSource, read_source
 from netc.runtime.data.reuse import parts_of, states_of
-from netc.runtime.data.row_numbers import RowNumbers
-from netc.runtime.data.sources import ReadSource, read_source
+from netc.runtime.data.steps.data_step import State
 from netc.runtime.data.stored import Array, Field
-from netc.runtime.data.table import FilesOfRows, Table
-from netc.runtime.data.target_warnings import target_warnings
+from netc.runtime.data.tables.row_numbers import RowNumbers
+from netc.runtime.data.tables.table import FilesOfRows, Table
+from netc.runtime.data.warnings.data_warnings import FittedField, warnings_of
+from netc.runtime.data.warnings.ranges import range_warnings
+from netc.runtime.data.warnings.targets import target_warnings
 
 
 class Dataset(msgspec.Struct):

@@ -16,12 +16,12 @@ from netc.dsl.diagnostics import Diagnostic, Fault
 from netc.dsl.source import Source
 from netc.dsl.structs import replace
 from netc.runtime.data import windows
+from netc.runtime.data.block.declarations import DataSpec
+from netc.runtime.data.block.spec import parse_block
 from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_windows
-from netc.runtime.data.declarations import DataSpec
-from netc.runtime.data.partition import read_parts
+from netc.runtime.data.division.partition import read_parts
 from netc.runtime.data.pipeline import Part, fit_steps, resolved
-from netc.runtime.data.sources import paths_of
-from netc.runtime.data.spec import parse_block
+from netc.runtime.data.readers.sources import paths_of
 
 _CONSEQUENCES = ("E0401", "E0402", "E0403", "E0404", "E0406")  # what a wrong type of an input leads to
 _CAUSES = ("E0804", "E0805")

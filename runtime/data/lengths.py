@@ -11,9 +11,9 @@ from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.types import Type
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.source import Span
-from netc.runtime.data.cells import CellKind, Index, Location, is_missing, refuse_missing
 from netc.runtime.data.stored import Array, Field, Ragged
-from netc.runtime.data.table import Table
+from netc.runtime.data.tables.cells import CellKind, Index, Location, is_missing, refuse_missing
+from netc.runtime.data.tables.table import Table
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model

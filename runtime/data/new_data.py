@@ -15,18 +15,18 @@ from netc.compiler.ir.types import Type
 from netc.dsl.source import Source, Span
 from netc.dsl.structs import replace
 from netc.runtime.data import windows
-from netc.runtime.data.cells import BadRows, RowFault, RowProblem
+from netc.runtime.data.block.declarations import DataSpec, FieldSpec, SourceSpec
 from netc.runtime.data.conversion import WITHOUT_WARNINGS, convert, convert_windows
-from netc.runtime.data.data_step import State
-from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec
+from netc.runtime.data.division.partition import part_of, series_in, uses_of, with_words
 from netc.runtime.data.lengths import Samples, long_enough, same_lengths
-from netc.runtime.data.partition import part_of, series_in, uses_of, with_words
 from netc.runtime.data.pipeline import Part
-from netc.runtime.data.readers import read
-from netc.runtime.data.remarks import Remarks
-from netc.runtime.data.request import Use, Uses
+from netc.runtime.data.readers.readers import read
+from netc.runtime.data.readers.request import Use, Uses
+from netc.runtime.data.steps.data_step import State
+from netc.runtime.data.steps.remarks import Remarks
 from netc.runtime.data.stored import Array, Field, Ragged, taken
-from netc.runtime.data.table import Table
+from netc.runtime.data.tables.cells import BadRows, RowFault, RowProblem
+from netc.runtime.data.tables.table import Table
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
@@ -72,7 +72,7 @@ def source_of(spec: DataSpec, path: Path, reader: str, span: Span) -> SourceSpec
     """A file of new data as a source: it has those options of the data block's source that its reader has too."""
     options = spec.source.options
     if reader != spec.source.reader:
-        from netc.runtime.data.reader_options import OPTIONS
+        from netc.runtime.data.readers.options import OPTIONS
 
         options = tuple(option for option in options if option[0] in OPTIONS.get(reader, {}))
     return SourceSpec(reader, str(path), span, options)

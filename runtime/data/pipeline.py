@@ -16,16 +16,16 @@ from netc.dsl.source import Span
 from netc.dsl.structs import replace
 from netc.runtime.available import require_at
 from netc.runtime.data import windows
-from netc.runtime.data.cells import BadRows, Location, RowFault
-from netc.runtime.data.columns import TextColumn, TextSequences
-from netc.runtime.data.data_step import State
-from netc.runtime.data.declarations import DataSpec, FieldSpec, SourceSpec, StepSpec
+from netc.runtime.data.block.declarations import DataSpec, FieldSpec, SourceSpec, StepSpec
+from netc.runtime.data.division.split import chunks_of
 from netc.runtime.data.lengths import cells_of
-from netc.runtime.data.remarks import Remarks
-from netc.runtime.data.split import chunks_of
-from netc.runtime.data.steps import STEPS
+from netc.runtime.data.steps.data_step import State
+from netc.runtime.data.steps.remarks import Remarks
+from netc.runtime.data.steps.steps import STEPS
 from netc.runtime.data.stored import Array, Ragged
-from netc.runtime.data.table import Table
+from netc.runtime.data.tables.cells import BadRows, Location, RowFault
+from netc.runtime.data.tables.columns import TextColumn, TextSequences
+from netc.runtime.data.tables.table import Table
 
 Result = TypeVar("Result")
 _Cells = Array | Ragged | TextColumn | TextSequences
@@ -57,7 +57,7 @@ class Part(Struct, frozen=True):
 
     def window_starts(self, cuts: Sequence[windows.Cut], name: str, span: Span) -> Array:
         """The places in `rows` at which windows start. Faults E0806 at `span` if none fits; `name` is for messages."""
-        assert self.stretches is not None, "partition.py finds the series of data with windows"
+        assert self.stretches is not None, "division/partition.py finds the series of data with windows"
         return windows.window_starts(cuts, len(self.rows), self.stretches, name, span)
 
 

@@ -17,10 +17,10 @@ from netc.dsl.source import Source
 from netc.dsl.structs import replace
 
 if TYPE_CHECKING:
-    from netc.runtime.data.data_step import State
-    from netc.runtime.data.declarations import DataSpec, FieldSpec
+    from netc.runtime.data.block.declarations import DataSpec, FieldSpec
     from netc.runtime.data.pipeline import Part
-    from netc.runtime.data.sources import ReadSource
+    from netc.runtime.data.readers.sources import ReadSource
+    from netc.runtime.data.steps.data_step import State
 
 
 class _Reading(Struct):
@@ -50,8 +50,8 @@ def parts_of(
     spec: "DataSpec", source: Source, label: str | None, read: "ReadSource | None" = None
 ) -> "dict[str, Part]":
     """The same as `read_parts`."""
-    from netc.runtime.data.partition import read_parts
-    from netc.runtime.data.sources import read_source
+    from netc.runtime.data.division.partition import read_parts
+    from netc.runtime.data.readers.sources import read_source
 
     readings, read = _readings.get(), read or read_source
     if readings is None or read is not read_source:
@@ -83,7 +83,7 @@ def _fit_alike(fitted: "FieldSpec", field: "FieldSpec") -> bool:
     """Whether two fields are the same to their steps. Until a model is elaborated, it is not known which of its fields
     are sequences, and steps that make sequences of texts need not know.
     """
-    from netc.runtime.data.steps import STEPS
+    from netc.runtime.data.steps.steps import STEPS
 
     if any(STEPS[step.name].makes_sequences for step in fitted.steps):
         field = replace(field, is_sequence=fitted.is_sequence)

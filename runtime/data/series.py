@@ -10,12 +10,12 @@ from msgspec import Struct
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell as shown_cell
-from netc.runtime.data.cells import Location, numbers
-from netc.runtime.data.date_step import moments
-from netc.runtime.data.declarations import DataSpec, SeriesSpec
-from netc.runtime.data.split import chunks_of, group_numbers, require_cells
+from netc.runtime.data.block.declarations import DataSpec, SeriesSpec
+from netc.runtime.data.division.split import chunks_of, group_numbers, require_cells
+from netc.runtime.data.steps.date import moments
 from netc.runtime.data.stored import Array
-from netc.runtime.data.table import Table
+from netc.runtime.data.tables.cells import Location, numbers
+from netc.runtime.data.tables.table import Table
 
 _START = datetime(1970, 1, 1)
 _WRITTEN = '2024-05-31 or 2024-05-31 18:00; others with format = "%d.%m.%Y"; for numbers: every = 1'

@@ -12,14 +12,14 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from netc.dsl.diagnostics import Fault
-from netc.dsl.files import opened
 from netc.dsl.quoting import cell
-from netc.runtime.data.declarations import SourceSpec
-from netc.runtime.data.readers import read_by_suffix
-from netc.runtime.data.reading import reading
-from netc.runtime.data.request import Request, Use, every
-from netc.runtime.data.sources import paths_of
-from netc.runtime.data.store import LARGE
+from netc.dsl.storage.files import opened
+from netc.runtime.data.block.declarations import SourceSpec
+from netc.runtime.data.readers.readers import read_by_suffix
+from netc.runtime.data.readers.reading import reading
+from netc.runtime.data.readers.request import Request, Use, every
+from netc.runtime.data.readers.sources import paths_of
+from netc.runtime.data.tables.store import LARGE
 
 _PIECE = 1 << 20  # bytes that are read at a time
 _MOST_CHECKSUMS = 1_000  # that a record has besides that of all files
@@ -115,7 +115,7 @@ def _files_at(path: Path, source: SourceSpec) -> list[Path]:
 
 def _pictures_of(path: Path, source: SourceSpec) -> list[Path]:
     """The pictures that a table names, as far as they are there; none if the table cannot be read."""
-    from netc.runtime.data.picture_files import list_pictures
+    from netc.runtime.data.pictures.files import list_pictures
 
     try:
         with reading(source.path, source.span):

@@ -17,7 +17,7 @@ from netc.dsl.diagnostics import Label, fault
 from netc.dsl.hints import At, Change, Hint
 from netc.dsl.source import Span
 from netc.runtime.available import require_at
-from netc.runtime.data.declarations import FieldSpec, StepSpec
+from netc.runtime.data.block.declarations import FieldSpec, StepSpec
 from netc.runtime.data.stored import Array, Ragged
 
 SERIES = ("window", "next")

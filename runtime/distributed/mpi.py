@@ -16,10 +16,10 @@ from mpi4py import MPI
 from msgspec import Struct
 
 from netc.compiler.targets.target import Part
-from netc.dsl import home, temporary
-from netc.runtime.data import store
-from netc.runtime.data.sharing import Sharing
+from netc.dsl.storage import home, temporary
 from netc.runtime.data.stored import Array
+from netc.runtime.data.tables import store
+from netc.runtime.data.tables.sharing import Sharing
 from netc.runtime.distributed.mpi_exchange import MpiExchange
 from netc.runtime.distributed.network import Network
 from netc.runtime.execution.memory import is_debugging

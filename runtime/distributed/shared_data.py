@@ -1,8 +1,8 @@
 """One copy of the data on each host, for all ranks there: files that they map into memory.
 
-One rank of a host reads a file, another one the next; the others map what they have read (data/sharing.py). Then the
-prepared arrays are shared too. So while it trains, a rank brings only the rows of its samples into memory, and a host
-that runs many ranks keeps each row once.
+One rank of a host reads a file, another one the next; the others map what they have read (data/tables/sharing.py). Then
+the prepared arrays are shared too. So while it trains, a rank brings only the rows of its samples into memory, and a
+host that runs many ranks keeps each row once.
 """
 
 from collections.abc import Iterator
@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from netc.dsl.structs import replace
 from netc.runtime.data.dataset import Dataset
 from netc.runtime.data.reuse import reused
-from netc.runtime.data.sharing import sharing
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
+from netc.runtime.data.tables.sharing import sharing
 
 if TYPE_CHECKING:  # a process that was started by itself imports nothing of MPI
     from netc.runtime.distributed.mpi import MpiRanks

@@ -6,8 +6,8 @@ A note is a sentence for people. Facts are for programs: `columns`, `labels`, `s
 from collections.abc import Sequence
 from typing import Any
 
-from netc.runtime.data.data_step import NAMES, State, names_of_places
-from netc.runtime.data.declarations import FieldSpec, StepSpec
+from netc.runtime.data.block.declarations import FieldSpec, StepSpec
+from netc.runtime.data.steps.data_step import NAMES, State, names_of_places
 from netc.runtime.runs.run import Run
 
 Facts = dict[str, dict[str, Any]]

@@ -23,9 +23,9 @@ from netc.compiler.passes.simplify import rebuild
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
 from netc.dsl.structs import replace
-from netc.runtime.data.data_step import State
-from netc.runtime.data.declarations import StepSpec
+from netc.runtime.data.block.declarations import StepSpec
 from netc.runtime.data.pipeline import units_need_f64
+from netc.runtime.data.steps.data_step import State
 from netc.runtime.export.described import Facts, describe_input, is_picture
 from netc.runtime.graph_steps import BACKWARD, FORWARD, arithmetic_steps, changes_numbers, through
 from netc.runtime.inference.parts import fields_of, part_of

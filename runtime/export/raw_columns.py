@@ -11,9 +11,9 @@ from itertools import takewhile
 from netc.compiler.export.exportable import Exported, RawColumns
 from netc.compiler.ir.types import Type
 from netc.dsl.structs import replace
-from netc.runtime.data.cell_text import label_of
-from netc.runtime.data.data_step import State
-from netc.runtime.data.declarations import FieldSpec, StepSpec
+from netc.runtime.data.block.declarations import FieldSpec, StepSpec
+from netc.runtime.data.steps.data_step import State
+from netc.runtime.data.tables.cell_text import label_of
 from netc.runtime.export.described import is_picture
 from netc.runtime.graph_steps import arithmetic_steps
 from netc.runtime.runs.run import Run

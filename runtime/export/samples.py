@@ -10,16 +10,16 @@ from netc.compiler.export.exportable import Exported, RawColumns
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES, Bounded, Type
 from netc.dsl.source import NOWHERE
-from netc.runtime.data.cells import Location
+from netc.runtime.data.block.declarations import FieldSpec
 from netc.runtime.data.conversion import convert
-from netc.runtime.data.date_step import moment_of
-from netc.runtime.data.declarations import FieldSpec
-from netc.runtime.data.number_step import NumberForm
 from netc.runtime.data.pipeline import Part
-from netc.runtime.data.steps import STEPS
+from netc.runtime.data.steps.date import moment_of
+from netc.runtime.data.steps.number import NumberForm
+from netc.runtime.data.steps.steps import STEPS
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.data.synthetic import synthetic_data
-from netc.runtime.data.table import Table
+from netc.runtime.data.tables.cells import Location
+from netc.runtime.data.tables.table import Table
 from netc.runtime.graph_steps import FORWARD, arithmetic_steps
 from netc.runtime.runs.run import Run
 

@@ -14,7 +14,7 @@ from netc.compiler.passes.stepping import stepping
 from netc.compiler.pipeline import steppable_graph
 from netc.dsl.diagnostics import Diagnostic, Fault, fault
 from netc.dsl.structs import replace
-from netc.runtime.data.declarations import DataSpec
+from netc.runtime.data.block.declarations import DataSpec
 
 
 def generation_warnings(model: Model, spec: DataSpec) -> list[Diagnostic]:

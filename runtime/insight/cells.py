@@ -6,9 +6,9 @@ import numpy as np
 from msgspec import Struct
 
 from netc.runtime.data import windows
-from netc.runtime.data.partition import read_parts, stratifying_target
+from netc.runtime.data.division.partition import read_parts, stratifying_target
 from netc.runtime.data.stored import Array
-from netc.runtime.data.table import Table
+from netc.runtime.data.tables.table import Table
 from netc.runtime.insight.words import number_text, shortened
 from netc.runtime.runs.run import Run
 

@@ -11,8 +11,8 @@ from msgspec import Struct
 from netc.compiler.analysis.equations.derivation import Derivation, derive
 from netc.compiler.ir.value import Value
 from netc.compiler.model import Model
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import load
-from netc.runtime.data.spec import parse_data
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.program import Program

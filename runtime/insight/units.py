@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from msgspec import Struct
 
-from netc.runtime.data.declarations import DataSpec
+from netc.runtime.data.block.declarations import DataSpec
 from netc.runtime.data.stored import Field, Ragged
 from netc.runtime.execution.fields import Fields
 

@@ -14,10 +14,10 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type, fixed_size
 from netc.compiler.ir.value import Value, apply
 from netc.dsl.structs import replace
-from netc.runtime.data.cells import natural
-from netc.runtime.data.data_step import State
-from netc.runtime.data.declarations import FieldSpec, StepSpec
+from netc.runtime.data.block.declarations import FieldSpec, StepSpec
+from netc.runtime.data.steps.data_step import State
 from netc.runtime.data.stored import Array
+from netc.runtime.data.tables.cells import natural
 
 _ENTRIES = {"classes": "classes", "one_hot": "classes", "vocabulary": "tokens"}  # of a state, by the name of the step
 _SHAPES = ("reshape", "flatten")

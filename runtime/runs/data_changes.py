@@ -10,8 +10,8 @@ from pathlib import Path
 
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.structs import replace
+from netc.runtime.data.block.declarations import DIVISION, DataSpec, SourceSpec
 from netc.runtime.data.dataset import Dataset
-from netc.runtime.data.declarations import DIVISION, DataSpec, SourceSpec
 from netc.runtime.data.source_record import SourceRecord, recorded
 from netc.runtime.data.windows import is_series
 from netc.runtime.runs.run_files import read_info

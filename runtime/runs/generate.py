@@ -8,8 +8,8 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.pipeline import steppable_graph
 from netc.dsl.diagnostics import fault
 from netc.runtime.data.pipeline import labels_of
+from netc.runtime.data.steps.texts import END
 from netc.runtime.data.stored import Array
-from netc.runtime.data.text_steps import END
 from netc.runtime.inference.next_token import token_names
 from netc.runtime.inference.stepper import Stepped, Stepper
 from netc.runtime.random import generator

@@ -22,9 +22,9 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
 from netc.dsl.structs import replace
-from netc.runtime.data.data_step import State, names_of_places
-from netc.runtime.data.declarations import DataSpec, FieldSpec, StepSpec
+from netc.runtime.data.block.declarations import DataSpec, FieldSpec, StepSpec
 from netc.runtime.data.pipeline import labels_of, units_need_f64
+from netc.runtime.data.steps.data_step import State, names_of_places
 from netc.runtime.data.stored import Array
 from netc.runtime.graph_steps import BACKWARD, FORWARD, Pairs, arithmetic_steps, changes_numbers, through
 from netc.runtime.runs.categories import Categories, categories_of, has_categories

@@ -11,9 +11,9 @@ from netc.dsl.parser import parse
 from netc.dsl.source import Source
 from netc.dsl.structs import replace
 from netc.runtime import plugins
-from netc.runtime.data.declarations import DataSpec
-from netc.runtime.data.spec import array_spec, parse_data
-from netc.runtime.data.split_spec import with_fold
+from netc.runtime.data.block.declarations import DataSpec
+from netc.runtime.data.block.spec import array_spec, parse_data
+from netc.runtime.data.block.split import with_fold
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.compiled_model import CompiledModel, Options
 from netc.runtime.execution.workers import Workers

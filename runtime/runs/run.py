@@ -18,14 +18,14 @@ from netc.dsl.diagnostics import Diagnostic, fault, nearest
 from netc.dsl.displayed import Displayed
 from netc.dsl.structs import replace
 from netc.runtime.columns import OutputFacts
+from netc.runtime.data.block.declarations import DataSpec
 from netc.runtime.data.dataset import Dataset, load, undone
-from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.new_data import Fitted, NewData, fitting_lengths, inputs_and_values, read_fields
 from netc.runtime.data.pipeline import class_labels, in_units_of_data
-from netc.runtime.data.raw_data import raw_table
-from netc.runtime.data.raw_values import warn_of_raw_values
 from netc.runtime.data.stored import Array
-from netc.runtime.data.table import Table
+from netc.runtime.data.tables.raw_data import raw_table
+from netc.runtime.data.tables.raw_values import warn_of_raw_values
+from netc.runtime.data.tables.table import Table
 from netc.runtime.execution.compiled_model import built_once
 from netc.runtime.execution.fields import Fields
 from netc.runtime.inference.parts import fields_of, part_of

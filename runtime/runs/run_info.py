@@ -10,10 +10,10 @@ from typing import Any, TypeVar
 import msgspec
 
 from netc.dsl.quoting import json_text
-from netc.runtime.data.data_step import State
-from netc.runtime.data.declarations import FieldSpec
+from netc.runtime.data.block.declarations import FieldSpec
 from netc.runtime.data.source_record import SourceRecord
-from netc.runtime.data.steps import STEPS
+from netc.runtime.data.steps.data_step import State
+from netc.runtime.data.steps.steps import STEPS
 from netc.runtime.typed_json import converted, parsed
 
 Scalar = bool | int | float | str

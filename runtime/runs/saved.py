@@ -20,13 +20,13 @@ from netc.compiler.backends import target_of
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.types import Type
 from netc.compiler.targets.target import Code, Reopening, Storable
-from netc.dsl import records
 from netc.dsl.diagnostics import Fault
 from netc.dsl.quoting import json_text
 from netc.dsl.source import NOWHERE, Source, Span
+from netc.dsl.storage import records
 from netc.runtime.available import NotEnough, require
 from netc.runtime.columns import OutputFacts
-from netc.runtime.data.declarations import DataSpec, SourceSpec, SplitSpec
+from netc.runtime.data.block.declarations import DataSpec, SourceSpec, SplitSpec
 from netc.runtime.data.new_data import Fitted
 from netc.runtime.data.pipeline import class_labels, in_units_of_data
 from netc.runtime.data.stored import Array, Bytes, Field

@@ -19,8 +19,8 @@ from netc.compiler.targets.target import Code
 from netc.dsl.source import Source, Span
 from netc.runtime.columns import OutputFacts
 from netc.runtime.data import windows
-from netc.runtime.data.declarations import DataSpec, FieldSpec, StepSpec
-from netc.runtime.data.shape_steps import TRAIN_ONLY
+from netc.runtime.data.block.declarations import DataSpec, FieldSpec, StepSpec
+from netc.runtime.data.steps.shape import TRAIN_ONLY
 from netc.runtime.data.stored import Bytes, Field, Ragged
 from netc.runtime.execution.resources import state_layout
 

@@ -6,9 +6,9 @@ from typing import Any
 
 from netc.compiler.model import Model
 from netc.compiler.targets.target import Ranks
+from netc.runtime.data.block.spec import array_spec, parse_data
 from netc.runtime.data.dataset import Dataset, from_arrays, load
-from netc.runtime.data.sources import ReadSource, read_source
-from netc.runtime.data.spec import array_spec, parse_data
+from netc.runtime.data.readers.sources import ReadSource, read_source
 from netc.runtime.execution.fields import FieldTypes
 from netc.runtime.execution.passed_fields import PassedFields
 from netc.runtime.program import Program

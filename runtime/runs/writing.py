@@ -7,8 +7,8 @@ from typing import Any
 from netc.compiler.model import Model
 from netc.dsl.quoting import json_text
 from netc.runtime import plugins
+from netc.runtime.data.block.declarations import DIVISION
 from netc.runtime.data.dataset import Dataset
-from netc.runtime.data.declarations import DIVISION
 from netc.runtime.data.source_record import SourceRecord
 from netc.runtime.program import Program
 from netc.runtime.runs.checkpoint import write_whole

@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 
-from netc.runtime.data.date_step import moment_of
-from netc.runtime.data.number_step import MARKS, NumberForm, split_sign
+from netc.runtime.data.steps.date import moment_of
+from netc.runtime.data.steps.number import MARKS, NumberForm, split_sign
 
 # fmt: off
 _MARKS = frozenset((

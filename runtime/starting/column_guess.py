@@ -15,10 +15,10 @@ from msgspec import Struct
 
 from netc.dsl.quoting import net_string
 from netc.dsl.structs import replace
-from netc.runtime.data.cells import is_missing, natural, texts_of
-from netc.runtime.data.date_step import moment_of
-from netc.runtime.data.number_step import NumberForm
+from netc.runtime.data.steps.date import moment_of
+from netc.runtime.data.steps.number import NumberForm
 from netc.runtime.data.stored import Array
+from netc.runtime.data.tables.cells import is_missing, natural, texts_of
 from netc.runtime.starting.cell_forms import are_numbers, date_formats, is_mark, is_time_of_day, number_example
 
 _MOST_CLASSES, _MOST_CATEGORIES = 1000, 100

@@ -9,12 +9,12 @@ from typing import Any
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import opened
 from netc.dsl.parser import parse
 from netc.dsl.source import Source, Span
-from netc.runtime.data.declarations import SourceSpec
-from netc.runtime.data.readers import READERS, reader_of
-from netc.runtime.data.source_spec import parse_source
+from netc.dsl.storage.files import opened
+from netc.runtime.data.block.declarations import SourceSpec
+from netc.runtime.data.block.source import parse_source
+from netc.runtime.data.readers.readers import READERS, reader_of
 
 _SAMPLE = 1 << 16
 _DELIMITERS = b"\t;|,"

@@ -5,7 +5,7 @@ from pathlib import Path
 from netc.dsl.diagnostics import fault
 from netc.dsl.quoting import cell, net_string
 from netc.dsl.source import Span
-from netc.runtime.data.picture_decoder import SUFFIXES
+from netc.runtime.data.pictures.decoder import SUFFIXES
 from netc.runtime.starting.picture_columns import maps_of, shape_of
 
 

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from netc.runtime.data.cells import is_missing
-from netc.runtime.data.picture_decoder import SUFFIXES
-from netc.runtime.data.table import Table
+from netc.runtime.data.pictures.decoder import SUFFIXES
+from netc.runtime.data.tables.cells import is_missing
+from netc.runtime.data.tables.table import Table
 
 _SIDE = 64  # pixels: larger pictures are scaled down to it
 _SMALLEST = 16  # pixels: a smaller picture is pooled once only

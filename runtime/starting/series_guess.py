@@ -10,9 +10,9 @@ from datetime import datetime
 import numpy as np
 from msgspec import Struct
 
-from netc.runtime.data.cells import is_missing, texts_of
-from netc.runtime.data.date_step import moment_of
+from netc.runtime.data.steps.date import moment_of
 from netc.runtime.data.stored import Array
+from netc.runtime.data.tables.cells import is_missing, texts_of
 from netc.runtime.starting.column_guess import Guess
 
 Cells = Callable[[str], Array]  # of a column by its name

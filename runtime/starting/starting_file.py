@@ -15,17 +15,17 @@ from msgspec import Struct
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, fault
-from netc.dsl.files import real
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.quoting import cell, net_comment, net_string
 from netc.dsl.source import Source, Span
+from netc.dsl.storage.files import real
 from netc.dsl.structs import replace
-from netc.runtime.data.cells import is_missing, texts_of
-from netc.runtime.data.declarations import SourceSpec
-from netc.runtime.data.picture_table import PATH
-from netc.runtime.data.reader_options import OPTIONS
-from netc.runtime.data.table import Table
+from netc.runtime.data.block.declarations import SourceSpec
+from netc.runtime.data.pictures.table import PATH
+from netc.runtime.data.readers.options import OPTIONS
+from netc.runtime.data.tables.cells import is_missing, texts_of
+from netc.runtime.data.tables.table import Table
 from netc.runtime.starting.cell_forms import is_mark
 from netc.runtime.starting.column_guess import Guess, guess_column, numbers_of
 from netc.runtime.starting.kind_of_data import source_named

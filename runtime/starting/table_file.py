@@ -10,7 +10,7 @@ from msgspec import Struct, field
 
 from netc.dsl.quoting import net_comment, net_name, net_string
 from netc.dsl.structs import replace
-from netc.runtime.data.sql_reader import SCHEMES
+from netc.runtime.data.readers.sql import SCHEMES
 from netc.runtime.starting.cell_forms import is_time_of_day
 from netc.runtime.starting.column_guess import Guess
 from netc.runtime.starting.picture_columns import maps_of

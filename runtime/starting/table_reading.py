@@ -12,11 +12,11 @@ from msgspec import Struct, field
 from netc.dsl.diagnostics import Fault
 from netc.dsl.hints import At, Hint
 from netc.dsl.structs import replace
-from netc.runtime.data.declarations import SourceSpec
-from netc.runtime.data.reader_options import OPTIONS
-from netc.runtime.data.request import Use, Uses, every
-from netc.runtime.data.sources import read_source
-from netc.runtime.data.table import Table
+from netc.runtime.data.block.declarations import SourceSpec
+from netc.runtime.data.readers.options import OPTIONS
+from netc.runtime.data.readers.request import Use, Uses, every
+from netc.runtime.data.readers.sources import read_source
+from netc.runtime.data.tables.table import Table
 from netc.runtime.starting.kind_of_data import options_named
 
 _LIKE_DATA = "W0821"  # the header looks like the rows below it

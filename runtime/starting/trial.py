@@ -11,13 +11,13 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
+from netc.runtime.data.block.spec import parse_block, parse_data
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import load
-from netc.runtime.data.partition import read_parts
+from netc.runtime.data.division.partition import read_parts
 from netc.runtime.data.pipeline import fit_steps, labels_of
-from netc.runtime.data.sources import ReadSource, read_source
-from netc.runtime.data.spec import parse_block, parse_data
-from netc.runtime.data.steps import STEPS
+from netc.runtime.data.readers.sources import ReadSource, read_source
+from netc.runtime.data.steps.steps import STEPS
 from netc.runtime.program import Program
 
 _STEPS = 2

@@ -4,14 +4,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from netc.compiler.elaborate.elaborator import elaborate
-from netc.compiler.elaborate.replaced import with_values
+from netc.compiler.elaborate.settings.replaced import with_values
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.parser import parse
 from netc.dsl.printer import expression
 from netc.dsl.structs import replace
-from netc.runtime.data.spec import parse_data
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.studies.declarations import StudySpec
 from netc.runtime.studies.space import Edge, Varying, edge_cases
 from netc.runtime.studies.spec import parse_study

@@ -8,8 +8,8 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, fault, nearest, nearest_or_all
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
-from netc.runtime.data.constant_values import constant_or_truth, constant_value
-from netc.runtime.data.declarations import Constants
+from netc.runtime.data.block.constant_values import constant_or_truth, constant_value
+from netc.runtime.data.block.declarations import Constants
 from netc.runtime.runs.run_info import Constant
 from netc.runtime.studies.space import Choice, Domain, Range, Varying, number_of
 

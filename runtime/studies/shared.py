@@ -12,15 +12,15 @@ from netc.dsl import syntax
 from netc.dsl.node import Node, children
 from netc.dsl.source import Span
 from netc.dsl.structs import replace
+from netc.runtime.data.block.declarations import SourceSpec
+from netc.runtime.data.block.spec import parse_data
+from netc.runtime.data.block.split import with_fold
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import Dataset, load, undone
-from netc.runtime.data.declarations import SourceSpec
-from netc.runtime.data.request import Uses
-from netc.runtime.data.sources import read_source
-from netc.runtime.data.spec import parse_data
-from netc.runtime.data.split_spec import with_fold
+from netc.runtime.data.readers.request import Uses
+from netc.runtime.data.readers.sources import read_source
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
-from netc.runtime.data.table import Table
+from netc.runtime.data.tables.table import Table
 from netc.runtime.locks import Mutex
 from netc.runtime.plugins import load_installed
 from netc.runtime.program import Program

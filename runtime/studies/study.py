@@ -11,8 +11,8 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, fault
 from netc.dsl.source import Span
 from netc.dsl.structs import replace
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import Dataset, load
-from netc.runtime.data.spec import parse_data
 from netc.runtime.loading import load_model
 from netc.runtime.runs.data_changes import changes_of, records_of
 from netc.runtime.runs.folder import require_creatable

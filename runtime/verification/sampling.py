@@ -9,8 +9,8 @@ from netc.compiler.analysis.cost import flops
 from netc.compiler.model import Model
 from netc.compiler.passes.pack import at_length
 from netc.dsl.structs import replace
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import load
-from netc.runtime.data.spec import parse_data
 from netc.runtime.data.synthetic import synthetic_data
 from netc.runtime.execution.step_cost import longest_of, sizes_of
 from netc.runtime.verification.subject import Subject, chosen, ready_fields

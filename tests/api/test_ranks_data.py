@@ -46,9 +46,10 @@ SOURCES = {
 PROGRAM = """
 import hashlib, json, sys
 from netc.commands.launched import together
-from netc.runtime.data import csv_reader, shared_tables, sharing
+from netc.runtime.data.csv import reader as csv_reader
+from netc.runtime.data.tables import shared_tables, sharing
 from netc.runtime.data.dataset import load
-from netc.runtime.data.spec import parse_data
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.stored import Ragged
 import netc
 

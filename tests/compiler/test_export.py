@@ -28,10 +28,10 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import parse_type
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl.diagnostics import Fault
-from netc.runtime.data.cells import Location
+from netc.runtime.data.block.spec import array_spec, parse_data
 from netc.runtime.data.dataset import load
-from netc.runtime.data.spec import array_spec, parse_data
-from netc.runtime.data.steps import STEPS
+from netc.runtime.data.steps.steps import STEPS
+from netc.runtime.data.tables.cells import Location
 from netc.runtime.export.check import checked
 from netc.runtime.export.exported import as_onnx, as_python, exported
 from netc.runtime.export.samples import from_padded, padded, samples_of

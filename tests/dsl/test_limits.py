@@ -16,7 +16,7 @@ from netc.dsl.parser import parse
 from netc.dsl.printer import expression, print_file
 from netc.dsl.source import Source
 from netc.editor.analysis import Analysis, Counts
-from netc.runtime.data.constant_values import constant_value
+from netc.runtime.data.block.constant_values import constant_value
 
 LONG = 1_200  # more than Python's limit of recursion
 

@@ -7,19 +7,19 @@ import pytest
 import netc
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.elaborate.initialisers import INITIALISERS
-from netc.compiler.elaborate.settings import MOVING, SETTINGS
+from netc.compiler.elaborate.settings.train_block import MOVING, SETTINGS
 from netc.compiler.passes.optimizers import OPTIMIZERS
-from netc.dsl import foreign_words, synonyms
+from netc.dsl.mistakes import foreign_words, synonyms
+from netc.dsl.mistakes.synonyms import Kind, synonym
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
-from netc.dsl.synonyms import Kind, synonym
 from netc.dsl.syntax import Data
 from netc.reference import entries
-from netc.runtime.data.augment import AUGMENTATIONS
-from netc.runtime.data.readers import READERS
-from netc.runtime.data.spec import parse_block
-from netc.runtime.data.split_spec import WAYS
-from netc.runtime.data.steps import STEPS
+from netc.runtime.data.block.spec import parse_block
+from netc.runtime.data.block.split import WAYS
+from netc.runtime.data.pictures.augment import AUGMENTATIONS
+from netc.runtime.data.readers.readers import READERS
+from netc.runtime.data.steps.steps import STEPS
 
 # for each kind of name, a file in which NAME is unknown, and names as other libraries spell them
 DATA = "data {{\n  source = {}\n  x = {}{}\n  split = {}\n}}\n"

@@ -10,9 +10,9 @@ from support import command
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import load
-from netc.runtime.data.spec import parse_data
 from netc.runtime.data.stored import Bytes, Ragged, taken
 from netc.runtime.insight.attributions import Explainer, explained_output, may_be_explained
 from netc.runtime.insight.cells import input_cells

@@ -17,9 +17,10 @@ from netc.compiler.ir.results import parse_result
 from netc.compiler.program.plan import Plan
 from netc.runtime import available
 from netc.runtime.available import FreeMemory, NotEnough, memory, require, require_at
-from netc.runtime.data import content, store
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import load
-from netc.runtime.data.spec import parse_data
+from netc.runtime.data.readers import content
+from netc.runtime.data.tables import store
 from netc.runtime.execution import prepared
 from netc.runtime.execution.memory import ArenaPool, Memory
 
@@ -432,8 +433,8 @@ def test_windows_larger_than_memory_are_a_message(tmp_path: Path, little: int) -
 
 def test_one_hot_labels_are_those_of_numpy() -> None:
     from netc.dsl.source import NOWHERE
-    from netc.runtime.data.cells import Location
-    from netc.runtime.data.steps import STEPS
+    from netc.runtime.data.steps.steps import STEPS
+    from netc.runtime.data.tables.cells import Location
 
     labels = np.array([["b", "a"], ["c", "b"]], object)
     location = Location("t", ("x", "y"), np.arange(2), NOWHERE)

@@ -7,8 +7,8 @@ import pytest
 from support import command, has_epochs, killed_once
 
 import netc
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import load
-from netc.runtime.data.spec import parse_data
 from netc.runtime.random import permutation
 
 TEXT = """

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from netc.dsl.source import NOWHERE
-from netc.runtime.data.cells import BadRows, Location, RowFault, numbers
+from netc.runtime.data.block.declarations import FieldSpec, StepSpec
 from netc.runtime.data.conversion import convert
-from netc.runtime.data.declarations import FieldSpec, StepSpec
 from netc.runtime.data.pipeline import Part
-from netc.runtime.data.remarks import NEW_CATEGORY, Remarks
-from netc.runtime.data.row_numbers import RowNumbers
-from netc.runtime.data.table import Table
+from netc.runtime.data.steps.remarks import NEW_CATEGORY, Remarks
+from netc.runtime.data.tables.cells import BadRows, Location, RowFault, numbers
+from netc.runtime.data.tables.row_numbers import RowNumbers
+from netc.runtime.data.tables.table import Table
 
 
 def column(*cells: object) -> np.ndarray:

@@ -8,12 +8,12 @@ import pytest
 
 import netc
 from netc.dsl.source import NOWHERE
-from netc.runtime.data.cells import Location
-from netc.runtime.data.columns import TextColumn
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import load
-from netc.runtime.data.spec import parse_data
-from netc.runtime.data.steps import STEPS
-from netc.runtime.data.table import Table
+from netc.runtime.data.steps.steps import STEPS
+from netc.runtime.data.tables.cells import Location
+from netc.runtime.data.tables.columns import TextColumn
+from netc.runtime.data.tables.table import Table
 
 WORDS = ("a", "b", " ", "7", "é", "A")
 PIPES = [("vocabulary", 6), ("vocabulary(3)", 4), ("strip -> vocabulary(4, 2)", 5), ("lowercase -> vocabulary", 5)]

@@ -40,12 +40,12 @@ def test_texts_are_read() -> None:
 
 
 def test_other_files_name_colours() -> None:
-    """Colours of pixels (reader_options.py) are none of a drawing."""
+    """Colours of pixels (options.py) are none of a drawing."""
     folders = [ROOT / name for name in ("api", "compiler", "runtime", "docs/figures")]
     files = [path for folder in folders for path in folder.rglob("*") if path.suffix in (".py", ".css", ".js", ".html")]
     files += [*(ROOT / "docs").glob("*.py"), *(ROOT / "docs").glob("*.css")]
     names = {path.name for path in files if VALUE.search(path.read_text(encoding="utf-8"))}
-    assert names == {"colours.py", "reader_options.py"}
+    assert names == {"colours.py", "options.py"}
 
 
 def test_style_sheets_name_colours_of_the_table() -> None:

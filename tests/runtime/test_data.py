@@ -11,12 +11,12 @@ import pytest
 from support import command
 
 import netc
-from netc.dsl import home
-from netc.runtime.data import store
+from netc.dsl.storage import home
+from netc.runtime.data.block.declarations import DataSpec
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import Dataset, load
-from netc.runtime.data.declarations import DataSpec
 from netc.runtime.data.pipeline import undo
-from netc.runtime.data.spec import parse_data
+from netc.runtime.data.tables import store
 
 MODEL = """
 model {

@@ -16,7 +16,7 @@ from netc.dsl.diagnostics import Diagnostic
 from netc.dsl.source import NOWHERE
 from netc.dsl.structs import replace
 from netc.runtime.data import source_record
-from netc.runtime.data.declarations import SourceSpec
+from netc.runtime.data.block.declarations import SourceSpec
 from netc.runtime.data.source_record import files_of, recorded
 from netc.runtime.runs.data_changes import changes_of
 from netc.runtime.runs.opening import open_run

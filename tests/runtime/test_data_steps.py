@@ -12,13 +12,14 @@ import pytest
 from support import command
 
 import netc
-from netc.runtime.data import partition, pipeline
-from netc.runtime.data.cells import Location, natural, numbers_of, texts_of
+from netc.runtime.data import pipeline
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import Dataset, load
-from netc.runtime.data.number_step import NumberForm
+from netc.runtime.data.division import partition
 from netc.runtime.data.reuse import reused
-from netc.runtime.data.spec import parse_data
-from netc.runtime.data.steps import STEPS
+from netc.runtime.data.steps.number import NumberForm
+from netc.runtime.data.steps.steps import STEPS
+from netc.runtime.data.tables.cells import Location, natural, numbers_of, texts_of
 
 MODEL = """
 model {{

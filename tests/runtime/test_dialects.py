@@ -15,17 +15,18 @@ import pytest
 import netc
 from netc.dsl.parser import parse
 from netc.dsl.source import NOWHERE, Source
-from netc.runtime.data import csv_reader, store
-from netc.runtime.data.cells import Location, numbers
-from netc.runtime.data.csv_check import Irregular, regular_blocks
-from netc.runtime.data.csv_frames import regular_frames
-from netc.runtime.data.csv_records import Dialect, Records
-from netc.runtime.data.dialect import Detected
-from netc.runtime.data.readers import read
-from netc.runtime.data.request import AS_NUMBERS, Request, Use, Uses, every
-from netc.runtime.data.spec import parse_block
-from netc.runtime.data.table import Table
-from netc.runtime.data.text_file import TextFile
+from netc.runtime.data.block.spec import parse_block
+from netc.runtime.data.csv import reader as csv_reader
+from netc.runtime.data.csv.check import Irregular, regular_blocks
+from netc.runtime.data.csv.dialect import Detected
+from netc.runtime.data.csv.frames import regular_frames
+from netc.runtime.data.csv.records import Dialect, Records
+from netc.runtime.data.csv.text_file import TextFile
+from netc.runtime.data.readers.readers import read
+from netc.runtime.data.readers.request import AS_NUMBERS, Request, Use, Uses, every
+from netc.runtime.data.tables import store
+from netc.runtime.data.tables.cells import Location, numbers
+from netc.runtime.data.tables.table import Table
 
 WAYS = ("small", "polars", "large")
 AS_TEXT = every(Use.TEXT)
@@ -287,7 +288,7 @@ def test_generated_tables(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyP
     rows = [[draw.choice(kinds[name]) for name in names] for _ in range(draw.choice((1, 3, 40)))]
     content, options = written(names, rows, draw)
     (tmp_path / "t.csv").write_bytes(content)
-    monkeypatch.setattr("netc.runtime.data.csv_rows.BATCH", draw.choice((1, 7, 1000)))
+    monkeypatch.setattr("netc.runtime.data.csv.rows.BATCH", draw.choice((1, 7, 1000)))
     expected = {name: [row[i] if row[i].strip() else None for row in rows] for i, name in enumerate(names)}
     for way in WAYS:
         use_way(way, monkeypatch)
@@ -316,7 +317,7 @@ def test_a_regular_text_is_taken_apart_alike_by_polars(
 ) -> None:
     """For any text whose blocks are regular, polars gives the cells that the module csv gives."""
     draw, compared = random.Random(seed), 0
-    monkeypatch.setattr("netc.runtime.data.csv_check._BLOCK", draw.choice((1, 5, 1 << 20)))
+    monkeypatch.setattr("netc.runtime.data.csv.check._BLOCK", draw.choice((1, 5, 1 << 20)))
     for _ in range(400):
         width = draw.randint(1, 3)
         head = ",".join(f"c{i}" for i in range(width))

@@ -91,7 +91,7 @@ def mean(arrays: list[np.ndarray]) -> np.ndarray:
 def raw_outputs(folder: Path, table: Path) -> Mapping[str, np.ndarray]:
     """The outputs of a run for a table, as it predicts them."""
     run = netc.open(folder, threads=1)
-    from netc.runtime.data.raw_data import raw_table
+    from netc.runtime.data.tables.raw_data import raw_table
 
     new = run.read(raw_table(run.fitted, str(table), [*run.model.inputs], ()))
     return run.predict_prepared(new.fields)

@@ -16,8 +16,8 @@ from support import command
 import netc
 from netc.dsl.source import NOWHERE
 from netc.dsl.structs import replace
-from netc.runtime.data.cells import Location
-from netc.runtime.data.steps import STEPS
+from netc.runtime.data.steps.steps import STEPS
+from netc.runtime.data.tables.cells import Location
 from netc.runtime.export.check import checked
 from netc.runtime.export.exported import as_onnx
 from netc.runtime.export.exported import exported as exported_run

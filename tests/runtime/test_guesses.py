@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from netc.runtime.data.number_step import NumberForm
+from netc.runtime.data.steps.number import NumberForm
 from netc.runtime.starting.cell_forms import date_formats, number_example
 from netc.runtime.starting.column_guess import Guess, guess_column
 

@@ -11,10 +11,10 @@ from PIL import Image
 from support import at_most
 
 import netc
-from netc.runtime.data.augment import AUGMENTATIONS, AugmentationSpec, augmented
+from netc.runtime.data.block.declarations import DataSpec
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import load
-from netc.runtime.data.declarations import DataSpec
-from netc.runtime.data.spec import parse_data
+from netc.runtime.data.pictures.augment import AUGMENTATIONS, AugmentationSpec, augmented
 from netc.runtime.data.stored import Bytes
 
 IMAGES = np.random.default_rng(0).integers(1, 255, (5, 8, 6, 1), np.uint8)
@@ -208,7 +208,7 @@ def test_a_folder_for_each_class(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     run = netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
     assert run.evaluate("valid")["loss"] < 0.4
     assert run.states["label"][0]["classes"] == ["dark", "light"]
-    from netc.runtime.data import images
+    from netc.runtime.data.pictures import reader as images
 
     monkeypatch.setattr(images._Decoder, "good", lambda _: pytest.fail("decoded a second time"))
     assert netc.open(run.folder).evaluate("valid") == run.evaluate("valid")

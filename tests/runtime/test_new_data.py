@@ -12,9 +12,9 @@ import netc
 from netc.commands import predicting
 from netc.dsl.diagnostics import Fault
 from netc.dsl.source import NOWHERE
-from netc.runtime.data.cells import BadRows
-from netc.runtime.data.readers import read
-from netc.runtime.data.request import Use, every
+from netc.runtime.data.readers.readers import read
+from netc.runtime.data.readers.request import Use, every
+from netc.runtime.data.tables.cells import BadRows
 
 Golden = Callable[[Path, str], None]
 TEXT = """data {
@@ -385,8 +385,8 @@ def test_a_bad_row_alone_does_not_refuse_new_data(
 ) -> None:
     """In training it is a fault, and of new data the other rows are read. Imputed values do not make it a good one."""
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr("netc.runtime.data.csv_reader._SMALL", 1 << 20 if way == "small" else 0)
-    monkeypatch.setattr("netc.runtime.data.store.LARGE", 0 if way == "large" else 1 << 28)
+    monkeypatch.setattr("netc.runtime.data.csv.reader._SMALL", 1 << 20 if way == "small" else 0)
+    monkeypatch.setattr("netc.runtime.data.tables.store.LARGE", 0 if way == "large" else 1 << 28)
     (tmp_path / name).write_text(content, encoding="utf-8")
     reader = name.partition(".")[2]
     for _ in range(2):  # the second time, a copy in the cache may be there

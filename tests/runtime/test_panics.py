@@ -12,8 +12,8 @@ import pytest
 
 import netc
 from netc.dsl.source import NOWHERE
-from netc.runtime.data.panics import quiet_panics, without_panics
-from netc.runtime.data.readers import read
+from netc.runtime.data.readers.panics import quiet_panics, without_panics
+from netc.runtime.data.readers.readers import read
 
 NOTE = "note: run with `RUST_BACKTRACE=1` environment variable to display a backtrace\n"
 PANIC = "\nthread 'async-executor-0' (31819) panicked at crates/polars-arrow/src/bitmap.rs:329:9:\nit is broken\n"
@@ -51,7 +51,7 @@ def test_a_file_that_makes_polars_panic_leads_to_one_message(setting: str, tmp_p
     """In a separate process, because Rust reads the setting once."""
     program = (
         "import sys, netc\nfrom pathlib import Path\nfrom netc.dsl.source import NOWHERE\n"
-        "from netc.runtime.data.readers import read\n"
+        "from netc.runtime.data.readers.readers import read\n"
         "try: read('parquet', Path(sys.argv[1]), 'panic.parquet', NOWHERE)\n"
         "except netc.Fault as fault: print(fault, file=sys.stderr)\n"
     )
@@ -92,7 +92,7 @@ def test_text_of_other_threads_arrives_in_order(capfd: pytest.CaptureFixture[str
 def test_text_before_a_panic_is_not_held_back(tmp_path: Path) -> None:
     """A reader of the error stream receives it while the call lasts."""
     program = (
-        "import sys, os\nfrom netc.runtime.data.panics import quiet_panics\n"
+        "import sys, os\nfrom netc.runtime.data.readers.panics import quiet_panics\n"
         "with quiet_panics():\n    os.write(2, b'working\\n')\n    sys.stdin.readline()\n"
     )
     with subprocess.Popen([sys.executable, "-c", program], stdin=subprocess.PIPE, stderr=subprocess.PIPE) as process:
@@ -172,7 +172,7 @@ def test_files_are_read_where_no_thread_can_start(
 
 def test_an_error_stream_that_is_redirected_meanwhile_stays_so(tmp_path: Path) -> None:
     program = (
-        "import os\nfrom netc.runtime.data.panics import quiet_panics\n"
+        "import os\nfrom netc.runtime.data.readers.panics import quiet_panics\n"
         "with quiet_panics():\n    os.write(2, b'before\\n')\n"
         "    os.dup2(os.open('other', os.O_CREAT | os.O_WRONLY), 2)\n    os.write(2, b'within\\n')\n"
         "os.write(2, b'after\\n')\n"
@@ -184,7 +184,7 @@ def test_an_error_stream_that_is_redirected_meanwhile_stays_so(tmp_path: Path) -
 
 def test_an_error_stream_may_be_closed_meanwhile(tmp_path: Path) -> None:
     program = (
-        "import os\nfrom netc.runtime.data.panics import quiet_panics\n"
+        "import os\nfrom netc.runtime.data.readers.panics import quiet_panics\n"
         "with quiet_panics():\n    os.write(2, b'before\\n')\n    os.close(2)\nprint('done')\n"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)
@@ -195,7 +195,7 @@ def test_without_an_error_stream_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("a\n1\n", encoding="utf-8")
     program = (
         "import os\nfrom pathlib import Path\nfrom netc.dsl.source import NOWHERE\n"
-        "from netc.runtime.data.readers import read\nos.close(2)\n"
+        "from netc.runtime.data.readers.readers import read\nos.close(2)\n"
         "print(len(read('csv', Path('t.csv'), 't.csv', NOWHERE)))\n"
     )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path, check=True)

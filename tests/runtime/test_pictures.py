@@ -10,13 +10,13 @@ from support import command
 
 import netc
 from netc.dsl.source import NOWHERE
-from netc.runtime.data import picture_decoder
-from netc.runtime.data.cells import BadRows
-from netc.runtime.data.images import read_images
-from netc.runtime.data.readers import read as read_table
-from netc.runtime.data.readers import read_by_suffix
-from netc.runtime.data.request import Request, Use, every
-from netc.runtime.data.table import Table
+from netc.runtime.data.pictures import decoder as picture_decoder
+from netc.runtime.data.pictures.reader import read_images
+from netc.runtime.data.readers.readers import read as read_table
+from netc.runtime.data.readers.readers import read_by_suffix
+from netc.runtime.data.readers.request import Request, Use, every
+from netc.runtime.data.tables.cells import BadRows
+from netc.runtime.data.tables.table import Table
 
 COLOURS = np.random.default_rng(3).integers(0, 256, (6, 4, 3), np.uint8)
 GREYS = COLOURS[..., 0]

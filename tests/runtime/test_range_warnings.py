@@ -8,10 +8,10 @@ from support import command
 
 import netc
 from netc.dsl.source import NOWHERE
-from netc.runtime.data.cells import Location
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import Dataset, load
-from netc.runtime.data.numeric_steps import STANDARDIZE
-from netc.runtime.data.spec import parse_data
+from netc.runtime.data.steps.numeric import STANDARDIZE
+from netc.runtime.data.tables.cells import Location
 
 ROWS = range(60, 100)
 

@@ -8,8 +8,8 @@ from support import ROOT, command
 
 import netc
 import netc.runtime.random
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import load
-from netc.runtime.data.spec import parse_data
 from netc.runtime.studies.rate_test import HIGHEST, LOWEST, rate_test
 
 TEXT = """

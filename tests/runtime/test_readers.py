@@ -11,13 +11,13 @@ import pytest
 
 import netc
 from netc.dsl.source import NOWHERE
-from netc.runtime.data import store
-from netc.runtime.data.columns import TextColumn
-from netc.runtime.data.content import content
-from netc.runtime.data.readers import read
-from netc.runtime.data.request import Use, every
-from netc.runtime.data.split import chunks_of
-from netc.runtime.data.table import SparseColumn, Table, column_of
+from netc.runtime.data.division.split import chunks_of
+from netc.runtime.data.readers.content import content
+from netc.runtime.data.readers.readers import read
+from netc.runtime.data.readers.request import Use, every
+from netc.runtime.data.tables import store
+from netc.runtime.data.tables.columns import TextColumn
+from netc.runtime.data.tables.table import SparseColumn, Table, column_of
 
 
 def table(reader: str, path: Path, use: Use = Use.TEXT) -> Table:

@@ -13,9 +13,9 @@ from netc.commands import terminal
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import load
-from netc.runtime.data.spec import parse_data
 from netc.runtime.insight import report, residuals, sections
 from netc.runtime.insight.codes import nearest
 from netc.runtime.insight.confusion import confusion

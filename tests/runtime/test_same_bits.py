@@ -12,7 +12,8 @@ import pytest
 
 import netc
 from netc.commands import predicting
-from netc.runtime.data import csv_reader, store
+from netc.runtime.data.csv import reader as csv_reader
+from netc.runtime.data.tables import store
 
 COUNT = 37
 TEXT = """data {

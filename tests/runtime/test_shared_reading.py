@@ -18,13 +18,15 @@ from right_files import idx_file
 
 import netc
 from netc.dsl.source import NOWHERE
-from netc.runtime.data import images, readers, sharing, store
-from netc.runtime.data.declarations import SourceSpec
-from netc.runtime.data.readers import read
-from netc.runtime.data.request import Use, Uses, every
-from netc.runtime.data.sharing import Sharing
-from netc.runtime.data.sources import read_source
-from netc.runtime.data.table import Table
+from netc.runtime.data.block.declarations import SourceSpec
+from netc.runtime.data.pictures import reader as images
+from netc.runtime.data.readers import readers
+from netc.runtime.data.readers.readers import read
+from netc.runtime.data.readers.request import Use, Uses, every
+from netc.runtime.data.readers.sources import read_source
+from netc.runtime.data.tables import sharing, store
+from netc.runtime.data.tables.sharing import Sharing
+from netc.runtime.data.tables.table import Table
 
 COUNT = 3
 
@@ -64,8 +66,8 @@ def contents(table: Table) -> dict[str, Any]:
 def shares_all(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Files of any size are worth sharing."""
     monkeypatch.setattr(sharing, "WORTH_A_COPY", 0)
-    monkeypatch.setattr("netc.runtime.data.shared_tables.WORTH_A_COPY", 0)
-    monkeypatch.setattr("netc.runtime.data.csv_reader._SMALL", 0)
+    monkeypatch.setattr("netc.runtime.data.tables.shared_tables.WORTH_A_COPY", 0)
+    monkeypatch.setattr("netc.runtime.data.csv.reader._SMALL", 0)
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
 
 
@@ -262,13 +264,13 @@ def test_pictures_are_decoded_once(broken: bool, skips: bool, tmp_path: Path, mo
         expected = str(fault)
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "cache"))
     decoded: Counter[str] = Counter()
-    pixels = images.picture_decoder.pixels
+    pixels = images.decoder.pixels
 
     def counted(file: Path, settings: Any) -> Any:
         decoded[file.name] += 1
         return pixels(file, settings)
 
-    monkeypatch.setattr(images.picture_decoder, "pixels", counted)
+    monkeypatch.setattr(images.decoder, "pixels", counted)
     assert together(tmp_path / "shared", work) == [expected] * COUNT
     if not broken:
         assert decoded == {f"{number:03}.png": 1 for number in range(70)}

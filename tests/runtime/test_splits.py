@@ -10,12 +10,12 @@ from support import command, forge
 
 import netc
 from netc.dsl.source import NOWHERE
-from netc.runtime.data.apportion import apportioned, divided_classes
+from netc.runtime.data.block.source import SourceSpec
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import load
-from netc.runtime.data.dealing import dealt
+from netc.runtime.data.division.apportion import apportioned, divided_classes
+from netc.runtime.data.division.dealing import dealt
 from netc.runtime.data.new_data import Fitted, read_fields, read_table
-from netc.runtime.data.source_spec import SourceSpec
-from netc.runtime.data.spec import parse_data
 
 MODEL = """
 model {

@@ -20,10 +20,10 @@ from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.source import NOWHERE, Source
 from netc.reference import entries
+from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.classes import class_counter
 from netc.runtime.data.dataset import Dataset, load
-from netc.runtime.data.sources import read_source
-from netc.runtime.data.spec import parse_data
+from netc.runtime.data.readers.sources import read_source
 from netc.runtime.program import Program
 from netc.runtime.starting import starting_file as starting
 from netc.runtime.starting import table_reading

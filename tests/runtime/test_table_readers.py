@@ -14,15 +14,15 @@ from PIL import Image
 import netc
 from netc.dsl.parser import parse
 from netc.dsl.source import NOWHERE, Source
-from netc.runtime.data import raw_data, store
+from netc.runtime.data.block.spec import parse_block, parse_data
 from netc.runtime.data.dataset import load
-from netc.runtime.data.partition import read_parts
-from netc.runtime.data.readers import read
-from netc.runtime.data.request import AS_NUMBERS, Request, Use, every
+from netc.runtime.data.division.partition import read_parts
+from netc.runtime.data.readers.readers import read
+from netc.runtime.data.readers.request import AS_NUMBERS, Request, Use, every
+from netc.runtime.data.readers.sources import read_source
 from netc.runtime.data.source_record import files_of
-from netc.runtime.data.sources import read_source
-from netc.runtime.data.spec import parse_block, parse_data
-from netc.runtime.data.table import Table
+from netc.runtime.data.tables import raw_data, store
+from netc.runtime.data.tables.table import Table
 
 BIG = 2**60 + 1
 ROWS: dict[str, list[Any]] = {
@@ -169,8 +169,8 @@ def test_sqlite_is_only_read(query: str, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_query_without_end_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_sqlite(tmp_path / "t.db")
-    monkeypatch.setattr("netc.runtime.data.sql_reader._STEPS", 10)
-    monkeypatch.setattr("netc.runtime.data.sql_reader._MOST", 3)
+    monkeypatch.setattr("netc.runtime.data.readers.sql._STEPS", 10)
+    monkeypatch.setattr("netc.runtime.data.readers.sql._MOST", 3)
     query = "select count(*) from t a, t b, t c, t d, t e, t f"
     assert "takes too long" in message_of("sql", tmp_path / "t.db", engine="sqlite", query=query)
 

@@ -12,12 +12,12 @@ import pytest
 
 import netc
 from netc.dsl.source import NOWHERE
-from netc.runtime.data import store
-from netc.runtime.data.cell_text import PLAIN
-from netc.runtime.data.collected import collected
-from netc.runtime.data.readers import read
-from netc.runtime.data.request import AS_NUMBERS
-from netc.runtime.data.table import Table
+from netc.runtime.data.readers.collected import collected
+from netc.runtime.data.readers.readers import read
+from netc.runtime.data.readers.request import AS_NUMBERS
+from netc.runtime.data.tables import store
+from netc.runtime.data.tables.cell_text import PLAIN
+from netc.runtime.data.tables.table import Table
 
 COLUMNS, ROWS = 300, 90
 SPARE = 16  # the number of files that a test may open

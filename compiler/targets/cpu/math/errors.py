@@ -1,4 +1,4 @@
-"""The largest error of each function, as docs/compiler.md states it and tests check it.
+"""The largest error of each function, as docs/kernels.md states it and tests check it.
 
 `python -m tests.math_errors` measures them.
 """

@@ -1,0 +1,1 @@
+"""Checks a `data` block: its source, fields, series and split become records (declarations.py)."""

@@ -1,0 +1,1 @@
+"""Divides the rows of a table into training, validation and test parts, or into folds."""

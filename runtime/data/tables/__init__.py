@@ -1,0 +1,1 @@
+"""Tables: their columns and cells, in memory, on disk, or shared by processes."""

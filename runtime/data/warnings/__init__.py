@@ -1,0 +1,1 @@
+"""Warnings about data that is read and valid, but does not suit the model."""
