@@ -38,7 +38,7 @@ def begin(
 ) -> None:
     """Sets whether a product walks b in blocks, and if so, the columns of a block and the rows of depth of a strip.
 
-    Such a product copies nothing. `is_single` says that its depth is one loop without runs.
+    Such a product does not copy b. `is_single` says that its depth is one loop without runs.
     """
     size, rows, columns, row = lanes.size, words["rows_count"], words["columns_count"], words["depth_b"]
     width, tall, most = VECTORS * lanes.count, lanes.machine.tile_rows, PAGE // size
@@ -50,10 +50,10 @@ def begin(
     is_few = rows <= _TILES * tall
     is_along = words["depth_a"].equals(1) & words["columns_b"].equals(1) & is_single
     near = (rows > FEW_ROWS).choose(DISTANT // size, _MEMORY // size)
-    is_far = (depth * columns > near) & (row > width) & (depth > lines)
+    is_far = (depth * columns > near) & (row > width) & (depth > lines) & words["panel_b"].equals(0)
     with function.when(is_few & is_along & is_far & (lines >= _FEWEST)):
         words["in_blocks"], words["block_columns"] = 1, each
-        words["packs_a"] = words["packs_b"] = 0
+        words["packs_b"] = 0
         words["most"] = lines
         words["piece_step"] = is_joined.choose(lines * LINE, row * size)
         tallest = far_sizes(lanes.machine, True)[0].height if has_gathered_rows else tall
