@@ -325,6 +325,8 @@ def far_cases(machine: Machine, dtype: str) -> Iterator[Case]:
         for depth in {DISTANT // PAGE * page // columns // strip * strip + end for end in (strip + 1, 2 * strip - 1)}:
             case = plain_case(rows, columns, depth, has_start=bool(depth % 4))
             case.loops["depth"] = replace(case.loops["depth"], b=columns + gap)
+            if rows > tall + 1:  # rows of a lie a page apart, and are copied
+                case.loops["rows"] = replace(case.loops["rows"], a=page)
             yield case
 
 
