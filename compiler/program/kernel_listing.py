@@ -68,7 +68,7 @@ def _named(names: Sequence[str], counts: Sequence[Count]) -> Iterator[str]:
 
 def count_text(count: Count) -> str:
     """Returns a count: `rows`, `4 * time`, `12`."""
-    if count.per == "one":
+    if count.is_fixed:
         return str(count.factor)
     return quoted(count.per) if count.factor == 1 else f"{count.factor} * {quoted(count.per)}"
 
