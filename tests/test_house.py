@@ -75,7 +75,7 @@ def test_folders_of_a_package_import_each_other_in_no_circle(name: str, upper: s
 
 
 # Packages whose docstring is a map: it names every file directly in the package, alone or by a pattern.
-MAPPED = ["lowering", "passes", "passes/stepping", "planning", "targets/cpu"]
+MAPPED = ["export", "lowering", "passes", "passes/stepping", "planning", "targets/cpu"]
 
 
 @pytest.mark.parametrize("name", MAPPED)
