@@ -1,7 +1,7 @@
 """Compiles kernels' sources to object code, in one process for each core.
 
 A kernel becomes a C function of 64-bit integers: addresses and counts, or the address of a record of them. Loops are
-translated from their text (text/text_kernel.py); products, attention and Winograd's convolution are written as LLVM IR.
+translated from their text (text/text_kernel.py); products, convolutions and attention are written as LLVM IR.
 """
 
 import ctypes.util

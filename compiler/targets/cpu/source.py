@@ -1,7 +1,7 @@
 """The source of each kernel: what compile.py makes object code from, and part of the kernel's key in the cache.
 
-A loop's source is its text. Products, attention and Winograd's convolution are generic kernels, which serve all shapes:
-their source only names the form and the element type.
+A loop's source is its text. Products, convolutions and attention are generic kernels, which serve many shapes: their
+source names the form, the element type, and the few numbers that are in their code.
 """
 
 from functools import lru_cache
