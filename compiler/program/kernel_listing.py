@@ -48,7 +48,7 @@ def heading(kernel: VectorKernel) -> str:
             return f"winograd {part} in {dtype}"
         case GroupedKernel(dtype, part, groups):
             window = f"{groups.down} x {groups.across}{'' if groups.is_dense else ' apart'}"
-            strips = f"strips of {groups.positions} and {groups.rest}"
+            strips = f"strips of {groups.positions} and {groups.rest}{' with halves' if groups.ends_in_half else ''}"
             return f"grouped {part} of {groups.inputs} to {groups.outputs} by {window} in {strips}, in {dtype}"
 
 
