@@ -131,7 +131,7 @@ class Machine(Struct, frozen=True):
     @property
     def distant_rows(self) -> range:
         """The rows of a, below `packing_rows`, with which a product copies a b of more than DISTANT bytes whose rows
-        are far apart.
+        are far apart, if it does not walk b in blocks (far_blocks.py), because few columns are multiplied.
 
         Where a row of a panel takes several cache lines, two tiles do not prefetch all of them: with AVX-512 on Zen 4
         and weights out of memory, steps of 16 samples took 12 to 28% longer without a copy. With AVX2, products of 16

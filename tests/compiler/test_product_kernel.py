@@ -18,15 +18,17 @@ from netc.compiler.program import prefetched
 from netc.compiler.program.kernels import Contraction, Gathered
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
 from netc.compiler.targets.cpu.products.narrow_tile import narrow_operations
-from netc.compiler.targets.cpu.products.tile_sizes import FEW_ROWS, all_sizes
+from netc.compiler.targets.cpu.products.tile_sizes import FEW_ROWS, all_sizes, far_sizes
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import (
     BLOCK,
     DISTANT,
+    LINE,
     MANY_PANELS,
     MANY_ROWS,
     NEAR,
     PACKED,
+    PAGE,
     PANELS,
     STRIP,
     Machine,
@@ -288,9 +290,10 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
             yield plain_case(rows, 2 * machine.panel(dtype) + 1, depth, 1, has_start=bool(depth % 2))
             yield plain_case(rows, lanes, depth, 1)
     distant = DISTANT // (machine.vector_bytes // lanes * (PACKED + 1)) + 1  # columns of so many bytes
-    for columns in (distant - 1, distant):  # a large b is copied for the rows of two tiles, if rows are long
+    for columns in (distant - 1, distant):  # a large b is walked in blocks for the rows of two tiles
         for rows in {machine.tile_rows, machine.tile_rows + 1, 2 * machine.tile_rows, 2 * machine.tile_rows + 1}:
             yield plain_case(rows, columns, PACKED + 1, 1, has_start=bool(columns % 2))
+    yield from far_cases(machine, dtype)
     for rows in (MANY_ROWS, MANY_ROWS + machine.tile_rows - 1, BLOCK + 1, 2 * BLOCK + 2):  # rows of a are copied
         columns = MANY_PANELS * machine.panel(dtype) + 1
         case = plain_case(rows, columns, lanes + 1 if rows < BLOCK else PACKED + 3, has_start=True)
@@ -311,6 +314,20 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
     for runs in (2, STRIP // 5 - 1, STRIP // 5, STRIP // 5 + 1, STRIP + 1):
         yield plain_case(3, machine.panel(dtype) + 1, 5, runs, has_start=True)
         yield plain_case(3, machine.panel(dtype) + 1, 0, runs, has_start=True)
+
+
+def far_cases(machine: Machine, dtype: str) -> Iterator[Case]:
+    """A b that is walked in blocks (far_blocks.py): rows that are one stretch of memory, rows of one block that are
+    not, and rows of two blocks; strips that end in one row of depth and in all but one; a tile and two for a panel."""
+    tall, page = machine.tile_rows, PAGE // FLOATS[dtype]().itemsize
+    for rows, columns, gap in ((FEW_ROWS + 1, page // 2, 0), (tall + 1, page - 1, 3), (2 * tall, page + 3, 0)):
+        strip = PAGE // LINE * (2 if columns == page // 2 else 1)
+        for depth in {DISTANT // PAGE * page // columns // strip * strip + end for end in (strip + 1, 2 * strip - 1)}:
+            case = plain_case(rows, columns, depth, has_start=bool(depth % 4))
+            case.loops["depth"] = replace(case.loops["depth"], b=columns + gap)
+            if rows > tall + 1:  # rows of a lie a page apart, and are copied
+                case.loops["rows"] = replace(case.loops["rows"], a=page)
+            yield case
 
 
 def weight_panels(machine: Machine, dtype: str) -> Iterator[Case]:
@@ -360,6 +377,8 @@ def gathered_cases(gathered: Gathered, dtype: str, machine: Machine, rng: np.ran
         for is_transposed in (False, True):
             case = plain_case(tall + 1, panel + 1, depth, 1, is_transposed)
             yield gathered_case(case, gathered, depth % 3, 1)
+    for case in far_cases(machine, dtype):
+        yield gathered_case(case, gathered, 1, 1)
 
 
 def gathered_case(case: Case, gathered: Gathered, gap: int, touches: int) -> Case:
@@ -428,7 +447,8 @@ def check_registers(assembly: str, machine: Machine, dtype: str) -> None:
     operation = r"\bvfmadd" if machine.has_fma else r"\bmulp[sd]\b"
     blocks = re.split(r"^\S+:|^\s+j\w+\s", assembly, flags=re.MULTILINE)
     loops = [block for block in blocks if re.search(operation, block)]
-    sizes = [size.height * size.vectors for size in all_sizes(machine)] + narrow_operations(machine, dtype)
+    sizes = [size.height * size.vectors for size in [*all_sizes(machine), *far_sizes(machine, False)]]
+    sizes += narrow_operations(machine, dtype)
     assert sorted(len(re.findall(operation, block)) for block in loops) == sorted(sizes)
     assert not any("%rsp" in block for block in loops)
 
@@ -505,3 +525,13 @@ def test_the_product_kernel_of_the_host(dtype: str) -> None:
     for case in border_cases(dtype, machine):
         check_product(kernel, dtype, machine, case, rng)
     check_bits_of_shares(kernel, dtype, machine)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("gathered", ["", "rows"])
+def test_a_few_rows_and_a_b_that_comes_from_memory(gathered: Gathered) -> None:
+    machine, rng, columns = host(), np.random.default_rng(8), PAGE // 4 * 2 + 5
+    kernel = Kernel(source_of(Contraction("f32", gathered=gathered)), machine)
+    for rows in (1, 2, FEW_ROWS):
+        case = plain_case(rows, columns, (32 << 20) // 4 // columns + 2, has_start=True)
+        check_product(kernel, "f32", machine, gathered_case(case, gathered, 1, 0) if gathered else case, rng)

@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from netc.compiler.program.product import TOUCHED, WORDS
 from netc.compiler.targets.cpu.llvm.function import Fields, Number, Record, Word, at_most
 from netc.compiler.targets.cpu.llvm.vectors import Vectors
-from netc.compiler.targets.cpu.products import later, tile
+from netc.compiler.targets.cpu.products import far_blocks, later, tile
 from netc.compiler.targets.cpu.products.narrow_tile import narrow_columns
-from netc.compiler.targets.cpu.products.product_kernel import ProductKernel, multiply_tile
+from netc.compiler.targets.cpu.products.product_kernel import ProductKernel, Tiles, multiply_tile
 from netc.compiler.targets.cpu.products.tile_operand import NUMBER
-from netc.compiler.targets.cpu.products.tile_sizes import Size, all_sizes, rows_of_next, tiles_of_next
+from netc.compiler.targets.cpu.products.tile_sizes import Size, all_sizes, far_sizes, rows_of_next, tiles_of_next
 from netc.compiler.targets.machine import BLOCK, LINE, VECTORS
 
 # The variables of the kernel's functions, beside its arguments.
@@ -49,7 +49,15 @@ _VARIABLES = (
 )
 _DEEP = 128  # rows of depth from which prefetching what a tile writes is measured to pay
 FIELDS = Fields.of(
-    WORDS, tile.FIELDS, tile.AHEAD, tile.LATER, tile.REPEATED, tile.TURNS[:1], later.VARIABLES, _VARIABLES
+    WORDS,
+    tile.FIELDS,
+    tile.AHEAD,
+    tile.LATER,
+    tile.REPEATED,
+    tile.TURNS[:1],
+    later.VARIABLES,
+    far_blocks.VARIABLES,
+    _VARIABLES,
 )
 
 
@@ -59,6 +67,22 @@ class PanelKernel(ProductKernel):
     def sizes(self) -> Sequence[Size]:
         """The sizes of tiles, those for few rows and those with half vectors among them."""
         return all_sizes(self.lanes.machine)
+
+    def add_tiles(self) -> Tiles:
+        """Adds the functions of tiles, and those for blocks of a far b (`far_tiles`), of up to `far_rows` rows."""
+        lanes, gathered = self.lanes, self.gathered
+        far = far_sizes(lanes.machine, gathered == "rows") if self.walks_blocks else []
+        self.far_rows = max((size.height for size in far), default=0)
+        self.far_tiles = {
+            (size.height, size.columns(lanes)): tile.tile(self.module, size, lanes, self.fields, gathered, is_far=True)
+            for size in far
+        }
+        return super().add_tiles()
+
+    @property
+    def walks_blocks(self) -> bool:
+        """Whether a far b may be walked in blocks: not in a gradient of weights, whose depth is gathered."""
+        return self.gathered in ("", "rows")
 
     def is_narrow(self, columns: Word) -> Word:
         """Whether narrow tiles multiply a panel: it has few columns, and a is contiguous along depth or rows."""
@@ -94,7 +118,10 @@ class PanelKernel(ProductKernel):
             start = words["panel_start"] + i.index * words["start_row"] * size
             at = (words["block_a"] + i.index * a_row, step, c, start)
             self.fetch_start(words, start, i.step)
-            multiply_tile(panel, panel.parameters[0], tiles, words["columns"], rows, at)
+            is_far = words["in_blocks"].equals(1) & (rows <= self.far_rows)
+            for condition, kind in ((is_far, self.far_tiles), (~is_far, tiles)):
+                with panel.when(condition):
+                    multiply_tile(panel, panel.parameters[0], kind, words["columns"], rows, at)
             later.move(words, words["tiles"])
         panel.end()
 
@@ -119,8 +146,9 @@ class PanelKernel(ProductKernel):
     def choose_line(self, words: Record, i: Word) -> None:
         """Sets what the tiles from row i on prefetch, a cache line at each row of depth, and for how many tiles.
 
-        The first that applies: columns of a transposed b that are copied next; the next panel; the next rows of a, if a
-        is not in the cache; lines of the next strip; on Zen 4, buffers that will be written next, or rows of c below.
+        The first that applies: rows of the next block (far_blocks.py); columns of a transposed b that are copied next;
+        the next panel; the next rows of a, if a is not in the cache; lines of the next strip; on Zen 4, buffers that
+        will be written next, or rows of c below.
         The order in the code is the reverse, because later choices replace earlier ones.
         """
         panel, size, tall = self.multiply_panel, self.size, self.lanes.machine.tile_rows
@@ -150,8 +178,14 @@ class PanelKernel(ProductKernel):
             left = (words["depth"] * size - line * LINE + LINE - 1) // LINE
             self.fetch(words, words["next_rows"] + line * LINE, words["columns_b"] * size, LINE, left)
             words["lined"] = 1
+        with panel.when(words["piece"] < words["next_pieces"]):
+            each, step = words["pieces_of_tile"], words["piece_step"]
+            tiles = (words["next_pieces"] - words["piece"] + each - 1) // each
+            self.fetch(words, words["next_block"] + words["piece"] * step, LINE, step * each, tiles)
         later.choose(panel, words, words["panel"])
         later.limit_tiles(words)
+        with panel.when(words["in_blocks"].equals(1)):
+            far_blocks.choose(panel, words, words["panel"])
         words["lines"] = words["lines"] + words["lined"] * words["tiles"]
         words["tile"] = words["tile"] + words["tiles"]
 

@@ -51,7 +51,9 @@ _SPARE = 4  # registers for repeated elements of a, beside sums and b, so that l
 _Sums = dict[tuple[int, int], Any]  # a vector for each row and each vector of columns
 
 
-def tile(module: Any, size: Size, lanes: Lanes, fields: Fields, gathered: Gathered = "") -> Function:
+def tile(
+    module: Any, size: Size, lanes: Lanes, fields: Fields, gathered: Gathered = "", is_far: bool = False
+) -> Function:
     """Returns the function `tile(record, a, a_step, c, start, rows)`, of up to the tile's height of rows.
 
     `record` is the address of a record with `fields`, from which the tile reads those of FIELDS. Optional ones are
@@ -61,9 +63,11 @@ def tile(module: Any, size: Size, lanes: Lanes, fields: Fields, gathered: Gather
     - TURNS: the runs are repeated for each turn
     - REPEATED: a call multiplies several tiles of `rows` rows each
     - the fields of tile_operand.py, needed if rows of a are `gathered`
+
+    Tiles for blocks of a b that `is_far` prefetch both lines, whatever their rows.
     """
-    function = Function(module, f"tile_{size.height}_{size.columns(lanes)}", 6)
-    _Tile(function, size, lanes, fields, gathered).write()
+    function = Function(module, f"{'far_' * is_far}tile_{size.height}_{size.columns(lanes)}", 6)
+    _Tile(function, size, lanes, fields, gathered, is_far).write()
     function.end()
     return function
 
@@ -71,7 +75,9 @@ def tile(module: Any, size: Size, lanes: Lanes, fields: Fields, gathered: Gather
 class _Tile:
     """Writes one tile: basic blocks that read the start, sum over runs and depth, and store."""
 
-    def __init__(self, function: Function, size: Size, lanes: Lanes, fields: Fields, gathered: Gathered) -> None:
+    def __init__(
+        self, function: Function, size: Size, lanes: Lanes, fields: Fields, gathered: Gathered, is_far: bool
+    ) -> None:
         self.function, self.builder, self.height, self.lanes = function, function.builder, size.height, lanes
         self.size, self.number, height = size, size.vectors, size.height
         last = lanes.half if size.ends_in_half else lanes
@@ -79,10 +85,10 @@ class _Tile:
         self.grid = [(i, j) for i in range(height) for j in range(self.number)]
         record, self.a, a_step, self.c, self.start, rows = function.parameters
         self.record = read = function.record(record, fields)
-        is_tall, names = size.height > FEW_ROWS, set(fields.variables)
-        self.fetches = is_tall and set(AHEAD) <= names
-        # gathered rows take all registers for their addresses
-        self.fetches_later = is_tall and set(LATER) <= names and gathered != "rows"
+        has_time, names = size.height > FEW_ROWS or is_far, set(fields.variables)
+        self.fetches = has_time and set(AHEAD) <= names
+        # many gathered rows take all registers for their addresses
+        self.fetches_later = has_time and (gathered != "rows" or is_far) and set(LATER) <= names
         self.repeats = set(REPEATED) <= names
         self.takes_turns = TURNS[0] in names and not gathered  # gathered rows are those of one turn
         kind = OPERANDS[gathered]

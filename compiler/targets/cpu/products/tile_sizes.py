@@ -79,6 +79,13 @@ def with_halves(most: list[Size], machine: Machine) -> list[Size]:
     return [*most, *(replace(size, ends_in_half=True) for size in most * machine.has_halves)]
 
 
+def far_sizes(machine: Machine, has_gathered_rows: bool) -> list[Size]:
+    """Returns the sizes of tiles that prefetch in blocks of a far b (far_blocks.py) what other tiles of so few rows do
+    not, the tallest first."""
+    tall = [height for height in heights(machine.tile_rows) if FEW_ROWS < height <= 2 * GROUP] * has_gathered_rows
+    return [Size(height, VECTORS) for height in (*tall, FEW_ROWS, *_LOW)]
+
+
 def _wide(height: int, machine: Machine) -> list[int]:
     """The vectors of the wide tiles of a height, whose sums take at most half of the registers."""
     return [number for number in _WIDE if 2 * number * height <= machine.registers]

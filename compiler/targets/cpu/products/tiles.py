@@ -23,24 +23,25 @@ in one record, of which every function takes the address. Some kinds of products
 - batches that are panels of a weight, such as that of a recurrence: they become one product (weight_panels.py)
 - batches of one panel each, such as small images: what they share is set once, before the loops over batches
   (multiply_single_panels), because each of them takes less time than the loops around strips
+- those of a few rows and a large b, which wait for b: strips are shorter and groups are wider (far_blocks.py)
 
 Copies. Operands are copied into the order in which tiles read them (packing.py) where that pays:
 
 - a panel of b, if its columns are not neighbours (a transposed weight); or if a has many rows (`Machine.packing_rows`;
-  those of two tiles if b is so large that it comes from the last cache or from memory, because a copy prefetches it in
-  time, `Machine.distant_rows`) and the rows of b are many and far apart, so that they share a few sets of the first
-  cache and need a page for every two. It stays in the first cache, and the copies of a group in the second. With a
-  single block of rows, every panel is copied to the same memory.
+  those of two tiles if b is so large that it comes from the last cache or from memory, and is not walked in blocks,
+  because a copy prefetches it in time, `Machine.distant_rows`) and the rows of b are many and far apart, so that they
+  share a few sets of the first cache and need a page for every two. It stays in the first cache, and the copies of a
+  group in the second. With a single block of rows, every panel is copied to the same memory.
 - a block of rows of a, if the rows are neighbours (a weight's gradient) and a is large, because each step of depth then
   reads another page: on CPUs that do not prefetch pages in time (`Machine.packs_rows`), and on all if the rows share
   a few sets of the caches. With AVX-512 also if its columns are neighbours and its rows lie whole pages apart, as those
   of a layer of 1,024 or 2,048 units do (`Machine.copies_sharing_rows`), and if a tile takes more of them than a set has
   lines: such products of 12 to 64 rows were measured to be 5 to 10% faster, and those of 16 (two tiles of 8) slower.
 
-A product of a few rows takes as long as reading b, so panels are then as wide as low tiles allow. A panel of a few
-columns is multiplied by narrow tiles (narrow_tile.py). One call of a tile function multiplies several tiles, so that
-few instructions lie between them: a processor finishes the sums of the first while it begins the second. What remains
-are stores, and on Zen 4 each takes the time of one or two multiply-adds.
+A product of a few rows takes as long as reading b, so panels are then as wide as low tiles allow, unless b is walked in
+blocks. A panel of a few columns is multiplied by narrow tiles (narrow_tile.py). One call of a tile function multiplies
+several tiles, so that few instructions lie between them: a processor finishes the sums of the first while it begins the
+second. What remains are stores, and on Zen 4 each takes the time of one or two multiply-adds.
 
 Prefetches. While a panel is multiplied, the next one is prefetched, or, if panels are copied, the one behind it: a copy
 reads a panel at once, and needs it in the second cache by then. While a strip of a weight's gradient is multiplied,
@@ -68,7 +69,7 @@ from netc.compiler.program.kernels import Gathered
 from netc.compiler.program.product import BATCHES
 from netc.compiler.targets.cpu.llvm.function import Word, at_least, at_most
 from netc.compiler.targets.cpu.llvm.vectors import Lanes
-from netc.compiler.targets.cpu.products import later
+from netc.compiler.targets.cpu.products import far_blocks, later
 from netc.compiler.targets.cpu.products.narrow_tile import multiply_narrow
 from netc.compiler.targets.cpu.products.packing import copy_rows, pack_rows
 from netc.compiler.targets.cpu.products.panel_kernel import FIELDS
@@ -221,6 +222,7 @@ class _Kernel(WeightPanelsKernel):
                 self.find_next_strip(a, b, turn.index, k.index + most)
                 words["runs"] = at_most(together, runs - r.index)
                 words["depth"] = at_most(most, depth - k.index)
+                words["depth_left"] = depth - k.index - words["depth"]
                 self.write_strip()
 
     def choose_sizes(self, runs: Word, depth: Word) -> None:
@@ -252,6 +254,10 @@ class _Kernel(WeightPanelsKernel):
             words["most"] = (depth + strips * 16 - 1) // (strips * 16) * 16
         with run.when(runs > 1):  # the runs that one tile takes: their panel must fit into the second cache
             words["together"] = at_least(at_most(runs, run.number(STRIP) // at_least(depth, 1)), 1)
+        words["block_columns"] = PANELS * self.width
+        words["in_blocks"] = words["next_pieces"] = words["piece"] = 0
+        if self.walks_blocks:
+            far_blocks.begin(run, words, self.lanes, depth, runs.equals(1), self.gathered == "rows")
 
     def shares_sets(self, depth: Word) -> Word:
         """Whether the rows of a's depth lie whole pages apart, and are too many for the few sets of the caches that
@@ -267,7 +273,9 @@ class _Kernel(WeightPanelsKernel):
         """The loops over groups of panels, and in each over blocks of rows, which use the same copies of panels."""
         words, run, size = self.words, self.run, self.size
         packs_a, count = words["packs_a"].equals(1), words["rows_count"]
-        with run.loop(0, words["columns_count"], PANELS * self.width) as group, run.loop(0, count, BLOCK) as top:
+        columns = words["block_columns"]
+        with run.loop(0, words["columns_count"], columns) as group, run.loop(0, count, BLOCK) as top:
+            far_blocks.find_next(run, words, size, group.index)
             rows = at_most(count - top.index, BLOCK)
             source = self.address_of_a(words["strip_a"], top.index)
             words["rows"], words["block_a"] = rows, packs_a.choose(words["pack"], source)
@@ -284,10 +292,10 @@ class _Kernel(WeightPanelsKernel):
                     self.copy_rows(run, words["pack"], source, words["rows_a"], rows, words["depth"])
             with run.when(words["columns_count"] > self.width):
                 words["share"] = words["depth"] // rows + 1
-            end = at_most(group.index + PANELS * self.width, words["columns_count"])
+            end = at_most(group.index + columns, words["columns_count"])
             with run.loop(group.index, end) as j:
-                left, packs_b = end - j.index, words["packs_b"].equals(1)
-                j.step = packs_b.choose(self.width, panel_columns(count, left, self.lanes))
+                left, is_fixed = end - j.index, words["packs_b"].equals(1) | words["in_blocks"].equals(1)
+                j.step = is_fixed.choose(self.width, panel_columns(count, left, self.lanes))
                 words["columns"] = at_most(left, j.step)
                 self.write_panel(j.index, j.index - group.index, top.index.equals(0))
 
@@ -305,7 +313,7 @@ class _Kernel(WeightPanelsKernel):
             strides = (words["depth_b"], words["columns_b"])
             self.pack_panel(run, copy, panel, *strides, words["depth"], words["columns"])
         has_ahead = (left > self.width) & words["runs"].equals(1) & is_along & is_first_block & (rows > FEW_ROWS)
-        has_ahead = has_ahead & self.prefetches_next_panel()
+        has_ahead = has_ahead & words["in_blocks"].equals(0) & self.prefetches_next_panel()
         ahead = packs_b.choose(PANELS_AHEAD * self.width, self.width)
         words["ahead"] = has_ahead.choose(words["strip_b"] + self.column_of_b(j + ahead), 0)
         # a row that does not begin with a cache line reaches into one more
