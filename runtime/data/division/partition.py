@@ -90,7 +90,7 @@ def _refuse_empty(name: str, parts: Mapping[str, Part], spec: DataSpec, label: F
     elif spec.split.way == "random" and label is not None and training is not None:
         classes = class_numbers(training.table, training.rows, label)
         if classes is not None and 2 * (classes.max(initial=-1) + 1) > rows:
-            count = classes.max(initial=-1) + 1
+            count = int(classes.max(initial=-1)) + 1
             note = f"{note} and {count} class{'es' * (count != 1)}; each class keeps a row in training"
             hint = f"is `{label.columns[0]}` a label, or does it identify the row?"
     fault("E0806", f"the part `{name}` has no rows", spec.split.span, note, hint=hint)
