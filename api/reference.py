@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from netc.compiler.elaborate.forms.table import FORMS
 from netc.compiler.elaborate.initialisers import INITIALISERS
 from netc.compiler.elaborate.library import LIBRARIES
-from netc.compiler.elaborate.special import FORMS
 from netc.compiler.ir.forms import Expansion, Form, Scalar, SpecialForm, View
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role

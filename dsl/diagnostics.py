@@ -14,9 +14,9 @@ from msgspec import Struct, field
 
 from netc.dsl.codes import CODES
 from netc.dsl.hints import Change, Edit, Hint
+from netc.dsl.mistakes.synonyms import Kind, synonym
 from netc.dsl.quoting import bounded, escaped
 from netc.dsl.source import Span
-from netc.dsl.synonyms import Kind, synonym
 
 MOST_ERRORS = 100  # after this many errors the compiler gives up on a file
 _MOST_NAMES = 1_000  # an unknown name is compared with at most this many others

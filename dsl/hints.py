@@ -10,7 +10,7 @@ from enum import Enum
 
 from msgspec import Struct
 
-from netc.dsl.scanning import blanked
+from netc.dsl.mistakes.scanning import blanked
 from netc.dsl.source import Span
 
 

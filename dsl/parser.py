@@ -13,15 +13,15 @@ from lark import Lark, Token, Tree
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
 from netc.dsl import syntax
-from netc.dsl.brackets import CLOSE, OPEN, is_balanced
-from netc.dsl.characters import forbidden_characters
 from netc.dsl.diagnostics import Diagnostic, Fault, fault
-from netc.dsl.files import content_of, reason
 from netc.dsl.limits import MOST_WORDS, too_long
-from netc.dsl.mistakes import explain
-from netc.dsl.near_files import near_file
-from netc.dsl.scanning import CONTINUES, last_line
+from netc.dsl.mistakes.brackets import CLOSE, OPEN, is_balanced
+from netc.dsl.mistakes.characters import forbidden_characters
+from netc.dsl.mistakes.scanning import CONTINUES, last_line
+from netc.dsl.mistakes.syntax_error import explain
 from netc.dsl.source import Source, Span
+from netc.dsl.storage.files import content_of, reason
+from netc.dsl.storage.near_files import near_file
 from netc.dsl.tables import parser_of
 from netc.dsl.tree_builder import build
 

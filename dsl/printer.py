@@ -11,9 +11,9 @@ from itertools import pairwise
 from msgspec import Struct
 
 from netc.dsl import syntax
+from netc.dsl.mistakes.scanning import COMMENT, TEXT, blanked
 from netc.dsl.node import Node
 from netc.dsl.quoting import net_string
-from netc.dsl.scanning import COMMENT, TEXT, blanked
 from netc.dsl.syntax import Expression
 
 _WIDTH = 100

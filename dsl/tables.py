@@ -15,7 +15,7 @@ from lark import Lark, __version__
 from lark.grammar import Rule
 from lark.lexer import TerminalDef
 
-from netc.dsl import eviction, home, temporary
+from netc.dsl.storage import eviction, home, temporary
 
 _FORM = 2  # counts changes of how the tables are written
 

@@ -8,8 +8,8 @@ It imports all of these tables, which most commands do not need.
 from collections.abc import Callable
 from typing import Any
 
+from netc.compiler.elaborate.forms.table import FORMS
 from netc.compiler.elaborate.library import LIBRARIES, Library, library_names, register_library
-from netc.compiler.elaborate.special import FORMS
 from netc.compiler.ir.value import OPERATIONS, Operation
 from netc.compiler.ir.value import register as register_operation
 from netc.compiler.passes.optimizers import OPTIMIZERS, OptimizerRule

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from netc.compiler.targets.machine import cores
 from netc.compiler.targets.processor import facts_of_linux
-from netc.dsl.records import key_of
+from netc.dsl.storage.records import key_of
 
 _SOURCES = (".py", ".net", ".lark")
 _PACKAGES = (".dist-info", ".egg-info", ".egg-link", ".pth")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from netc.compiler.elaborate.elaborator import ClassCounter, elaborate
-from netc.compiler.elaborate.replaced import SET
+from netc.compiler.elaborate.settings.replaced import SET
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault

@@ -102,7 +102,7 @@ def put(folder: Path, files: dict[str, bytes]) -> None:
 def test_mutated_files(kind: str, tmp_path: Path, is_long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     text, name, content, others = SEEDS[kind]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("netc.dsl.home.folder", lambda: None)  # every set of pictures would be cached
+    monkeypatch.setattr("netc.dsl.storage.home.folder", lambda: None)  # every set of pictures would be cached
     put(tmp_path, {**others, name: content})
     model = netc.parse(text)
     spec = parse_data(model)

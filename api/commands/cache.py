@@ -20,7 +20,7 @@ def cache(
 
     Example: netc cache --clear
     """
-    from netc.dsl import eviction, home
+    from netc.dsl.storage import eviction, home
     from netc.runtime.data.tables import copies
 
     folder = home.usable_folder()

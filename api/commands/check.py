@@ -168,7 +168,7 @@ def _warnings(model: "Model", constants: "dict[str, Any]", strict: bool) -> "tup
 
         check_study(model, constants)
     if model.data is not None:
-        from netc.dsl.near_files import near_file
+        from netc.dsl.storage.near_files import near_file
         from netc.runtime.data.block.spec import parse_data
         from netc.runtime.data.dataset import load
         from netc.runtime.data.source_record import files_of

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from netc.dsl.diagnostics import nearest_name
-from netc.dsl.synonyms import Kind, synonym
+from netc.dsl.mistakes.synonyms import Kind, synonym
 from netc.reference import Entry
 
 _LISTED = 6  # entries with an argument of this name

@@ -12,8 +12,8 @@ import traceback
 from pathlib import Path
 
 from netc.commands.version import REPORTED, versions
-from netc.dsl import home
 from netc.dsl.quoting import escaped, escaped_lines
+from netc.dsl.storage import home
 
 FOLDER = "failures"
 _MOST_KEPT = 20

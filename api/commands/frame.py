@@ -19,9 +19,9 @@ from typing import NoReturn
 from netc.commands.compilation import compilation_shown
 from netc.commands.terminal import show_diagnostics, show_fault, show_warning
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
-from netc.dsl.files import reason
 from netc.dsl.quoting import escaped
 from netc.dsl.source import Source, Span
+from netc.dsl.storage.files import reason
 
 DONE, WRONG, USAGE, FAILED, INTERRUPTED, NO_READER = 0, 1, 2, 70, 130, 141
 STATUSES = {

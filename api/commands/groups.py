@@ -51,7 +51,7 @@ def _converted_plainly(parameters: list[Any]) -> list[Any]:
 
 def _setting_of(option: str) -> str | None:
     """The setting of a file that an unknown option such as `--batch-size` means; None for any other text."""
-    from netc.dsl.synonyms import Kind, synonym
+    from netc.dsl.mistakes.synonyms import Kind, synonym
     from netc.dsl.word import Section
     from netc.dsl.words import settings_of
 

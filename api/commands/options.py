@@ -100,7 +100,7 @@ def constants(settings: list[str] | None) -> dict[str, Any]:
 def constant(text: str) -> Any:
     """The value of a text of `--set`. A text may stand in quotes, as in the file, and has to if it is `"2"`."""
     from netc.dsl.literals import unquoted
-    from netc.dsl.scanning import TEXT
+    from netc.dsl.mistakes.scanning import TEXT
 
     if text in ("true", "false"):
         return text == "true"

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from netc.commands.terminal import say
 from netc.compiler.model import Model
-from netc.dsl.files import real
 from netc.dsl.source import Span
+from netc.dsl.storage.files import real
 from netc.runtime.data.access import inside, opening
 
 _MOST_NOTES = 8  # a table of pictures may name thousands of files

@@ -134,7 +134,7 @@ def _table(fitted: "Fitted", path: Path, data: Path, names: Sequence[str], selec
 
 def _source_of(path: Path, spec: "DataSpec", selection: Selection, is_stdin: bool) -> "SourceSpec":
     """A file of new data as a source of a data block."""
-    from netc.dsl.files import real
+    from netc.dsl.storage.files import real
     from netc.runtime.data.new_data import source_of
     from netc.runtime.data.readers.readers import READERS, reader_of
     from netc.runtime.runs.checkpoint import path_span

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from netc.commands.quantities import number
 from netc.dsl.diagnostics import MOST_ERRORS, Diagnostic, Fault
-from netc.dsl.home import CacheWarning
 from netc.dsl.quoting import escaped, escaped_lines
+from netc.dsl.storage.home import CacheWarning
 
 if TYPE_CHECKING:
     from netc.runtime.metric_values import Interval, Intervals

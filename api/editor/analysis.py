@@ -15,8 +15,8 @@ from netc.compiler.elaborate.elaborator import examine, model_of
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, fault
 from netc.dsl.literals import unquoted
+from netc.dsl.mistakes.scanning import TEXT
 from netc.dsl.parser import parse
-from netc.dsl.scanning import TEXT
 from netc.dsl.source import Source, Span
 from netc.editor.names import Names, names_of
 from netc.runtime.data.access import inside, is_below

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
-from netc.compiler.elaborate.settings import MOVING, SETTINGS
+from netc.compiler.elaborate.settings.train_block import MOVING, SETTINGS
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
 from netc.dsl.keywords import SECTIONS
-from netc.dsl.scanning import blanked, is_code_at_end
+from netc.dsl.mistakes.scanning import blanked, is_code_at_end
 from netc.editor.analysis import Analysis
 from netc.editor.meaning import entry_text, reference
 from netc.reference import Entry

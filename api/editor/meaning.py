@@ -7,8 +7,8 @@ from netc.compiler.analysis.cost import flops_of
 from netc.compiler.elaborate.bindings import Assigned
 from netc.compiler.ir.types import describe_sample
 from netc.dsl import syntax
+from netc.dsl.mistakes.scanning import OPEN_TEXT
 from netc.dsl.quoting import markdown_block, markdown_code, markdown_text
-from netc.dsl.scanning import OPEN_TEXT
 from netc.dsl.source import Span
 from netc.editor.analysis import Analysis
 from netc.editor.names import Symbol

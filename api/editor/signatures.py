@@ -10,7 +10,7 @@ from itertools import pairwise
 from msgspec import Struct
 
 from netc.dsl import syntax
-from netc.dsl.scanning import blanked
+from netc.dsl.mistakes.scanning import blanked
 from netc.editor.analysis import Analysis
 from netc.editor.completion import open_brackets
 from netc.editor.meaning import KINDS_IN, entry_text, reference

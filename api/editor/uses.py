@@ -6,10 +6,10 @@ from pathlib import Path
 from netc.compiler.elaborate.library import library_spans
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault
-from netc.dsl.files import real
 from netc.dsl.hints import Edit
 from netc.dsl.parser import parse, parse_file
 from netc.dsl.source import Source, Span
+from netc.dsl.storage.files import real
 from netc.editor.analysis import Analysis
 from netc.editor.meaning import IDENTIFIER, word_at
 from netc.runtime.data.access import is_below

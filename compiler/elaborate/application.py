@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from netc.compiler.elaborate import joining, samples
+from netc.compiler.elaborate import samples
 from netc.compiler.elaborate.arguments import as_layer, bind, refuse_late
 from netc.compiler.elaborate.attributes import read_attribute
 from netc.compiler.elaborate.bindings import (
@@ -17,6 +17,7 @@ from netc.compiler.elaborate.bindings import (
 from netc.compiler.elaborate.blocks import apply_block, seen_from
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
+from netc.compiler.elaborate.forms import joining
 from netc.compiler.elaborate.operation_call import OperationCall
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.forms import Scalar

@@ -13,9 +13,9 @@ from netc.dsl import syntax
 from netc.dsl.chains import last_word
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.hints import Change, Hint
+from netc.dsl.mistakes.synonyms import Kind, synonym
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
-from netc.dsl.synonyms import Kind, synonym
 
 
 def _for_activation(node: syntax.Expression) -> str | None:

@@ -6,9 +6,10 @@ Each kind of attribute (`axes`, `pair`, `dims`, ...) has a reader in READERS.
 import math
 from collections.abc import Callable
 
-from netc.compiler.elaborate import constants, joining, samples
+from netc.compiler.elaborate import constants, samples
 from netc.compiler.elaborate.bindings import Length
 from netc.compiler.elaborate.expressions import evaluate
+from netc.compiler.elaborate.forms import joining
 from netc.compiler.elaborate.operation_call import OperationCall, Parameter
 from netc.compiler.elaborate.window_attributes import read_border, read_pads, read_pair
 from netc.compiler.ir.types import BATCH, Dim, Mismatch, describe_sample

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
 
-from netc.compiler.elaborate import misfits
+from netc.compiler.elaborate.advice import misfits
 from netc.compiler.elaborate.arguments import bind
 from netc.compiler.elaborate.bindings import (
     Applied,

@@ -25,7 +25,7 @@ from netc.compiler.elaborate.bindings import (
     UserOperation,
     Weighted,
 )
-from netc.compiler.elaborate.frame import Dimensions, Frame
+from netc.compiler.elaborate.scans.frame import Dimensions, Frame
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.results import Result
@@ -122,7 +122,7 @@ class Context(Struct):
     may_own: bool = True  # whether parameters and states may be declared here
 
     # records for those who look at the model
-    applied: list[Applied] = field(default_factory=list)  # for advice.py
+    applied: list[Applied] = field(default_factory=list)  # for advice/model.py
     applications: list[Application] = field(default_factory=list)  # for the outline
     written: list[tuple[Span, int]] = field(default_factory=list)  # of applications: where, and its end in the graph
     assigned: list[Assigned] = field(default_factory=list)  # for the editor

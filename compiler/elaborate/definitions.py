@@ -16,7 +16,7 @@ from netc.compiler.elaborate.bindings import (
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.declarations import define_layer
 from netc.compiler.elaborate.expressions import constant
-from netc.compiler.elaborate.replaced import (
+from netc.compiler.elaborate.settings.replaced import (
     TRAIN_SETTINGS,
     arguments_of,
     names_of_lets,
@@ -25,10 +25,10 @@ from netc.compiler.elaborate.replaced import (
 )
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault, nearest
-from netc.dsl.files import real
 from netc.dsl.limits import fits
 from netc.dsl.parser import parse_file
 from netc.dsl.source import Source, Span
+from netc.dsl.storage.files import real
 
 _DEEPEST_IMPORT = 50
 

@@ -7,24 +7,24 @@ Broken, and the next statement runs, so that one run reports all independent fau
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from netc.compiler.elaborate.advice import advise
+from netc.compiler.elaborate.advice.checks import check_results, check_settings
+from netc.compiler.elaborate.advice.comparisons import comparisons_of
+from netc.compiler.elaborate.advice.misnamed import check_names
+from netc.compiler.elaborate.advice.model import advise
 from netc.compiler.elaborate.application import apply_item
 from netc.compiler.elaborate.bindings import (
     Scope,
 )
-from netc.compiler.elaborate.checks import check_results, check_settings
-from netc.compiler.elaborate.comparisons import comparisons_of
 from netc.compiler.elaborate.context import Context, Exhausted, Rules
 from netc.compiler.elaborate.definitions import constants_of, define, usable_overrides
 from netc.compiler.elaborate.expressions import constant
-from netc.compiler.elaborate.indexing import index
+from netc.compiler.elaborate.forms.indexing import index
+from netc.compiler.elaborate.forms.table import FORMS
 from netc.compiler.elaborate.library import library_scope
-from netc.compiler.elaborate.misnamed import check_names
-from netc.compiler.elaborate.replaced import SET, with_constants
-from netc.compiler.elaborate.scan import scan
-from netc.compiler.elaborate.schedule import schedule_graph
-from netc.compiler.elaborate.settings import train_settings
-from netc.compiler.elaborate.special import FORMS
+from netc.compiler.elaborate.scans.scan import scan
+from netc.compiler.elaborate.settings.replaced import SET, with_constants
+from netc.compiler.elaborate.settings.schedule import schedule_graph
+from netc.compiler.elaborate.settings.train_block import train_settings
 from netc.compiler.elaborate.statements import body
 from netc.compiler.model import Model, TrainSettings
 from netc.dsl import syntax

@@ -24,10 +24,10 @@ from netc.compiler.ir.value import OPERATIONS, Operation, Value
 from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.chains import first_part
-from netc.dsl.comments import with_hint
 from netc.dsl.diagnostics import Label, fault, nearest
+from netc.dsl.mistakes.comments import with_hint
+from netc.dsl.mistakes.synonyms import READERS_OF_DATA, Kind, data_step
 from netc.dsl.printer import expression
-from netc.dsl.synonyms import READERS_OF_DATA, Kind, data_step
 
 
 def constant(context: Context, node: syntax.Expression, scope: Scope) -> Any:

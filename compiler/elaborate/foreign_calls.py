@@ -8,9 +8,9 @@ from netc.compiler.elaborate.library import library_scope
 from netc.compiler.elaborate.option_words import BORDERS
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
-from netc.dsl.brackets import open_brackets
+from netc.dsl.mistakes.brackets import open_brackets
+from netc.dsl.mistakes.synonyms import Kind, synonym
 from netc.dsl.source import Span
-from netc.dsl.synonyms import Kind, synonym
 
 
 def _parameters(name: str) -> list[str]:

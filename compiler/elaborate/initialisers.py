@@ -11,9 +11,9 @@ from netc.compiler.ir.types import Type
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest_or_all
 from netc.dsl.hints import Hint
+from netc.dsl.mistakes.synonyms import Kind
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
-from netc.dsl.synonyms import Kind
 
 # the numbers that each takes; `constant` takes one, or one for each equal part of the last axis
 INITIALISERS: dict[str, tuple[str, ...]] = {

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 from netc.compiler.elaborate.library import LIBRARIES
 from netc.dsl import syntax
+from netc.dsl.mistakes.synonyms import Kind, synonym
 from netc.dsl.printer import expression
-from netc.dsl.synonyms import Kind, synonym
 
 _LIKELIHOODS = ("softmax", "sigmoid", "log_softmax")  # losses take what stands before these
 _CALL = re.compile(r"`((?:loss )?(?:\w+\()*)(\w+)(, | - )(\w+)(.*?)`")

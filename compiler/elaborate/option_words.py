@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from netc.compiler.elaborate.bindings import Scope
-from netc.compiler.elaborate.setting_readers import TRUTH_WORDS
+from netc.compiler.elaborate.settings.readers import TRUTH_WORDS
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest_name

@@ -1,8 +1,8 @@
 """Operations applied to the values of one sample: alignment of the batch, and axes by name or number.
 
 A model describes one sample; in the graph the batch is the first dimension of every value that depends on data. This
-file, joining.py and contractions.py alone turn the first view into the second. Functions take evaluated operands and
-return values; they raise Mismatch if operands do not fit.
+file, forms/joining.py and contractions.py alone turn the first view into the second. Functions take evaluated operands
+and return values; they raise Mismatch if operands do not fit.
 """
 
 from collections.abc import Mapping, Sequence

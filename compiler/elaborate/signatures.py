@@ -15,8 +15,8 @@ from netc.compiler.ir.types import Dim, Type, describe_sample
 from netc.compiler.ir.value import Value
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
+from netc.dsl.mistakes.synonyms import Kind
 from netc.dsl.source import Span
-from netc.dsl.synonyms import Kind
 
 
 def type_of(context: Context, node: syntax.TypeOf, scope: Scope, field_name: str | None = None) -> Type:

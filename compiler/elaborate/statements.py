@@ -7,11 +7,11 @@ from itertools import chain, count, islice
 from typing import NoReturn
 
 from netc.compiler.elaborate import constants
+from netc.compiler.elaborate.advice.misnamed import explained
 from netc.compiler.elaborate.bindings import Assigned, Broken, Item, Results, Scope
 from netc.compiler.elaborate.context import BrokenName, Context
 from netc.compiler.elaborate.declarations import declare, define_layer, parameter, state
 from netc.compiler.elaborate.expressions import constant, evaluate
-from netc.compiler.elaborate.misnamed import explained
 from netc.compiler.elaborate.results import loss_or_metric, output, update, watch
 from netc.compiler.elaborate.signatures import match_type
 from netc.compiler.ir.value import Value

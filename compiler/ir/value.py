@@ -22,7 +22,7 @@ L = TypeVar("L")
 
 
 class Surroundings(Protocol):
-    """The context of a graph while a model is elaborated into it (elaborate/frame.py).
+    """The context of a graph while a model is elaborated into it (elaborate/scans/frame.py).
 
     A finished graph has none (graph.NO_SURROUNDINGS).
     """

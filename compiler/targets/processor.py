@@ -10,8 +10,8 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from netc.dsl import records
-from netc.dsl.installed import version_of
+from netc.dsl.storage import records
+from netc.dsl.storage.installed import version_of
 
 _CPU = Path("/proc/cpuinfo")
 # what /proc/cpuinfo says of one processor at one moment

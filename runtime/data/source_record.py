@@ -12,8 +12,8 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from netc.dsl.diagnostics import Fault
-from netc.dsl.files import opened
 from netc.dsl.quoting import cell
+from netc.dsl.storage.files import opened
 from netc.runtime.data.block.declarations import SourceSpec
 from netc.runtime.data.readers.readers import read_by_suffix
 from netc.runtime.data.readers.reading import reading

@@ -16,7 +16,7 @@ from mpi4py import MPI
 from msgspec import Struct
 
 from netc.compiler.targets.target import Part
-from netc.dsl import home, temporary
+from netc.dsl.storage import home, temporary
 from netc.runtime.data.stored import Array
 from netc.runtime.data.tables import store
 from netc.runtime.data.tables.sharing import Sharing

@@ -21,8 +21,8 @@ from netc.compiler.passes.scans import first_dim
 from netc.compiler.program.gathers import Gathers
 from netc.compiler.program.plan import CallLayout, Table
 from netc.compiler.targets.target import Code, Target
-from netc.dsl import records
 from netc.dsl.quoting import json_text
+from netc.dsl.storage import records
 from netc.runtime.environment import fingerprint
 from netc.runtime.execution.memory import is_debugging
 from netc.runtime.typed_json import parsed

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Struct
 
 from netc.compiler.export.exportable import Exported
-from netc.dsl.files import reason
+from netc.dsl.storage.files import reason
 from netc.runtime.export.samples import column_samples, from_padded, padded, samples_of
 from netc.runtime.export.separate import Failed, NotRun, predict_separately
 from netc.runtime.runs.run import Run

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.dsl import temporary
+from netc.dsl.storage import temporary
 
 TIME_LIMIT = 120.0  # seconds; a check has few samples
 

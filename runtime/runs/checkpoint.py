@@ -17,11 +17,11 @@ from msgspec.structs import asdict
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
-from netc.dsl import temporary
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import is_device, opened, reason, write_to_device
 from netc.dsl.quoting import json_text, with_nan
 from netc.dsl.source import Source, Span
+from netc.dsl.storage import temporary
+from netc.dsl.storage.files import is_device, opened, reason, write_to_device
 from netc.runtime.typed_json import converted, parsed
 
 Array = np.ndarray[Any, Any]

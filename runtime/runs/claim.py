@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from netc.dsl import temporary
 from netc.dsl.diagnostics import fault
+from netc.dsl.storage import temporary
 from netc.runtime.runs.checkpoint import path_span
 from netc.runtime.runs.run_files import refuse
 

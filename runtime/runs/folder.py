@@ -7,8 +7,8 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NoReturn
 
-from netc.dsl import temporary
 from netc.dsl.diagnostics import fault
+from netc.dsl.storage import temporary
 from netc.runtime.runs.checkpoint import path_span
 
 

@@ -14,9 +14,9 @@ from msgspec import Struct, field
 from safetensors import SafetensorError, safe_open
 
 from netc.dsl.diagnostics import Fault
-from netc.dsl.files import content_of, opened, reason
 from netc.dsl.quoting import with_nan
-from netc.dsl.temporary import is_temporary
+from netc.dsl.storage.files import content_of, opened, reason
+from netc.dsl.storage.temporary import is_temporary
 from netc.runtime.metric_names import epoch_numbers
 from netc.runtime.metric_values import Row
 from netc.runtime.runs.checkpoint import BEST, Progress

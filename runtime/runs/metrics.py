@@ -15,8 +15,8 @@ from typing import overload
 import msgspec
 
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import opened, reason, write_all
 from netc.dsl.quoting import json_text, with_nan
+from netc.dsl.storage.files import opened, reason, write_all
 from netc.runtime.metric_names import epoch_numbers
 from netc.runtime.metric_values import Row
 from netc.runtime.runs.checkpoint import path_span, write_whole

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import msgspec
 
-from netc.dsl.files import content_of
 from netc.dsl.quoting import json_text
+from netc.dsl.storage.files import content_of
 from netc.runtime.metric_names import single_numbers
 from netc.runtime.metric_values import MetricValue
 from netc.runtime.runs.checkpoint import write_whole

@@ -12,15 +12,15 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import astuple
 
-from netc.compiler.elaborate.replaced import names_of_values
+from netc.compiler.elaborate.settings.replaced import names_of_values
 from netc.compiler.ir.graph import Graph, print_graph
 from netc.compiler.ir.results import TRAINED, ResultKind
 from netc.compiler.model import Model, Optimizer
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
-from netc.dsl.files import content_of
 from netc.dsl.parser import parse
 from netc.dsl.source import Span
+from netc.dsl.storage.files import content_of
 from netc.dsl.structs import replace
 from netc.runtime.data.block.spec import parse_data
 from netc.runtime.runs.checkpoint import Progress

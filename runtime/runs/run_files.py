@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import NoReturn
 
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import content_of
-from netc.dsl.near_files import near_file
+from netc.dsl.storage.files import content_of
+from netc.dsl.storage.near_files import near_file
 from netc.runtime.runs.checkpoint import path_span
 from netc.runtime.runs.run_info import RunInfo, States, decoded, decoded_states, digest
 

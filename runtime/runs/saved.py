@@ -20,10 +20,10 @@ from netc.compiler.backends import target_of
 from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.types import Type
 from netc.compiler.targets.target import Code, Reopening, Storable
-from netc.dsl import records
 from netc.dsl.diagnostics import Fault
 from netc.dsl.quoting import json_text
 from netc.dsl.source import NOWHERE, Source, Span
+from netc.dsl.storage import records
 from netc.runtime.available import NotEnough, require
 from netc.runtime.columns import OutputFacts
 from netc.runtime.data.block.declarations import DataSpec, SourceSpec, SplitSpec

@@ -9,9 +9,9 @@ from typing import Any
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import opened
 from netc.dsl.parser import parse
 from netc.dsl.source import Source, Span
+from netc.dsl.storage.files import opened
 from netc.runtime.data.block.declarations import SourceSpec
 from netc.runtime.data.block.source import parse_source
 from netc.runtime.data.readers.readers import READERS, reader_of

@@ -15,11 +15,11 @@ from msgspec import Struct
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, fault
-from netc.dsl.files import real
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.quoting import cell, net_comment, net_string
 from netc.dsl.source import Source, Span
+from netc.dsl.storage.files import real
 from netc.dsl.structs import replace
 from netc.runtime.data.block.declarations import SourceSpec
 from netc.runtime.data.pictures.table import PATH

@@ -1,8 +1,8 @@
 """The names that a column may not have in a file that `netc new` writes."""
 
+from netc.compiler.elaborate.forms.table import FORMS
 from netc.compiler.elaborate.library import library_names
 from netc.compiler.elaborate.option_words import BORDERS
-from netc.compiler.elaborate.special import FORMS
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl.keywords import KEYWORDS
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from netc.compiler.elaborate.elaborator import elaborate
-from netc.compiler.elaborate.replaced import with_values
+from netc.compiler.elaborate.settings.replaced import with_values
 from netc.compiler.model import Model
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label

@@ -5,8 +5,8 @@ import io
 
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import content_of
 from netc.dsl.source import Span
+from netc.dsl.storage.files import content_of
 from netc.dsl.structs import replace
 from netc.runtime.plugins import load_installed
 from netc.runtime.runs.checkpoint import path_span

@@ -17,9 +17,9 @@ from netc.compiler.model import Model
 from netc.compiler.targets.target import Ranks
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic
-from netc.dsl.files import content_of
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
+from netc.dsl.storage.files import content_of
 from netc.dsl.structs import replace
 from netc.runtime import plugins
 from netc.runtime.data.block.declarations import SourceSpec

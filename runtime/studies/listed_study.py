@@ -11,7 +11,7 @@ from typing import Any
 from msgspec import Struct, field
 
 from netc.dsl.diagnostics import Fault
-from netc.dsl.files import content_of
+from netc.dsl.storage.files import content_of
 from netc.runtime.metric_names import single_numbers
 from netc.runtime.runs.claim import is_claimed
 from netc.runtime.runs.listing import folders_in, size_of

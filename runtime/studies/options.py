@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from netc.compiler.elaborate.replaced import names_of_lets
+from netc.compiler.elaborate.settings.replaced import names_of_lets
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
 from netc.dsl.parser import parse

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from netc.compiler.elaborate.constants import compute
-from netc.compiler.elaborate.replaced import name_of_call
+from netc.compiler.elaborate.settings.replaced import name_of_call
 from netc.dsl import syntax
 from netc.dsl.printer import expression
 from netc.dsl.source import Span

@@ -9,16 +9,16 @@ from typing import Any
 
 from msgspec import Struct, field
 
-from netc.compiler.elaborate.checks import check_metric
-from netc.compiler.elaborate.replaced import TRAIN_SETTINGS, arguments_of, name_of_call
-from netc.compiler.elaborate.setting_readers import integer
-from netc.compiler.elaborate.settings import better
+from netc.compiler.elaborate.advice.checks import check_metric
+from netc.compiler.elaborate.settings.readers import integer
+from netc.compiler.elaborate.settings.replaced import TRAIN_SETTINGS, arguments_of, name_of_call
+from netc.compiler.elaborate.settings.train_block import better
 from netc.compiler.model import Better, Model
 from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest, nearest_or_all
+from netc.dsl.mistakes.synonyms import Kind
 from netc.dsl.source import Span
-from netc.dsl.synonyms import Kind
 from netc.runtime.data.block.constant_values import constant_value
 from netc.runtime.data.block.declarations import Constants, SplitSpec
 from netc.runtime.data.block.spec import parse_data

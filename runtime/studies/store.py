@@ -16,12 +16,13 @@ from typing import Any
 
 import msgspec
 
-from netc.dsl import syntax, temporary
+from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import content_of
 from netc.dsl.parser import parse
 from netc.dsl.quoting import json_text
 from netc.dsl.source import Source
+from netc.dsl.storage import temporary
+from netc.dsl.storage.files import content_of
 from netc.runtime import plugins
 from netc.runtime.data.source_record import SourceRecord
 from netc.runtime.runs.checkpoint import path_span, write_whole

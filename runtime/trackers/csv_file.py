@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Sequence
 
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import reason, write_all
+from netc.dsl.storage.files import reason, write_all
 from netc.runtime.metric_values import Row, epoch_of
 from netc.runtime.runs.checkpoint import path_span, write_whole
 from netc.runtime.runs.run import Run

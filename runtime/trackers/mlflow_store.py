@@ -15,8 +15,8 @@ from typing import Any
 import msgspec
 
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import content_of, reason
 from netc.dsl.quoting import json_text
+from netc.dsl.storage.files import content_of, reason
 from netc.runtime.metric_values import Row, epoch_of
 from netc.runtime.runs.checkpoint import path_span, write_whole
 from netc.runtime.runs.run import Run

@@ -7,7 +7,7 @@ import time
 from contextlib import suppress
 
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import reason
+from netc.dsl.storage.files import reason
 from netc.runtime.metric_values import Row, epoch_of
 from netc.runtime.runs.checkpoint import path_span
 from netc.runtime.runs.run import Run

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Struct
 
 from netc.compiler.backends import Backend, target_of
-from netc.compiler.elaborate.optimizer_setting import default_numbers
+from netc.compiler.elaborate.settings.optimizer import default_numbers
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.model import Model, Optimizer

@@ -170,7 +170,13 @@ def test_a_run_that_cannot_be_written(project: Path, tmp_path: Path) -> None:
 
 # modules that may write files: those that define the two ways, and writers to netc's folders or for other processes
 _WRITERS = {
-    *("dsl/temporary.py", "dsl/tables.py", "dsl/files.py", "api/commands/failures.py", "runtime/data/tables/store.py"),
+    *(
+        "dsl/storage/temporary.py",
+        "dsl/tables.py",
+        "dsl/storage/files.py",
+        "api/commands/failures.py",
+        "runtime/data/tables/store.py",
+    ),
     *(
         "runtime/data/pictures/reader.py",
         "runtime/data/tables/packed.py",

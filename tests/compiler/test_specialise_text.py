@@ -27,6 +27,19 @@ def test_branches_that_depend_on_lanes_alone_are_decided(target: str, expected: 
     assert ast.unparse(specialised(TEXT, machine_for(target))) == expected
 
 
+BOTH = """\
+if (n0 <= 9) & (9 < LANES_f32):
+    a = 1
+else:
+    a = 2
+"""
+
+
+@pytest.mark.parametrize(("target", "expected"), [("sse2", "a = 2"), ("avx512", ast.unparse(ast.parse(BOTH)))])
+def test_a_test_of_two_is_decided_by_one_that_fails(target: str, expected: str) -> None:
+    assert ast.unparse(specialised(BOTH, machine_for(target))) == expected.replace("LANES_f32", "16")
+
+
 LOOPS = """\
 for i0 in range(n0):
     for i1 in row(n1):

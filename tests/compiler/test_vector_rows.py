@@ -192,7 +192,7 @@ t4 = t3 * t3
 @pytest.mark.parametrize("dtype", ["f32", "f64"])
 @pytest.mark.parametrize("target", TARGETS)
 def test_totals_of_narrow_rows_are_vectors(target: str, dtype: str, is_long: bool) -> None:
-    """Of every width around those of one and of two vectors, with the bits of a sum in order, and without writing
+    """Of every width around those of one, two and four vectors, with the bits of a sum in order, and without writing
     beside it. Numbers of windows take turns."""
     order, rng = np.array([1, 0, 2], np.int32), np.random.default_rng(0)
     for number, c in enumerate((1, 2, 3, 4, 5, 8, 9, 16, 17, 31, 32, 33)):

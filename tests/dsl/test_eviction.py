@@ -15,7 +15,7 @@ from typing import NoReturn
 
 import pytest
 
-from netc.dsl import eviction, home, temporary
+from netc.dsl.storage import eviction, home, temporary
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from netc.dsl.installed import version_of
+from netc.dsl.storage.installed import version_of
 
 
 @pytest.mark.parametrize("package", ["llvmlite", "numpy", "lark", "typer"])

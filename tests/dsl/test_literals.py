@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from support import warnings_of
 
 import netc
+from netc.dsl.mistakes.scanning import blanked, is_code_at_end
 from netc.dsl.parser import parse
 from netc.dsl.printer import print_file
 from netc.dsl.quoting import net_string
-from netc.dsl.scanning import blanked, is_code_at_end
 from netc.dsl.source import Source
 from netc.editor.analysis import Analysis, Counts
 from netc.editor.completion import completions

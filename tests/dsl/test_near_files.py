@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from netc.dsl.diagnostics import Fault
-from netc.dsl.near_files import near_file
 from netc.dsl.parser import parse_file
+from netc.dsl.storage.near_files import near_file
 
 
 @pytest.fixture

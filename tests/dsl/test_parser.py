@@ -126,7 +126,8 @@ def test_cached_tables_are_read_and_damaged_ones_are_built_again(
 ) -> None:
     from lark import Lark
 
-    from netc.dsl import home, tables
+    from netc.dsl import tables
+    from netc.dsl.storage import home
 
     monkeypatch.setenv("NETC_CACHE", str(tmp_path / "own"))
     grammar, parsers = 'start: "a"+\n', []

@@ -7,12 +7,12 @@ import pytest
 import netc
 from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.elaborate.initialisers import INITIALISERS
-from netc.compiler.elaborate.settings import MOVING, SETTINGS
+from netc.compiler.elaborate.settings.train_block import MOVING, SETTINGS
 from netc.compiler.passes.optimizers import OPTIMIZERS
-from netc.dsl import foreign_words, synonyms
+from netc.dsl.mistakes import foreign_words, synonyms
+from netc.dsl.mistakes.synonyms import Kind, synonym
 from netc.dsl.parser import parse
 from netc.dsl.source import Source
-from netc.dsl.synonyms import Kind, synonym
 from netc.dsl.syntax import Data
 from netc.reference import entries
 from netc.runtime.data.block.spec import parse_block

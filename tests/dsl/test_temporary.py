@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from netc.dsl import temporary
+from netc.dsl.storage import temporary
 
 _HOST = temporary._host()
 _OLD = 2 * temporary._UNTOUCHED

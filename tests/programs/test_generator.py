@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import netc
-from netc.compiler.elaborate.special import FORMS
+from netc.compiler.elaborate.forms.table import FORMS
 from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl.library import __file__ as library

@@ -11,7 +11,7 @@ import pytest
 from support import command
 
 import netc
-from netc.dsl import home
+from netc.dsl.storage import home
 from netc.runtime.data.block.declarations import DataSpec
 from netc.runtime.data.block.spec import parse_data
 from netc.runtime.data.dataset import Dataset, load

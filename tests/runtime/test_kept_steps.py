@@ -17,7 +17,7 @@ import netc
 from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.program.plan import Plan
 from netc.compiler.targets.named import machine_for
-from netc.dsl import records
+from netc.dsl.storage import records
 from netc.dsl.structs import replace
 from netc.runtime import environment, plugins
 from netc.runtime.data.synthetic import synthetic_data

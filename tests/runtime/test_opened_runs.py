@@ -12,7 +12,7 @@ from netc.compiler import pipeline
 from netc.compiler.backends import target_of
 from netc.compiler.targets.target import Ranks
 from netc.dsl.diagnostics import Fault
-from netc.dsl.files import content_of
+from netc.dsl.storage.files import content_of
 from netc.runtime.execution.compiled_model import Options
 from netc.runtime.program import Program
 from netc.runtime.runs import run_files

@@ -13,7 +13,7 @@ from support import netc_command
 
 import netc
 from netc.commands.predicting import Selection, write_predictions
-from netc.dsl import records
+from netc.dsl.storage import records
 from netc.runtime.runs import saved
 from netc.runtime.runs.run_info import decoded, encoded
 

@@ -12,7 +12,7 @@ from netc.compiler.targets.cpu.linked import ENTRY, Linked, Unloadable, load
 from netc.compiler.targets.cpu.schedule.emit import emit
 from netc.compiler.targets.cpu.source import KernelSource, generic_of
 from netc.compiler.targets.machine import Machine
-from netc.dsl import eviction
+from netc.dsl.storage import eviction
 
 
 def build(schedule: Schedule, machine: Machine, profiled: bool = False, spoiled: Arenas | None = None) -> Linked:

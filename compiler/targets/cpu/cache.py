@@ -1,8 +1,8 @@
 """The cache of object code: one file for each kernel in a folder of the user. Nothing is unpickled, and damaged files
 are not run.
 
-`dsl/home.py` chooses the folder, `dsl/eviction.py` removes entries when it is full, and `dsl/temporary.py` writes files
-atomically, so that many processes may share the folder. A damaged entry is a miss. A file is named by a hash of
+`home.py` of dsl/storage/ chooses the folder, `eviction.py` removes entries when it is full, and `temporary.py` writes
+files atomically, so that many processes may share the folder. A damaged entry is a miss. A file is named by a hash of
 `Parts`, which hold all that decides the code.
 """
 
@@ -19,8 +19,8 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from netc.dsl import eviction, home, temporary
-from netc.dsl.installed import version_of
+from netc.dsl.storage import eviction, home, temporary
+from netc.dsl.storage.installed import version_of
 
 _DIGEST = 32
 _FAMILY = 12  # digits of an entry's name that a kernel has on every CPU and with every version
@@ -28,7 +28,7 @@ _NAME = re.compile(r"[0-9a-f]{32}\.o")  # as eviction.py knows it
 # files of the compiler that decide object code
 _SOURCES = ("targets/*.py", "targets/cpu/**/*.py", "program/*.py", "ir/types.py")
 # parts of the paths of files that do not decide object code
-_NOT_CODE = ("listing", "helpers", "parser", "verify", "bounds", "errors")
+_NOT_CODE = ("listing", "helper_processes", "parser", "verify", "bounds", "errors")
 
 
 class Parts(Struct, frozen=True):

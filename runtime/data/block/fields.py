@@ -9,10 +9,10 @@ from netc.compiler.elaborate.library import LIBRARIES
 from netc.compiler.ir.value import OPERATIONS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Fault, fault, nearest, nearest_or_all
-from netc.dsl.foreign_words import PATTERN
 from netc.dsl.hints import Change, Hint
+from netc.dsl.mistakes.foreign_words import PATTERN
+from netc.dsl.mistakes.synonyms import Kind, synonym
 from netc.dsl.printer import expression
-from netc.dsl.synonyms import Kind, synonym
 from netc.dsl.word import Section
 from netc.dsl.words import settings_of
 from netc.runtime.data.block.constant_values import call_of, constant_value

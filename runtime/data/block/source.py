@@ -6,8 +6,8 @@ from typing import Any, NoReturn
 from netc.dsl import syntax
 from netc.dsl.chains import last_word
 from netc.dsl.diagnostics import fault, nearest, nearest_or_all
+from netc.dsl.mistakes.synonyms import Kind
 from netc.dsl.source import Span
-from netc.dsl.synonyms import Kind
 from netc.runtime.data.block.constant_values import call_of, constant_value
 from netc.runtime.data.block.declarations import Constants, SourceSpec
 from netc.runtime.data.readers.options import OPTIONS

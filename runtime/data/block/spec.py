@@ -13,9 +13,9 @@ from msgspec import Struct
 from netc.compiler.ir.types import Type, describe_sample
 from netc.compiler.model import Model
 from netc.dsl import syntax
-from netc.dsl.comments import explained
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest
 from netc.dsl.hints import At, Change, Hint
+from netc.dsl.mistakes.comments import explained
 from netc.dsl.quoting import net_string
 from netc.dsl.source import NOWHERE, Source, Span
 from netc.dsl.structs import replace

@@ -8,9 +8,9 @@ from msgspec import Struct, field
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest
 from netc.dsl.hints import Change, Hint
+from netc.dsl.mistakes.synonyms import Kind
 from netc.dsl.source import Span
 from netc.dsl.structs import replace
-from netc.dsl.synonyms import Kind
 from netc.runtime.data.block.constant_values import call_of, constant_or_truth, constant_value
 from netc.runtime.data.block.declarations import PARTS, Constants, SourceSpec, SplitSpec
 from netc.runtime.data.block.source import parse_source

@@ -15,10 +15,10 @@ from typing import BinaryIO, TextIO
 from msgspec import Struct
 
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import opened
 from netc.dsl.hints import Hint
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
+from netc.dsl.storage.files import opened
 from netc.runtime.data.readers.content import content, refuse_other_kind
 
 _PIECE = 1 << 20  # bytes at a time

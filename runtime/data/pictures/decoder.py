@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from msgspec import Struct
 
-from netc.dsl.files import opened, reason
+from netc.dsl.storage.files import opened, reason
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array
 

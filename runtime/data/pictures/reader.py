@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 from msgspec import Struct
 
-from netc.dsl import eviction, home, temporary
 from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.dsl.quoting import json_text
+from netc.dsl.storage import eviction, home, temporary
 from netc.dsl.structs import replace
 from netc.runtime.available import NotEnough, refuse
 from netc.runtime.data.access import opening

@@ -3,7 +3,7 @@
 import io
 from functools import partial
 
-from netc.dsl.files import opened
+from netc.dsl.storage.files import opened
 from netc.runtime.data.readers.content import content
 from netc.runtime.data.readers.panics import quiet_panics
 from netc.runtime.data.readers.parquet import read_scan, table_of_frame

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import content_of, opened
 from netc.dsl.source import Span
+from netc.dsl.storage.files import content_of, opened
 from netc.runtime.available import SMALL, memory, require_at
 from netc.runtime.data.readers.file_kinds import other_kind
 

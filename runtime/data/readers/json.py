@@ -3,7 +3,7 @@
 import json
 
 from netc.dsl.diagnostics import Diagnostic, Label, fault
-from netc.dsl.files import reason
+from netc.dsl.storage.files import reason
 from netc.runtime.data.readers.content import require_cells, text_content
 from netc.runtime.data.readers.jsonl import Columns
 from netc.runtime.data.readers.request import Request

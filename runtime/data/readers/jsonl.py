@@ -5,7 +5,7 @@ from array import array
 from typing import Any
 
 from netc.dsl.diagnostics import Diagnostic, Label, fault
-from netc.dsl.files import reason
+from netc.dsl.storage.files import reason
 from netc.runtime.data.readers.content import require_cells, text_content
 from netc.runtime.data.readers.request import Request, Use
 from netc.runtime.data.tables.cells import RowFault, RowProblem

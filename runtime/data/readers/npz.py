@@ -12,9 +12,9 @@ from typing import IO, Any
 import numpy as np
 
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import opened, reason
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
+from netc.dsl.storage.files import opened, reason
 from netc.runtime.available import require_at
 from netc.runtime.data.readers.content import HEAD
 from netc.runtime.data.readers.file_kinds import other_kind

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from netc.dsl.diagnostics import Fault, fault
-from netc.dsl.files import reason
-from netc.dsl.near_files import near_file
 from netc.dsl.source import Span
+from netc.dsl.storage.files import reason
+from netc.dsl.storage.near_files import near_file
 
 _BROKEN = (OSError, EOFError, ValueError, OverflowError, RecursionError, csv.Error, zlib.error, zipfile.BadZipFile)
 _NOT_BROKEN = (Fault, MemoryError, KeyboardInterrupt, SystemExit, GeneratorExit)

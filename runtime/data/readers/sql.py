@@ -13,8 +13,8 @@ from typing import Any
 from urllib.parse import quote
 
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import opened
 from netc.dsl.quoting import cell
+from netc.dsl.storage.files import opened
 from netc.runtime.available import require_at
 from netc.runtime.data.readers.extras import require_package
 from netc.runtime.data.readers.jsonl import Columns

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from typing import IO, Any
 
 from netc.dsl.diagnostics import fault, nearest_or_all
-from netc.dsl.files import opened
 from netc.dsl.quoting import cell
+from netc.dsl.storage.files import opened
 from netc.runtime.available import require_at
 from netc.runtime.data.readers.content import content
 from netc.runtime.data.readers.extras import require_package

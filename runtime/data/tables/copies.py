@@ -10,9 +10,9 @@ from pathlib import Path
 from msgspec import Struct
 from msgspec.structs import asdict
 
-from netc.dsl import eviction, home, temporary
-from netc.dsl.files import content_of
 from netc.dsl.quoting import json_text
+from netc.dsl.storage import eviction, home, temporary
+from netc.dsl.storage.files import content_of
 from netc.runtime.typed_json import parsed
 
 _ORIGIN = "origin.json"

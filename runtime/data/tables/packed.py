@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from msgspec import Struct
 
-from netc.dsl import temporary
+from netc.dsl.storage import temporary
 from netc.runtime.data.stored import Array
 from netc.runtime.data.tables.columns import PackedColumn, TextColumn
 from netc.runtime.data.tables.row_numbers import RowNumbers

@@ -18,10 +18,10 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from msgspec import Struct
 
-from netc.dsl import eviction, home, temporary
 from netc.dsl.diagnostics import fault
-from netc.dsl.files import write_all
 from netc.dsl.quoting import json_text
+from netc.dsl.storage import eviction, home, temporary
+from netc.dsl.storage.files import write_all
 from netc.runtime.available import SMALL, require
 from netc.runtime.data.readers.request import WORDS, Request, Uses
 from netc.runtime.data.stored import Array

@@ -9,7 +9,7 @@ import numpy as np
 from msgspec import Struct
 
 from netc.dsl.diagnostics import Diagnostic, fault, nearest
-from netc.dsl.foreign_words import PATTERN
+from netc.dsl.mistakes.foreign_words import PATTERN
 from netc.dsl.quoting import cell, net_string
 from netc.dsl.source import Span
 from netc.runtime.data.readers.npz import refuse_lengths

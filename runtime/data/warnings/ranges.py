@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from netc.compiler.elaborate.comparisons import SYMMETRIC, source_of
+from netc.compiler.elaborate.advice.comparisons import SYMMETRIC, source_of
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value

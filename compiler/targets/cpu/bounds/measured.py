@@ -18,8 +18,8 @@ from netc.compiler.targets.cpu.bounds.calls import measure_call
 from netc.compiler.targets.cpu.bounds.peak import Kind, Run, peak_of
 from netc.compiler.targets.cpu.bounds.streams import last_cache_misses, measure_rates
 from netc.compiler.targets.machine import Machine, last_cache
-from netc.dsl import eviction, home, temporary
-from netc.dsl.installed import version_of
+from netc.dsl.storage import eviction, home, temporary
+from netc.dsl.storage.installed import version_of
 from netc.dsl.structs import replace
 
 

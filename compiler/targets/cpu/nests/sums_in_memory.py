@@ -23,46 +23,51 @@ from netc.compiler.targets.cpu.nests.extremes_of_short_rows import fold_side_by_
 from netc.compiler.targets.cpu.nests.jam import Jam, jam_of, rows_apart
 from netc.compiler.targets.cpu.nests.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.nests.prefetch import Stretch, stretches, written
-from netc.compiler.targets.cpu.nests.vector_rows import keeps_totals, may_fit_vectors, narrow_lanes
+from netc.compiler.targets.cpu.nests.vector_rows import MOST_LANES, keeps_totals, may_fit_vectors, narrow_lanes
 from netc.compiler.targets.machine import LINE
 from netc.dsl.structs import replace
 
 _Parts = Literal["all", "short", "long"]  # stretches to prefetch: all, short ones, or a part of each long one
 _AT_ONCE = 2048  # bytes that are prefetched at once: more lines would delay the loads behind them
 _STEPS = 8  # vectors that a body adds to totals in registers: rows of one vector, or half as many of two
+_TOTALS = ("total", "second", "third", "fourth")  # the prefix of the totals of each vector of a row
 
 
 def fold_in_memory(writer: NestWriter) -> list[str]:
     """The loops of a nest whose innermost axis is kept, so that the innermost loop stays contiguous.
 
-    If the length of a row is an argument, the kernel tests it: totals of short rows are one or two vectors in
-    registers, or a part of one.
+    If the length of a row is an argument, the kernel tests it: totals of short rows are up to four vectors in
+    registers, or a part of one. With vectors of 64 bytes these are up to two: LLVM has half ones for the rest of a row.
     """
     if not writer.has_hints or not may_fit_vectors(writer.nest):
         return _fold_rows(writer)
     dtype, count = writer.folds[0].target.dtype, writer.ranges[-1]
-    one, two = (indented(_fold_in_vectors(writer, ["v"] * (vectors - 1) + ["w"])) for vectors in (1, 2))
-    longer = [f"if {count} <= 2 * LANES_{dtype}:", *two, "else:", *indented(_fold_rows(writer))]
-    lines = [f"if {count} <= LANES_{dtype}:", *one, "else:", *indented(longer)]
-    if lanes := narrow_lanes(writer.nest):
-        part = indented(_fold_in_vectors(writer, [f"w{lanes}"]))
-        lines = [f"if ({count} <= {lanes}) & ({lanes} < LANES_{dtype}):", *part, "else:", *indented(lines)]
+    lanes, narrow = f"LANES_{dtype}", narrow_lanes(writer.nest)
+    choices = [
+        *([(f"({count} <= {narrow}) & ({narrow} < {lanes})", [f"w{narrow}"])] if narrow else []),
+        (f"{count} <= {lanes}", ["w"]),
+        (f"{count} <= 2 * {lanes}", ["v", "w"]),
+        (f"({count} <= 4 * {lanes}) & ({lanes} < {MOST_LANES[dtype]})", ["v", "v", "w", "w"]),
+    ]
+    lines = _fold_rows(writer)
+    for test, parts in reversed(choices):
+        lines = [f"if {test}:", *indented(_fold_in_vectors(writer, parts)), "else:", *indented(lines)]
     length = side_by_side(writer.nest)
     return lines if length is None else fold_side_by_side(writer, length, lines)
 
 
 def _fold_in_vectors(writer: NestWriter, parts: Sequence[str]) -> list[str]:
-    """The loops if the totals of a row are one or two vectors in registers. The last one may have unused lanes."""
+    """The loops if the totals of a row are some vectors in registers. The last ones may have unused lanes."""
     (last,), dtype, vectors = writer.kept, writer.folds[0].target.dtype, len(parts)
     steps = GROUP if writer.nest.sums == "in groups" else _STEPS // vectors  # a body has whole groups
     jam = Jam({}, writer.folded[-1], min(steps, writer.nest.extents[writer.folded[-1]] or steps))
 
     def each(write: Callable[[], list[str]]) -> list[str]:
         lines = list[str]()
-        for number, prefix in enumerate(("total", "upper")[:vectors]):
+        for number, prefix in enumerate(_TOTALS[:vectors]):
             writer.total, writer.part = prefix, parts[number]
             writer.count = f"{writer.ranges[-1]} - i{last}" if number else writer.ranges[-1]
-            lines += [f"i{last} = {f'LANES_{dtype}' if number else 0}"] if vectors > 1 else []
+            lines += [f"i{last} = {f'{number} * LANES_{dtype}' if number else 0}"] if vectors > 1 else []
             lines += write()
         writer.total, writer.part, writer.count = "total", "", writer.ranges[-1]
         return lines

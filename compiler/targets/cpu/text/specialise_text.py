@@ -57,12 +57,11 @@ def _vectors_of(loop: ast.For, machine: Machine) -> int:
 
 
 def _taken(body: list[ast.stmt]) -> list[ast.stmt]:
-    """The statements of a body, with those of the branch that is taken in place of an `if` whose test has only
-    numbers."""
+    """The statements of a body, with those of the branch that is taken in place of an `if` whose test is decided."""
     statements = list[ast.stmt]()
     for statement in body:
-        if isinstance(statement, ast.If) and not any(isinstance(part, ast.Name) for part in ast.walk(statement.test)):
-            statements += _taken(statement.body if eval(ast.unparse(statement.test)) else statement.orelse)
+        if isinstance(statement, ast.If) and (is_true := _decided(statement.test)) is not None:
+            statements += _taken(statement.body if is_true else statement.orelse)
             continue
         if isinstance(statement, ast.FunctionDef | ast.For | ast.While | ast.If):
             statement.body = _taken(statement.body)
@@ -70,3 +69,13 @@ def _taken(body: list[ast.stmt]) -> list[ast.stmt]:
             statement.orelse = _taken(statement.orelse)
         statements.append(statement)
     return statements
+
+
+def _decided(test: ast.expr) -> bool | None:
+    """Whether a test is true; None if that follows from none of its numbers, as in `(n0 <= 8) & (8 < 16)`."""
+    if isinstance(test, ast.BinOp) and isinstance(test.op, ast.BitAnd):
+        parts = [_decided(test.left), _decided(test.right)]
+        return False if False in parts else None if None in parts else True
+    if any(isinstance(part, ast.Name) for part in ast.walk(test)):
+        return None
+    return bool(eval(ast.unparse(test)))

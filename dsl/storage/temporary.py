@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-from netc.dsl.files import write_all
+from netc.dsl.storage.files import write_all
 
 try:
     import fcntl

@@ -5,7 +5,7 @@
 
 import hashlib
 
-from netc.dsl import eviction, home, temporary
+from netc.dsl.storage import eviction, home, temporary
 
 _DIGEST = 32
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from netc.dsl import home, temporary
+from netc.dsl.storage import home, temporary
 
 TABLES = "tables"  # the folder of copies of data tables
 _FILE = re.compile(

@@ -7,7 +7,7 @@ from netc.compiler.elaborate.arguments import bind
 from netc.compiler.elaborate.bindings import Item, Scope, Weighted
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
-from netc.compiler.elaborate.form_arguments import Arguments, refuse_names, required, value_of
+from netc.compiler.elaborate.forms.arguments import Arguments, refuse_names, required, value_of
 from netc.compiler.ir.graph import needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
@@ -18,8 +18,8 @@ from netc.compiler.model import ParameterInfo
 from netc.compiler.operations.reduce import as_float
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Label, fault, nearest
+from netc.dsl.mistakes.synonyms import Kind
 from netc.dsl.source import Span
-from netc.dsl.synonyms import Kind
 
 _PARTS = ("train", "valid", "calibration")  # that values are fitted on
 

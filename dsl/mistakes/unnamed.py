@@ -7,10 +7,10 @@ where statements of a block begin and end, but not the rules of the grammar.
 import re
 from collections.abc import Callable
 
-from netc.dsl.brackets import open_brackets
 from netc.dsl.hints import At, Change, Hint
 from netc.dsl.keywords import KEYWORDS, SECTIONS, STATEMENTS
-from netc.dsl.scanning import blanked, last_line
+from netc.dsl.mistakes.brackets import open_brackets
+from netc.dsl.mistakes.scanning import blanked, last_line
 from netc.dsl.source import Source, Span
 
 _FIRST_VALUE = re.compile(r"\s*(?:[^\W\d]\w*|\d[\w.]*)?\s*")  # all that the parser has read of such a line

@@ -6,7 +6,7 @@ from netc.compiler.elaborate import samples
 from netc.compiler.elaborate.bindings import Item, Results, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
-from netc.compiler.elaborate.scan_parts import batched, check_walked, checked_body, range_bounds
+from netc.compiler.elaborate.scans.scan_parts import batched, check_walked, checked_body, range_bounds
 from netc.compiler.elaborate.statements import body
 from netc.compiler.ir.types import Bounded, describe_sample
 from netc.compiler.ir.value import OPERATIONS, Value

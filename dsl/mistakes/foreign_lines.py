@@ -6,10 +6,10 @@ foreign_words.py has the tables of words and signs. Knows a line and a position 
 import re
 from collections.abc import Callable
 
-from netc.dsl import foreign_words
-from netc.dsl.comments import sign_before
-from netc.dsl.foreign_words import METHODS, SIGNS, WORDS
-from netc.dsl.scanning import blanked
+from netc.dsl.mistakes import foreign_words
+from netc.dsl.mistakes.comments import sign_before
+from netc.dsl.mistakes.foreign_words import METHODS, SIGNS, WORDS
+from netc.dsl.mistakes.scanning import blanked
 from netc.dsl.source import Source, Span
 
 _LINES = "each setting has a line of its own, without a comma"

@@ -8,10 +8,10 @@ A rule is silent unless it is sure. A comment at the line's end, `# allow: W0502
 from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 
+from netc.compiler.elaborate.advice.comparisons import source_of
+from netc.compiler.elaborate.advice.losses import compared_with_an_input, compared_with_itself, copied
 from netc.compiler.elaborate.bindings import Applied
-from netc.compiler.elaborate.comparisons import source_of
 from netc.compiler.elaborate.context import Context
-from netc.compiler.elaborate.loss_advice import compared_with_an_input, compared_with_itself, copied
 from netc.compiler.ir.graph import needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role

@@ -6,7 +6,7 @@ A command gives them as constants (`--set batch=64`), a study as expressions. A 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from netc.compiler.elaborate.settings import MOVING, SETTINGS
+from netc.compiler.elaborate.settings.train_block import MOVING, SETTINGS
 from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault

@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.hints import Change, Hint
-from netc.dsl.scanning import COMMENT, TEXT
+from netc.dsl.mistakes.scanning import COMMENT, TEXT
 from netc.dsl.source import Source, Span
 
 _BRACKETS = re.compile(rf"{TEXT}|{COMMENT}|[()\[\]{{}}]")

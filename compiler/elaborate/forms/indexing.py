@@ -2,10 +2,11 @@
 
 from functools import partial
 
-from netc.compiler.elaborate import constants, joining
+from netc.compiler.elaborate import constants
 from netc.compiler.elaborate.bindings import Item, Length, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant, evaluate
+from netc.compiler.elaborate.forms import joining
 from netc.compiler.ir.dims import names_in
 from netc.compiler.ir.index_tables import TableKind, table
 from netc.compiler.ir.types import Bounded, describe_sample

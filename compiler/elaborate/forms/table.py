@@ -8,13 +8,14 @@ import math
 import re
 from collections.abc import Mapping
 
-from netc.compiler.elaborate import constants, contractions, joining, samples
+from netc.compiler.elaborate import constants, contractions, samples
 from netc.compiler.elaborate.arguments import bind, named_axes
 from netc.compiler.elaborate.bindings import Item, Length, Results, Scope
 from netc.compiler.elaborate.context import Context, Form
 from netc.compiler.elaborate.expressions import constant, evaluate
-from netc.compiler.elaborate.form_arguments import Arguments, refuse_names, required, value_of
-from netc.compiler.elaborate.training_forms import batch_share, class_weights, fitted, grad, weighted, weights
+from netc.compiler.elaborate.forms import joining
+from netc.compiler.elaborate.forms.arguments import Arguments, refuse_names, required, value_of
+from netc.compiler.elaborate.forms.training import batch_share, class_weights, fitted, grad, weighted, weights
 from netc.compiler.ir.dims import divided
 from netc.compiler.ir.index_tables import TableKind
 from netc.compiler.ir.types import Bounded, Mismatch, Type, describe_sample

@@ -13,9 +13,9 @@ from itertools import combinations
 from netc.compiler.elaborate.bindings import Item, Results, Scope
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import evaluate
-from netc.compiler.elaborate.frame import Frame
-from netc.compiler.elaborate.inner_scan import inner_scan
-from netc.compiler.elaborate.scan_parts import batched, check_walked, checked_body, range_bounds
+from netc.compiler.elaborate.scans.frame import Frame
+from netc.compiler.elaborate.scans.inner_scan import inner_scan
+from netc.compiler.elaborate.scans.scan_parts import batched, check_walked, checked_body, range_bounds
 from netc.compiler.elaborate.statements import body
 from netc.compiler.ir.attributes import Constant
 from netc.compiler.ir.dims import same

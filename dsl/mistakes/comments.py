@@ -7,8 +7,8 @@ import re
 
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
-from netc.dsl.foreign_words import COMMENT
-from netc.dsl.scanning import blanked
+from netc.dsl.mistakes.foreign_words import COMMENT
+from netc.dsl.mistakes.scanning import blanked
 from netc.dsl.source import Span
 
 _SIGN = re.compile(r"//|/\*|(?<!\S)--|^\s*;")

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from netc.compiler.elaborate.optimizer_setting import default_numbers, optimizer
-from netc.compiler.elaborate.setting_readers import (
+from netc.compiler.elaborate.settings.optimizer import default_numbers, optimizer
+from netc.compiler.elaborate.settings.readers import (
     above_zero,
     at_least_zero,
     call_of,
@@ -31,10 +31,10 @@ from netc.compiler.model import (
 )
 from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl import syntax
-from netc.dsl.comments import explained
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest, nearest_or_all
 from netc.dsl.hints import Change, Hint
-from netc.dsl.synonyms import Kind
+from netc.dsl.mistakes.comments import explained
+from netc.dsl.mistakes.synonyms import Kind
 
 _MOST_SHARDS = 4096
 _OF_UNIT_STEPS = ("adam", "adamw", "rmsprop", "adagrad")  # steps of about the length of the learning rate

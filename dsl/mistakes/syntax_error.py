@@ -8,21 +8,21 @@ from collections.abc import Callable
 
 from lark.exceptions import UnexpectedCharacters, UnexpectedToken
 
-from netc.dsl import foreign_words
 from netc.dsl import words as language
-from netc.dsl.brackets import CLOSE, OPEN, is_balanced, open_block, open_brackets, unmatched
-from netc.dsl.comments import sign_before
 from netc.dsl.diagnostics import Diagnostic, Label
-from netc.dsl.foreign_lines import hint_for_foreign_line
-from netc.dsl.foreign_words import WORDS
 from netc.dsl.hints import At, Change, Hint
 from netc.dsl.keywords import DEFINITIONS, KEYWORDS, SECTIONS, STATEMENTS
-from netc.dsl.scanning import CONTINUES, blanked
-from netc.dsl.sections import outside_of_blocks
-from netc.dsl.slips import hint_for_slip
+from netc.dsl.mistakes import foreign_words
+from netc.dsl.mistakes.brackets import CLOSE, OPEN, is_balanced, open_block, open_brackets, unmatched
+from netc.dsl.mistakes.comments import sign_before
+from netc.dsl.mistakes.foreign_lines import hint_for_foreign_line
+from netc.dsl.mistakes.foreign_words import WORDS
+from netc.dsl.mistakes.scanning import CONTINUES, blanked
+from netc.dsl.mistakes.sections import outside_of_blocks
+from netc.dsl.mistakes.slips import hint_for_slip
+from netc.dsl.mistakes.unnamed import hint_for_unnamed_value
 from netc.dsl.source import Source, Span
 from netc.dsl.structs import replace
-from netc.dsl.unnamed import hint_for_unnamed_value
 from netc.dsl.word import Section
 
 _LONGEST_NUMBER = 500  # the most characters that are searched for a second decimal point

@@ -7,8 +7,8 @@ that has it in backticks. Keras, PyTorch, scikit-learn and pandas are the librar
 from collections.abc import Collection, Mapping
 from enum import Enum
 
-from netc.dsl.foreign_words import JOINED
 from netc.dsl.hints import Change, Hint
+from netc.dsl.mistakes.foreign_words import JOINED
 
 
 class Kind(Enum):

@@ -8,8 +8,8 @@ import re
 from netc.dsl.diagnostics import Diagnostic, Label, nearest_or_all
 from netc.dsl.hints import At, Change, Hint
 from netc.dsl.keywords import SECTIONS
+from netc.dsl.mistakes.synonyms import Kind
 from netc.dsl.source import Source, Span
-from netc.dsl.synonyms import Kind
 from netc.dsl.word import Section
 from netc.dsl.words import settings_of
 

@@ -10,9 +10,9 @@ from netc.compiler.elaborate.losses_by_name import applied
 from netc.dsl import syntax
 from netc.dsl.chains import last_word, steps_of
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
+from netc.dsl.mistakes.synonyms import Kind, synonym
 from netc.dsl.printer import expression
 from netc.dsl.structs import replace
-from netc.dsl.synonyms import Kind, synonym
 
 _DECLARED = ("input", "target")
 _TYPED = ("input", "target", "param", "state")

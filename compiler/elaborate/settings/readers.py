@@ -6,9 +6,9 @@ from typing import Any
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, fault, nearest, nearest_or_all
 from netc.dsl.hints import Hint
+from netc.dsl.mistakes.synonyms import Kind
 from netc.dsl.source import Span
 from netc.dsl.structs import replace
-from netc.dsl.synonyms import Kind
 
 TRUTH_WORDS = {  # what stands for a truth elsewhere, and what netc writes
     "yes": "true",

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 
 from netc.compiler.analysis.copying import copy_of, place_in_file, remedy, shifted
-from netc.compiler.elaborate.comparisons import comparisons_of, source_of
+from netc.compiler.elaborate.advice.comparisons import comparisons_of, source_of
 from netc.compiler.elaborate.context import Context
 from netc.compiler.ir.forms import Scalar
 from netc.compiler.ir.graph import Graph, dependents, needed_by

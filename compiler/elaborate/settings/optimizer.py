@@ -4,15 +4,15 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from netc.compiler.elaborate.setting_readers import value_of
+from netc.compiler.elaborate.settings.readers import value_of
 from netc.compiler.model import Optimizer
 from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.chains import last_word
 from netc.dsl.diagnostics import fault, nearest, nearest_or_all
 from netc.dsl.hints import Hint
+from netc.dsl.mistakes.synonyms import Kind
 from netc.dsl.source import Span
-from netc.dsl.synonyms import Kind
 
 _RANGES: dict[str, tuple[Callable[[float], bool], str]] = {
     **dict.fromkeys(("lr", "eps"), (lambda number: number > 0, "it must be above 0")),
