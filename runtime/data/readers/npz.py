@@ -82,8 +82,8 @@ def refuse_lengths(lengths: Mapping[str, int], what: str, shown: str, span: Span
     if not lengths:
         fault("E0801", f"`{shown}` has no {what}", span)
     if len(set(lengths.values())) > 1:
-        first = {length: name for name, length in reversed(lengths.items())}  # of each length
-        note = ", ".join(f"{cell(name)}: {length}" for length, name in reversed(first.items()))
+        first = {length: name for name, length in reversed([*lengths.items()])}  # of each length
+        note = ", ".join(f"{cell(name)}: {length}" for length, name in reversed([*first.items()]))
         fault("E0801", f"the {what} of `{shown}` differ in length", span, note)
 
 

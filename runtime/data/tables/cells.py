@@ -116,7 +116,7 @@ class Location(Struct, frozen=True):
         code: str,
         fact: Words,
         label: Words | None = None,
-        hint: Words | Callable[[Index], str | None] | None = None,
+        hint: Words | None = None,
         others: Sequence[Label] = (),
     ) -> None:
         """Raises a RowFault if `mask` is true for some cell; the rows of the mask are those of this location.
@@ -227,12 +227,12 @@ def refuse_missing(array: Array, location: Location, kind: CellKind) -> None:
     """Faults E0803 for the rows with an empty cell; `kind` is what the cells are taken for."""
     missing = is_missing(array, location.are_tokens)
 
-    def hint(index: Index) -> str | None:
-        column = missing[(slice(None), *index[1:])]
+    def hint(index: Index) -> str:
+        column = np.moveaxis(missing, 0, -1)[index[1:]]
         if len(column) > 1 and column.all():  # no step can fill it, and without its rows none are left
             empty = f"`{shown_cell(location.column(index))}` is empty in all of these rows"
             return f"{empty}: leave it out, or name another column"
-        return location.hint_for_missing(kind)
+        return location.hint_for_missing(kind) or ""
 
     location.refuse(
         missing,
