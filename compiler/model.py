@@ -200,11 +200,10 @@ class Application(Struct, frozen=True):
 
 
 class Comparison(Struct, frozen=True):
-    """A loss of the library that compares a prediction with a label, each with its place in the text."""
+    """A loss of the library that compares a prediction with a label, and where the label and the loss stand."""
 
     loss: str
     prediction: Value
-    prediction_span: Span
     label: Value
     label_span: Span
     span: Span

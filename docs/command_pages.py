@@ -184,7 +184,8 @@ that instruction set:
 | `host` | as this machine has them | | |
 
 `l1` and `l2` are the sizes in bytes of a core's first and second cache (plans depend on the second one); `cores` is
-the default number of threads. If this machine cannot run a target, the command ends in a message. In Python, write
+the default number of threads. If this machine cannot run a target, the command ends in a message; tiles need Linux 5.16
+or later, which lets a process use them on request. In Python, write
 `netc.compile(model, machine="avx2:l2=64K")`. On one target, results have the same bits for any number of threads
 and any cache sizes. On another target the last digits may differ, because a fused multiply-add rounds once and two
 instructions round twice."""

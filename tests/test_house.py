@@ -45,25 +45,27 @@ def test_imports_go_down(path: Path) -> None:
         assert "dataclasses" not in names or path in MAY_HAVE_DATACLASSES, "a record derives from msgspec.Struct"
 
 
-def packages_of_runtime() -> dict[str, set[str]]:
-    """For each folder of runtime/ and each module directly in it, those that it imports."""
-    folder = ROOT / "runtime"
+def packages_in(name: str) -> dict[str, set[str]]:
+    """For each folder of a package, such as "runtime", and each module directly in it, those that it imports."""
+    folder, start = ROOT.joinpath(*name.split(".")), f"netc.{name}."
     packages: dict[str, set[str]] = {}
     for path in folder.rglob("*.py"):
         package = path.relative_to(folder).with_suffix("").parts[0]
         imported = packages.setdefault(package, set())
         for node in ast.walk(syntax(path)):
-            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("netc.runtime"):
-                names = [node.module or ""] if node.module != "netc.runtime" else []
-                names += [f"{node.module}.{alias.name}" for alias in node.names if node.module == "netc.runtime"]
-                imported |= {name.split(".")[2] for name in names} - {package}
+            if isinstance(node, ast.ImportFrom):
+                modules = (f"{node.module}.{alias.name}" for alias in node.names)
+                imported |= {module.removeprefix(start).split(".")[0] for module in modules if module.startswith(start)}
+        imported.discard(package)
     return packages
 
 
-def test_packages_of_the_runtime_import_each_other_in_no_circle() -> None:
-    packages = packages_of_runtime()
-    assert {"data", "execution", "training", "inference", "runs"} <= packages.keys()
-    assert packages["runs"] >= {"execution"}, "imports are found"
+@pytest.mark.parametrize(
+    ("name", "upper", "lower"), [("compiler.targets.cpu", "text", "llvm"), ("runtime", "runs", "execution")]
+)
+def test_folders_of_a_package_import_each_other_in_no_circle(name: str, upper: str, lower: str) -> None:
+    packages = packages_in(name)
+    assert lower in packages[upper], "imports are found"
     try:
         TopologicalSorter(packages).prepare()
     except CycleError as error:

@@ -102,8 +102,10 @@ def _named(name: str, source: Source) -> Machine:
         close = get_close_matches(name, ("host", *NAMED), 1)
         _fault("unknown target", source, 0, len(name), f"`{name}` is none of {', '.join(('host', *NAMED))}", *close)
     if missing := _missing(name):
-        title = f"this machine cannot run code for {name}"
-        _fault(title, source, 0, len(name), f"it does not have {', '.join(missing)}", names[-1])
+        title, sets = f"this machine cannot run code for {name}", ", ".join(missing)
+        is_refused = set(missing) <= set(AMX) <= {name for name, has in processor().sets.items() if has}
+        label = f"Linux does not let this process use {sets}" if is_refused else f"it does not have {sets}"
+        _fault(title, source, 0, len(name), label, names[-1])
     return NAMED[name]
 
 

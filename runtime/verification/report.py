@@ -84,7 +84,8 @@ def environment() -> dict[str, str]:
         "netc": f"{version('netc')} ({packages}, Python {platform.python_version()})",
         "target": f"{machine.cpu}, vectors of {machine.vector_bytes} bytes, "
         f"{'FMA' if machine.has_fma else 'no FMA'}, {machine.registers} registers, "
-        f"bf16 in {'tiles' if machine.has_tiles else 'pairs' if machine.has_pairs else 'f32'}, "
+        f"bf16 in {'tiles' if machine.has_tiles else 'pairs' if machine.has_pairs else 'f32'}"
+        f"{' (Linux does not let this process use tiles)' if machine.has_amx and not machine.has_tiles else ''}, "
         f"caches of {machine.first_cache >> 10} KiB and {machine.second_cache >> 10} KiB",
         "system": f"{platform.platform()}, {machine.cores} cores",
         "kernel cache": str(folder) if folder is not None else f"none: {home.why_unusable()}",

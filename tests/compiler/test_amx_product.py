@@ -43,6 +43,7 @@ from netc.compiler.targets.named import NAMED, machine_for
 from netc.compiler.targets.processor import Processor
 from netc.compiler.targets.target import Code
 from netc.dsl.structs import replace
+from netc.runtime.verification import report
 
 IN_TILES = source_of(Contraction("f32", of_pairs=True, in_tiles=True))
 _ANY = 200  # random cases
@@ -202,6 +203,19 @@ def test_emulated_tiles_have_the_rows_and_columns_of_their_configuration(fits: b
     assert (sums == before).all(), "a tile without configuration is not stored"
 
 
+def test_emulated_products_are_added_before_they_are_rounded() -> None:
+    """-2^127 + 2^128: the second product is larger than every f32, the sum is not."""
+    a, b = np.float32([[-(2.0**100), 2.0**100]]), np.float32([[2.0**27], [2.0**28]])
+    left, right = (np.zeros((2, 2), np.uint16) for _ in range(2))  # pairs, each with a zero behind the number
+    left[:, 0], right[:, 0] = a.view(np.uint32)[0] >> 16, b.view(np.uint32)[:, 0] >> 16
+    configuration, sums = _configuration({0: (1, 4), 4: (1, 8), 6: (2, 4)}), np.zeros(1, np.float32)
+    script = [("ldtilecfg", ()), ("tilezero", (0,)), ("tileloadd64", (4,)), ("tileloadd64", (6,))]
+    script += [("tdpbf16ps", (0, 4, 6)), ("tilestored64", (0,))]
+    operands = ((configuration, 0), (sums, 0), (left, 8), (right, 4), (sums, 0), (sums, 4))
+    _Registers(script)(*(number for array, row in operands for number in (array.ctypes.data, row)))
+    assert sums[0] == np.float32(2.0**127)
+
+
 # ------------------------------------------------------------------ where it is used
 
 _WIDE = TEXT.replace("PRECISION", "bf16").replace("dense(8)", "dense(64)")  # 32 x 64 weights
@@ -254,6 +268,17 @@ def test_a_process_without_permission_uses_pairs(monkeypatch: pytest.MonkeyPatch
     assert (described.has_pairs, described.has_tiles, described.has_amx) == (True, is_permitted, True)
     monkeypatch.setattr(named, "_host_features", named._host_features.__wrapped__)
     assert ("amx-tile" in named._missing("amx")) == (not is_permitted)
+    monkeypatch.setattr(report, "machine_for", lambda: described)
+    assert ("Linux does not let this process use tiles" in report.environment()["target"]) == (not is_permitted)
+
+
+def test_a_target_that_linux_does_not_permit_is_a_message(monkeypatch: pytest.MonkeyPatch) -> None:
+    permitted = dict.fromkeys(named._NEEDED["avx512bf16"], True)
+    sets = ",".join(f"+{name}" for name in named._NEEDED["amx"])
+    monkeypatch.setattr(named, "processor", lambda: Processor("sapphirerapids", sets))
+    monkeypatch.setattr(named, "_host_features", lambda: permitted)
+    with pytest.raises(ValueError, match=r"(?s)does not let this process use amx-tile, amx-bf16.*hint: .*avx512bf16"):
+        machine_for("amx")
 
 
 def test_saved_code_in_tiles_is_not_opened_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:

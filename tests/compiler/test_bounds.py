@@ -1,8 +1,10 @@
 """Rooflines: the bound of some work, the bytes that a call touches, the level they lie in, and the cached bounds."""
 
+import gc
 from itertools import pairwise
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import netc
@@ -21,8 +23,8 @@ from netc.compiler.targets.bounds import LEVELS, STREAMS, Bounds, Work
 from netc.compiler.targets.cpu.bounds import measured as bounds_measured
 from netc.compiler.targets.cpu.bounds.calls import measure_call
 from netc.compiler.targets.cpu.bounds.peak import PeakLoop
-from netc.compiler.targets.cpu.bounds.streams import last_cache_misses, measure_rates
-from netc.compiler.targets.machine import Machine, host
+from netc.compiler.targets.cpu.bounds.streams import StreamLoops, last_cache_misses, measure_rates
+from netc.compiler.targets.machine import LINE, Machine, host
 from netc.compiler.targets.named import NAMED
 from netc.dsl.structs import replace
 from netc.testing import graph_of
@@ -292,6 +294,15 @@ def test_multiply_adds_run_on_every_instruction_set(name: str) -> None:
         loop = PeakLoop(dtype, machine, iterations=3)
         loop.run()
         assert loop.flops == 2 * count * 10 * 3 * (2 if dtype == "bf16" else 1)  # ten sums
+
+
+def test_a_loop_that_nothing_else_refers_to_can_be_run() -> None:
+    """`run` keeps the machine code: without that, its memory would be freed before the call."""
+    run, walk, array = PeakLoop("f32", iterations=3).run, StreamLoops(host()).run, np.zeros(1 << 14, np.uint8)
+    gc.collect()
+    run()
+    address = -(-array.ctypes.data // LINE) * LINE
+    assert walk("read", address, address, address, array.nbytes - LINE, 1) == 0
 
 
 def test_tiles_are_measured_where_products_use_them() -> None:

@@ -23,7 +23,7 @@ import netc
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import OPERATIONS
 from netc.compiler.program import schedule
-from netc.compiler.targets.cpu import cache, compile, helpers
+from netc.compiler.targets.cpu import cache, compile, helper_processes
 from netc.compiler.targets.cpu.schedule import emit
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, host
@@ -245,21 +245,21 @@ def test_helpers_compile_the_same_code_as_one_process(monkeypatch: pytest.Monkey
 def test_the_first_program_starts_a_helper_before_it_knows_its_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets the first kernels, or ends with the program; later programs start helpers when they need some."""
     kernels = [KernelSource("loop", f"def kernel(p0):\n    store_f32_0(p0, {i}, F32(3))\n", 1) for i in range(12)]
-    monkeypatch.setattr(helpers, "_programs", itertools.count())
-    monkeypatch.setattr(helpers, "cores", lambda: 2)
+    monkeypatch.setattr(helper_processes, "_programs", itertools.count())
+    monkeypatch.setattr(helper_processes, "cores", lambda: 2)
     monkeypatch.setattr(compile, "cores", lambda: 2)
-    with helpers.expecting_kernels():
-        (helper,) = helpers._idle
+    with helper_processes.expecting_kernels():
+        (helper,) = helper_processes._idle
         schedules: list[int] = []
         compiled_kernels = dict(compile.compile_all(kernels, host(), lambda: schedules.append(1)))
-        assert (schedules, helpers._idle) == ([1], [])
+        assert (schedules, helper_processes._idle) == ([1], [])
     assert compiled_kernels.keys() == set(kernels)
     assert helper.poll() is not None
-    with helpers.expecting_kernels():
-        assert helpers._idle == []
-    monkeypatch.setattr(helpers, "_programs", itertools.count())
-    with helpers.expecting_kernels():
-        (helper,) = helpers._idle
+    with helper_processes.expecting_kernels():
+        assert helper_processes._idle == []
+    monkeypatch.setattr(helper_processes, "_programs", itertools.count())
+    with helper_processes.expecting_kernels():
+        (helper,) = helper_processes._idle
     assert helper.poll() is not None
 
 

@@ -25,7 +25,7 @@ def comparisons_of(context: Context) -> Iterator[Comparison]:
     needed = needed_by(context.graph.results_of(ResultKind.LOSS).values())
     for applied in context.applied:
         if applied.is_builtin and applied.name in _LOSSES and applied.result in needed and len(applied.operands) > 1:
-            first, second = zip(applied.operands[:2], applied.spans[:2], strict=True)
-            yield Comparison(applied.name, *first, *second, applied.span)
+            (first, second), (first_span, second_span) = applied.operands[:2], applied.spans[:2]
+            yield Comparison(applied.name, first, second, second_span, applied.span)
             if applied.name in SYMMETRIC:
-                yield Comparison(applied.name, *second, *first, applied.span)
+                yield Comparison(applied.name, second, first, first_span, applied.span)

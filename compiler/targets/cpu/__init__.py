@@ -17,19 +17,21 @@ calls built-ins such as `load_f32_0`, a load of an f32 from the buffers of alias
 
 with n0 = 16 * rows, because both axes are walked as one. Where to look:
 
-- interface: target.py; a program becomes machine code: build.py, source.py, compile.py, cache.py, linked.py
+- target.py is the interface; build.py, source.py, compile.py, cache.py and linked.py make machine code of a program
 - nests/: from a nest of loops to the text of its kernel. loops.py and nest_writer.py write it, with a file for each
   kind of reduction (sums_in_*.py, extremes_*.py, largest.py, running.py); decisions that know the nest alone: jam.py,
   short_rows.py, vector_rows.py, vector_lines.py, shape_numbers.py, prefetch.py
 - text/: from a text to LLVM IR: specialise_text.py, translate.py, text_kernel.py; its built-ins: memory.py,
-  row_vectors.py, sums.py, extremes.py, squares.py; kernels of users: custom.py
-- math/: functions of numbers, such as exp, as built-ins of kernel text
-- llvm/: what kernels in vectors are written with: function.py (integers, loops, records), vectors.py
+  row_vectors.py, sums.py, extremes.py, squares.py, math_builtins.py; kernels of users: custom.py
+- math/: functions of numbers, such as exp
+- llvm/: what all kernels and the schedule are written with: function.py (integers, loops, records), vectors.py,
+  bf16_pairs.py, counted_loop.py, loop_hints.py
 - products/: tiles.py, product_kernel.py and panel_kernel.py have the loops, tile.py and narrow_tile.py the register
   tiles, packing.py copies of operands; in bf16: pair_product.py, amx_product.py
 - convolutions/: Winograd's filtering, and narrow groups of channels; attention/: attention, block by block
 - schedule/: the function of a step (emit.py, group_loops.py, step_function.py), and the context that it reads
 - bounds/: bounds of this machine for `netc profile`
 
-Knows no graph.
+No two folders import each other: llvm/, math/ and nests/ are the lowest, then text/ and products/, then convolutions/
+and attention/. Knows no graph.
 """

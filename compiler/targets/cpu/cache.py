@@ -28,7 +28,7 @@ _NAME = re.compile(r"[0-9a-f]{32}\.o")  # as eviction.py knows it
 # files of the compiler that decide object code
 _SOURCES = ("targets/*.py", "targets/cpu/**/*.py", "program/*.py", "ir/types.py")
 # parts of the paths of files that do not decide object code
-_NOT_CODE = ("listing", "helpers", "parser", "verify", "bounds", "errors")
+_NOT_CODE = ("listing", "helper_processes", "parser", "verify", "bounds", "errors")
 
 
 class Parts(Struct, frozen=True):

@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import asdict
 
 from netc.compiler.targets.cpu import cache
-from netc.compiler.targets.cpu.helpers import can_start, idle_or_new
+from netc.compiler.targets.cpu.helper_processes import can_start, idle_or_new
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.machine import Machine, cores
 
@@ -71,7 +71,7 @@ def start_llvm() -> None:
     """Prepares LLVM and loads libm, which kernels call."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
-    llvm.initialize_native_asmparser()  # of instructions that pairs.py names
+    llvm.initialize_native_asmparser()  # of instructions that llvm/bf16_pairs.py names
     library = ctypes.util.find_library("m")
     if library:
         llvm.load_library_permanently(library)

@@ -17,7 +17,7 @@ from netc.compiler.program.schedule import PERSISTENT, SHARED, TABLES, Arenas
 from netc.compiler.targets import amx
 from netc.compiler.targets.bounds import Bounds
 from netc.compiler.targets.cpu import cache
-from netc.compiler.targets.cpu.helpers import expecting_kernels
+from netc.compiler.targets.cpu.helper_processes import expecting_kernels
 from netc.compiler.targets.cpu.linked import Linked, Unloadable, load
 from netc.compiler.targets.cpu.schedule.context import ABORT, BARRIER_WORDS, CallResources, contexts
 from netc.compiler.targets.gathering import Gathering, silent_table

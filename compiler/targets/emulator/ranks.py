@@ -7,7 +7,7 @@ until it is gathered. So a plan that forgets a message, or gathers other rows th
 from collections.abc import Iterator, Mapping
 
 import numpy as np
-from msgspec import Struct, field
+from msgspec import Struct
 
 from netc.compiler.planning.ranks import among_ranks
 from netc.compiler.program.gathers import Gather, Message, StepSizes, spans_of
@@ -55,7 +55,6 @@ class _Rank(Struct):
     run: Run
     persistent: Array
     results: Mapping[str, Array]
-    sent: dict[Message, list[tuple[Array, Array]]] = field(default_factory=dict)
 
 
 class RankedEmulator(Emulator):

@@ -55,9 +55,12 @@ class PeakLoop:
         module = llvm.parse_assembly(text)
         self._engine = llvm.create_mcjit_compiler(module, target_machine(machine))
         self._engine.finalize_object()
-        call = ctypes.CFUNCTYPE(None, ctypes.c_int64)(self._engine.get_function_address("netc_peak"))
-        total = (ctypes.c_byte * machine.vector_bytes)()
-        self.run: Callable[[], object] = lambda: call(ctypes.addressof(total))
+        self._call = ctypes.CFUNCTYPE(None, ctypes.c_int64)(self._engine.get_function_address("netc_peak"))
+        self._total = (ctypes.c_byte * machine.vector_bytes)()
+
+    def run(self) -> None:
+        """Calls the code."""
+        self._call(ctypes.addressof(self._total))
 
 
 def _text(lanes: Lanes, iterations: int, kind: Kind) -> str:

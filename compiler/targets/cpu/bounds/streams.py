@@ -27,7 +27,7 @@ _I64 = ir.IntType(64)
 
 
 class StreamLoops:
-    """Machine code that walks arrays: `run[stream](a, b, c, bytes of an array, iterations of the loop)`, without
+    """Machine code that walks arrays: `run(stream, a, b, c, bytes of an array, iterations of the loop)`, without
     Python's lock.
 
     An iteration covers `step` bytes of each array. `read` adds up a, `write` fills a, `update` replaces each element
@@ -44,10 +44,14 @@ class StreamLoops:
         self._engine.finalize_object()
         self.step = _VECTORS * machine.vector_bytes  # bytes of each array
         arguments = [ctypes.c_int64] * 5
-        self.run: dict[Stream, Callable[..., float]] = {
+        self._calls: dict[Stream, Callable[..., float]] = {
             stream: ctypes.CFUNCTYPE(ctypes.c_double, *arguments)(self._engine.get_function_address(f"netc_{stream}"))
             for stream in STREAMS
         }
+
+    def run(self, stream: Stream, *arguments: int) -> float:
+        """Calls the code of a stream, and returns a number that depends on what it reads."""
+        return self._calls[stream](*arguments)
 
 
 def _emit(module: ir.Module, stream: Stream, machine: Machine) -> None:
@@ -165,6 +169,6 @@ def _rate(loops: StreamLoops, stream: Stream, size: int, moved: int, members: in
 
     def work(member: int) -> None:
         a, b, c = (starts[member] + (nbytes + _APART) * (i % count) for i in range(3))
-        loops.run[stream](a, b, c, nbytes, iterations)
+        loops.run(stream, a, b, c, nbytes, iterations)
 
     return members * iterations * loops.step * _TRANSFERS[stream] / shortest(work, members, run, runs)

@@ -24,14 +24,14 @@ from llvmlite import ir
 
 from netc.compiler.program.winograd import LONGEST, PIECES, STEP, Part
 from netc.compiler.targets.cpu.convolutions import winograd_transforms as transforms
-from netc.compiler.targets.cpu.convolutions.winograd_blocks import SIDES, Elements, Pair, TileBody, WinogradWriter
+from netc.compiler.targets.cpu.convolutions.winograd_blocks import WinogradWriter
+from netc.compiler.targets.cpu.convolutions.winograd_tiles import LARGEST, SIDES, Elements, Pair, TileBody
 from netc.compiler.targets.cpu.convolutions.winograd_transforms import Sides, Square
 from netc.compiler.targets.cpu.llvm.function import Function, Word, at_most
 from netc.compiler.targets.cpu.llvm.vectors import Lanes, Vectors
 from netc.compiler.targets.machine import VECTORS, Machine
 
 _RESULTS = (range(STEP), range(STEP))
-_LARGEST = (LONGEST, LONGEST)  # the piece whose rests take half a vector: code for all would double what is compiled
 
 
 def winograd(symbol: str, part: Part, dtype: str, machine: Machine) -> Any:
@@ -76,7 +76,7 @@ class _Winograd(WinogradWriter):
     def convolve(self) -> None:
         """Convolves images, block by block, and adds the start."""
         words, run = self.words, self.run
-        transform_tiles = self.over_tiles("transform_tiles", ["image"], "channels", _transform_tile)
+        transform_tiles = self.over_tiles_of_pieces("transform_tiles", ["image"], "channels", _transform_tile)
         store_results = self.over_tiles("store_results", ["result"], "outputs", _transform_back)
         add_results = self.over_tiles("add_results", ["result", "start"], "outputs", _transform_back)
         multiply = self.product(is_gradient=False)
@@ -114,8 +114,8 @@ class _Winograd(WinogradWriter):
         """Adds up the gradients of transformed weights over all blocks, then transforms them back, for each part and
         piece."""
         words, run = self.words, self.run
-        transform_tiles = self.over_tiles("transform_tiles", ["image"], "channels", _transform_tile)
-        transform_slopes = self.over_tiles("transform_slopes", ["slopes"], "outputs", _transform_slopes)
+        transform_tiles = self.over_tiles_of_pieces("transform_tiles", ["image"], "channels", _transform_tile)
+        transform_slopes = self.over_tiles_of_pieces("transform_slopes", ["slopes"], "outputs", _transform_slopes)
         multiply, store_sums = self.product(is_gradient=True), self.store_sums()
         words["width"] = words["b_panel"] = self.run.number(VECTORS * self.lanes.count)
         self.begin(is_gradient=True)
@@ -142,14 +142,13 @@ class _Winograd(WinogradWriter):
             self.size,
         )
         weights, down, across = self.weights_of_piece(words)
-        piece = Elements.of(words)
-        with (
-            function.loop(0, words["channels"]) as channel,
-            function.loop(0, words["outputs"], self.lanes.count) as column,
-        ):
-            at = words["c"] + (channel.index * words["rows_c"] + column.index) * size
-            to = weights + (channel.index * words["weights_channel"] + column.index) * size
-            for elements in piece.cases(function):
+        for elements in Elements.of(words).cases(function):
+            with (
+                function.loop(0, words["channels"]) as channel,
+                function.loop(0, words["outputs"], self.lanes.count) as column,
+            ):
+                at = words["c"] + (channel.index * words["rows_c"] + column.index) * size
+                to = weights + (channel.index * words["weights_channel"] + column.index) * size
                 sums = Square.of_positions(at, words["c_position"] * size, _positions(elements)).load(vectors)
                 result = transforms.transformed(function.builder, sums, transforms.of_sums)
                 square = Square(to, down, across, _lines(elements))
@@ -172,29 +171,33 @@ def _positions(elements: Pair) -> Sides:
 
 def _transform_tile(body: TileBody) -> None:
     """Transforms a tile of the image for a piece of the window."""
-    for elements in body.elements.cases(body.function):
-        lines, positions = _lines(elements, 1), _positions(elements)
+    lines, positions = _lines(body.elements, 1), _positions(body.elements)
 
-        def write(vectors: Vectors, first: Word, lines: Sides = lines, positions: Sides = positions) -> None:
-            square = body.square("image", first, lines).load(vectors)
-            result = transforms.transformed(body.builder, square, transforms.of_tile)
-            transforms.store(vectors, result, body.square("channels", first, positions))
+    def write(vectors: Vectors, first: Word) -> None:
+        square = body.square("image", first, lines).load(vectors)
+        result = transforms.transformed(body.builder, square, transforms.of_tile)
+        transforms.store(vectors, result, body.square("channels", first, positions))
 
-        body.each_vector("channels", write, halves=elements == _LARGEST)
+    body.each_vector("channels", write, halves=_has_halves(body))
 
 
 def _transform_slopes(body: TileBody) -> None:
     """Transforms the slopes (the gradient of the results) of a tile, in the positions of a piece."""
-    for elements in body.elements.cases(body.function):
-        positions = _positions(elements)
+    positions = _positions(body.elements)
 
-        def write(vectors: Vectors, first: Word, positions: Sides = positions) -> None:
-            square = _without_lines_beyond(body, vectors, body.square("slopes", first, _RESULTS))
-            all_positions = transforms.transformed(body.builder, square, transforms.of_slopes)
-            result = [[all_positions[row][column] for column in positions[1]] for row in positions[0]]
-            transforms.store(vectors, result, body.square("outputs", first, positions))
+    def write(vectors: Vectors, first: Word) -> None:
+        square = _without_lines_beyond(body, vectors, body.square("slopes", first, _RESULTS))
+        all_positions = transforms.transformed(body.builder, square, transforms.of_slopes)
+        result = [[all_positions[row][column] for column in positions[1]] for row in positions[0]]
+        transforms.store(vectors, result, body.square("outputs", first, positions))
 
-        body.each_vector("outputs", write, halves=elements == _LARGEST)
+    body.each_vector("outputs", write, halves=_has_halves(body))
+
+
+def _has_halves(body: TileBody) -> bool:
+    """Whether a rest takes half a vector: that of the largest piece, since code for all would double what is
+    compiled."""
+    return body.elements == LARGEST
 
 
 def _without_lines_beyond(body: TileBody, vectors: Vectors, square: Square) -> list[list[Any]]:

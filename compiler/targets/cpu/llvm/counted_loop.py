@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from netc.compiler.targets.cpu.text.loop_hints import hint
+from netc.compiler.targets.cpu.llvm.loop_hints import hint
 
 
 @contextmanager
@@ -20,7 +20,7 @@ def counted_loop(
     """Writes `for index in range(start, stop, step)` around what the body of the `with` statement emits.
 
     Yields the index, an integer of the type of `start`; `step` is positive. `flags` are those of the addition of the
-    step, such as "nsw" for one that does not overflow. `kind` is that of text/loop_hints.py.
+    step, such as "nsw" for one that does not overflow. `kind` is that of llvm/loop_hints.py.
     """
     before, head, body, end = (
         builder.block,

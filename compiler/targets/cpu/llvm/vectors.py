@@ -9,8 +9,8 @@ from llvmlite import ir
 from msgspec import Struct
 
 from netc.compiler.ir.types import DTYPES
+from netc.compiler.targets.cpu.llvm import bf16_pairs
 from netc.compiler.targets.cpu.llvm.function import BYTE, I32, I64, Function, Word, at_least
-from netc.compiler.targets.cpu.products import pairs
 from netc.compiler.targets.machine import LINE, PIECE, Machine
 from netc.dsl.structs import replace
 
@@ -152,7 +152,7 @@ class Vectors(Struct, frozen=True):
     def multiply_add(self, x: Any, y: Any, z: Any) -> Any:
         """x * y + z, rounded once if the machine has an instruction for it."""
         if self.lanes.has_pairs:
-            return pairs.multiply_add(self.function, self.lanes.machine, x, y, z)
+            return bf16_pairs.multiply_add(self.function, self.lanes.machine, x, y, z)
         builder, vector = self.function.builder, self.lanes.vector
         if not self.lanes.machine.has_fma:
             return builder.fadd(builder.fmul(x, y), z)

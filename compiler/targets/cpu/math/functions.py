@@ -1,13 +1,11 @@
 """The functions of scalar expressions (exp, log, tanh, ...) for f32 and f64, in a form that LLVM vectorises.
 
-Each is a Python function over terms (terms.py), in a file of its family. `builtins_for` turns them into built-ins of a
-kernel's text (text/values.py). All write their instructions into the loop itself; those of calls.py also call a
-function that has versions for vectors.
+Each is a Python function over terms (terms.py), in a file of its family; text/math_builtins.py turns them into
+built-ins of a kernel's text. All write their instructions into the loop itself; those of calls.py also call a function
+that has versions for vectors.
 """
 
-from collections.abc import Callable, Sequence
-from functools import cache
-from typing import Any
+from collections.abc import Callable
 
 from msgspec import Struct
 
@@ -22,10 +20,7 @@ from netc.compiler.targets.cpu.math import (
     random_bits,
     rounding,
 )
-from netc.compiler.targets.cpu.math.terms import Scope, Term, fma
-from netc.compiler.targets.cpu.text import values
-from netc.compiler.targets.cpu.text.values import Value, Vector, converted, splat
-from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.cpu.math.terms import Term, fma
 
 
 class MathFunction(Struct, frozen=True):
@@ -71,32 +66,3 @@ assert FUNCTIONS.keys() == FUNCTION_NAMES
 _SHORT = ("fma", "max_key", "min_key", "of_key", "rint", "floor", "sqrt", "as_bf16", "unit")
 # functions of many instructions, most of which wait for the one before
 LONG = frozenset(name for name in FUNCTIONS if name.rpartition("_")[0] not in _SHORT)
-
-
-def builtins_for(machine: Machine) -> dict[str, values.Builtin]:
-    """Returns the functions by name as built-ins of kernel text for a machine."""
-    return _builtins_for(machine.has_fma)
-
-
-@cache
-def _builtins_for(has_fma: bool) -> dict[str, values.Builtin]:
-    return {name: _in_kernels(function, has_fma) for name, function in FUNCTIONS.items()}
-
-
-def _in_kernels(function: MathFunction, has_fma: bool) -> values.Builtin:
-    """Returns a function as a built-in of kernel text: of numbers, or of vectors (text/row_vectors.py) and numbers."""
-
-    def call(builder: Any, operands: Sequence[Value]) -> Value:
-        lanes = next((operand.kind.lanes for operand in operands if isinstance(operand.kind, Vector)), 0)
-        scope, terms = Scope(builder, has_fma, lanes), list[Term]()
-        for dtype, operand in zip(function.operands, operands, strict=True):
-            if isinstance(operand.kind, Vector):
-                value = operand.value
-            else:
-                value = converted(builder, operand, dtype)
-                value = splat(builder, value, lanes) if lanes else value
-            terms.append(Term(scope, dtype, value))
-        kind = Vector(function.result, lanes) if lanes else function.result
-        return Value(kind, function.write(*terms).value)
-
-    return call

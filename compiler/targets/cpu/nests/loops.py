@@ -59,7 +59,7 @@ def write_generic(nest: Nest) -> tuple[str, tuple[int, ...]]:
     """Returns the text of a nest with the numbers of its shape as arguments behind the counts, and these numbers.
 
     Nests that are faster with known numbers keep them in the text (shape_numbers.py). This is the text that is
-    compiled: it may also name vectors (vector_rows.py) and say which loops LLVM shall vectorise (text/loop_hints.py).
+    compiled: it may also name vectors (vector_rows.py) and say which loops LLVM shall vectorise (llvm/loop_hints.py).
     """
     shape = ShapeNumbers(nest)
     if not shape.is_generic:

@@ -17,12 +17,12 @@ from collections.abc import Callable, Mapping, Sequence
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import ADDITION, GROUP, Access, Nest, Output, Reduction
+from netc.compiler.targets.cpu.nests.expressions import text_of
 from netc.compiler.targets.cpu.nests.jam import Jam, Point
 from netc.compiler.targets.cpu.nests.joined_terms import added_to, extreme
 from netc.compiler.targets.cpu.nests.shape_numbers import ShapeNumbers
 from netc.compiler.targets.cpu.nests.short_rows import has_free_rows
 from netc.compiler.targets.cpu.nests.vector_rows import LEAST_LANES, MOST_LANES
-from netc.compiler.targets.cpu.text.expressions import text_of
 
 SCOPES = 24  # alias scopes of a loop: LLVM knows that buffers in different scopes do not overlap
 _FIRST: Point = {}  # the first point of a body

@@ -8,9 +8,9 @@ computed side by side.
 import math
 
 from netc.compiler.program.nests import Access
+from netc.compiler.targets.cpu.nests.expressions import text_of
 from netc.compiler.targets.cpu.nests.jam import Jam
 from netc.compiler.targets.cpu.nests.nest_writer import NestWriter, indented
-from netc.compiler.targets.cpu.text.expressions import text_of
 
 _LONG = 64  # elements of a row: LLVM unrolls a shorter loop completely, and then finds no vectors in it
 _SHORT_ROWS, _LONG_ROWS = 8, 4  # rows that a body computes

@@ -3,7 +3,7 @@
 A row is the run of elements along the last axis. LLVM unrolls a short loop of known length completely and then finds no
 vectors in it, and it replaces a loop that copies one row by a call of `memcpy`. There are three ways around it:
 
-- a hint that the loop shall be vectorised first (`has_free_rows`; text/loop_hints.py)
+- a hint that the loop shall be vectorised first (`has_free_rows`; llvm/loop_hints.py)
 - a body of several rows, which is too long to be unrolled, and loads once what all rows share (`rows_side_by_side`)
 - the loop over rows inside of the one along them (`reads_short_rows_across`), or a loop for each output (`dense_parts`)
 

@@ -20,9 +20,9 @@ instruction for the zeros. If a sum only counts the elements that pass, it is co
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program.nests import ADDITION, BLOCK, Access, Nest, Output
 from netc.compiler.program.scalars import Choice, Conversion, Expression, Name, Number
+from netc.compiler.targets.cpu.nests.expressions import text_of
 from netc.compiler.targets.cpu.nests.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.nests.vector_lines import kinds_in_vectors
-from netc.compiler.targets.cpu.text.expressions import text_of
 
 _CHUNK_BYTES = 32
 _RUNNING = 4  # running sums, a chunk each

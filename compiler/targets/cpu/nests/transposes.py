@@ -21,9 +21,9 @@ from collections.abc import Sequence
 
 from netc.compiler.program.nests import Access
 from netc.compiler.program.scalars import call_count
+from netc.compiler.targets.cpu.nests.expressions import text_of
 from netc.compiler.targets.cpu.nests.nest_writer import NestWriter, indented
 from netc.compiler.targets.cpu.nests.transposed_loads import neighbouring_axis, side_of
-from netc.compiler.targets.cpu.text.expressions import text_of
 
 
 def squares(writer: NestWriter, loads: dict[str, Access]) -> list[str]:

@@ -69,7 +69,11 @@ def _store(function: Function, registers: Word, tile: Word, address: Word, row: 
 
 
 def _multiply_add(function: Function, registers: Word, sums: Word, a: Word, b: Word) -> None:
-    """Does nothing if the shapes of the tiles do not fit, where the instruction fails."""
+    """Does nothing if the shapes of the tiles do not fit, where the instruction fails.
+
+    The instruction adds products before they are rounded (Intel's manual, TDPBF16PS): of two bf16 numbers that matters
+    only for products beyond the range of f32.
+    """
     builder = function.builder
     totals = [builder.alloca(_FLOAT), builder.alloca(_FLOAT)]  # of the first and of the second numbers
     (rows, row_bytes), (rows_a, bytes_a), (rows_b, bytes_b) = (
@@ -84,7 +88,7 @@ def _multiply_add(function: Function, registers: Word, sums: Word, a: Word, b: W
             pairs = (left + i.index * LINE + k.index * 4, right + k.index * LINE + j.index)
             x, y = (_numbers(builder, builder.load(_at(function, address, I32))) for address in pairs)
             for total, first, second in zip(totals, x, y, strict=True):
-                builder.store(builder.fadd(builder.load(total), builder.fmul(first, second)), total)
+                builder.store(builder.fma(first, second, builder.load(total)), total)
         pointer = _at(function, to + i.index * LINE + j.index, _FLOAT)
         added = builder.fadd(*(builder.load(total) for total in totals))
         builder.store(builder.fadd(builder.load(pointer), added), pointer)

@@ -1,8 +1,8 @@
 """AMX: eight tile registers of 16 rows x 64 bytes, and the instructions on them as LLVM's intrinsics.
 
-A row of a tile holds 16 sums in f32, or 16 pairs of bf16 numbers (pairs.py). `multiply_add` adds to each sum of a tile
-the products of a row of pairs in one tile with a column of pairs in another one. Its order: the first numbers of all
-pairs are summed, then the second ones, and both sums are added to what the tile had (Intel's manual, TDPBF16PS).
+A row of a tile holds 16 sums in f32, or 16 pairs of bf16 numbers (llvm/bf16_pairs.py). `multiply_add` adds to each sum
+of a tile the products of a row of pairs in one tile with a column of pairs in another one. Its order: the first numbers
+of all pairs are summed, then the second ones, and both sums are added to what the tile had (Intel's manual, TDPBF16PS).
 
 On a machine without AMX, functions of amx_emulated.py stand for the instructions, with the same bits. The numbers of
 tiles are fixed in the code, so LLVM allocates no tile register and moves none to the stack.
@@ -18,8 +18,7 @@ from netc.compiler.targets.cpu.llvm.function import BYTE, I64, Function, Number,
 from netc.compiler.targets.cpu.products import amx_emulated
 from netc.compiler.targets.machine import LINE, TILE, Machine
 
-TILES = 8
-# The 64 bytes that configure the registers, as words: palette 1, and for each tile the bytes of a row and the rows.
+# The 64 bytes that configure the eight registers, as words: palette 1, and for each the bytes of a row and the rows.
 CONFIGURATION = (1, 0, *[0x1_0001_0001_0001 * LINE] * 2, 0, 0, 0x101_0101_0101_0101 * TILE, 0)
 
 

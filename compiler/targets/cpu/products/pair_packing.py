@@ -1,4 +1,4 @@
-"""Copies of a product's operands as pairs of bf16 numbers (pairs.py), two neighbours along the depth in each.
+"""Copies of a product's operands as pairs of bf16 numbers (llvm/bf16_pairs.py), two neighbours along the depth in each.
 
 An operand x has `count` lines (rows of a, columns of b) of `depth` numbers of 16 bits each. "along" means that the
 numbers of a line are contiguous, "across" that the lines are side by side:

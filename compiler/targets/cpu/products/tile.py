@@ -25,9 +25,9 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.program.kernels import Gathered
+from netc.compiler.targets.cpu.llvm import bf16_pairs
 from netc.compiler.targets.cpu.llvm.function import BYTE, I64, Fields, Function, Word, at_most, pinned
 from netc.compiler.targets.cpu.llvm.vectors import Lanes, Vectors, lower_half, repeated
-from netc.compiler.targets.cpu.products import pairs
 from netc.compiler.targets.cpu.products.tile_operand import OPERANDS, Operand, Rows, moved
 from netc.compiler.targets.cpu.products.tile_sizes import FEW_ROWS, Size
 from netc.compiler.targets.machine import GROUP
@@ -280,7 +280,8 @@ class _Tile:
         for line in pointers[: len(lines)]:
             self.vectors[0].fetch_line(line, is_written=False)
         if self.repeats_in_memory:
-            after = {(i, j): pairs.multiply_add_repeated(builder, *broadcast[i], row[j], sums[i, j]) for i, j in grid}
+            multiply_add = bf16_pairs.multiply_add_repeated
+            after = {(i, j): multiply_add(builder, *broadcast[i], row[j], sums[i, j]) for i, j in grid}
         else:
             column = [self.splats(builder.gep(pointer, [offset])) for pointer, offset in broadcast]
             after = {(i, j): self.vectors[j].multiply_add(column[i][j], row[j], sums[i, j]) for i, j in grid}

@@ -13,9 +13,9 @@ import llvmlite.binding as llvm
 
 from netc.compiler.targets.cpu.linked import LIBM
 from netc.compiler.targets.cpu.math import calls
-from netc.compiler.targets.cpu.math.functions import builtins_for
 from netc.compiler.targets.cpu.text import extremes, memory, row_vectors, squares, sums
 from netc.compiler.targets.cpu.text.in_order import kept_in_order
+from netc.compiler.targets.cpu.text.math_builtins import builtins_for
 from netc.compiler.targets.cpu.text.operators import functions
 from netc.compiler.targets.cpu.text.specialise_text import is_interleaved, specialised
 from netc.compiler.targets.cpu.text.translate import translate

@@ -16,7 +16,7 @@ from llvmlite import ir
 from msgspec import Struct, field
 
 from netc.compiler.targets.cpu.llvm.function import ALIGNED_STACK, I64
-from netc.compiler.targets.cpu.text.loop_hints import hint
+from netc.compiler.targets.cpu.llvm.loop_hints import hint
 from netc.compiler.targets.cpu.text.operators import binary
 from netc.compiler.targets.cpu.text.translate_expressions import BINARY, Expressions, refused
 from netc.compiler.targets.cpu.text.values import Builtin, Kind, Value, constant

@@ -1,4 +1,4 @@
-"""Starts the helper processes that compile kernels (compile.py), the first of them before it is known which."""
+"""Starts the processes that compile kernels (compile.py), the first of them before its kernels are chosen."""
 
 import subprocess
 import sys
