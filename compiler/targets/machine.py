@@ -27,7 +27,7 @@ PACKED = 256  # rows of depth that it takes at a time if it copies operands, so 
 PANELS = 16  # of b whose copies are kept at a time, in the second cache
 BLOCK = 240  # rows of a that are taken through these panels at a time, so that they stay in the second cache too
 SLACK = 64  # elements behind the copy of a block, which copies of whole vectors overwrite
-_WAYS = 8  # the lines of a set of the first cache, of those CPUs that have the fewest
+WAYS = 8  # the lines of a set of the first cache, of those CPUs that have the fewest
 _ZEN = "znver"  # how LLVM names of these CPUs begin
 TILE = 16  # rows of a tile of AMX, and the sums, or pairs of bf16 numbers, of each
 NEAR = 16 << 10  # bytes of b: so few stay in the first cache as they lie
@@ -154,7 +154,7 @@ class Machine(Struct, frozen=True):
         cache. The 8 or 12 lines of a set are too few for those of a tall tile and for b: on Zen 4, products with 4 to
         16 KiB between rows were measured to be 7 to 16% faster with a copy.
         """
-        return self.tile_rows > _WAYS
+        return self.tile_rows > WAYS
 
     @property
     def prefetches_by_line(self) -> bool:

@@ -18,7 +18,7 @@ from netc.compiler.program import prefetched
 from netc.compiler.program.kernels import Contraction, Gathered
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
 from netc.compiler.targets.cpu.products.narrow_tile import narrow_operations
-from netc.compiler.targets.cpu.products.tile_sizes import all_sizes
+from netc.compiler.targets.cpu.products.tile_sizes import FEW_ROWS, all_sizes
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import (
     BLOCK,
@@ -302,14 +302,35 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
         case.loops["rows"] = replace(case.loops["rows"], a=1)
         case.loops["depth"] = replace(case.loops["depth"], a=4096 // FLOATS[dtype]().itemsize)
         yield case
-    for rows, columns in ((63, 1), (64, 0), (64, 1), (BLOCK + 1, PANELS * machine.panel(dtype))):
-        case = plain_case(rows, MANY_PANELS * machine.panel(dtype) + columns, PACKED + lanes + 1, has_start=rows > 64)
+    yield from weight_panels(machine, dtype)
+    for rows, columns in ((8, 1), (9, 0), (9, 1), (16, 1), (17, 1), (BLOCK + 1, PANELS * machine.panel(dtype))):
+        case = plain_case(rows, MANY_PANELS * machine.panel(dtype) + columns, PACKED + lanes + 1, has_start=rows > 16)
         case.loops["rows"] = replace(case.loops["rows"], a=4096 // FLOATS[dtype]().itemsize)  # rows of a share sets
         yield case
     yield plain_case(BLOCK + 1, PANELS * machine.panel(dtype) + 1, PACKED // 2)
     for runs in (2, STRIP // 5 - 1, STRIP // 5, STRIP // 5 + 1, STRIP + 1):
         yield plain_case(3, machine.panel(dtype) + 1, 5, runs, has_start=True)
         yield plain_case(3, machine.panel(dtype) + 1, 0, runs, has_start=True)
+
+
+def weight_panels(machine: Machine, dtype: str) -> Iterator[Case]:
+    """Panels of a weight that share a: of whole tiles and of others, with results or starts that do not lie side by
+    side, and with rows of a that share sets of the caches."""
+    tall, panel, page = machine.tile_rows, machine.panel(dtype), 4096 // FLOATS[dtype]().itemsize
+    shapes = [(rows, panel, 2, 3) for rows in (FEW_ROWS, FEW_ROWS + 1, tall, tall + 1)]
+    shapes += [(2 * tall + 1, width, 5, PACKED + 3) for width in (panel - 1, 2 * panel, 3 * panel)]
+    shapes += [(tall + 3, panel, PANELS + 1, 2), (BLOCK + 1, panel, MANY_PANELS + 1, PACKED), (tall, panel, 2, 0)]
+    shapes += [(tall + 1, panel, 2, STRIP + 1)]
+    for rows, width, panels, depth in shapes:
+        columns = panels * width
+        case = plain_case(rows, width, depth, has_start=bool(rows % 2))
+        loops = dict(case.loops)
+        loops["rows"] = replace(loops["rows"], a=max(depth, page), c=columns, start=(rows % 3) * columns)
+        for strides in ({}, {"c": rows * columns}, {"start": 0}, {"a": 1}):
+            inner = {"a": 0, "b": depth * width, "c": width, "start": width, **strides}
+            yield replace(
+                case, loops={**loops, "inner": Loop(panels, **inner), "outer": Loop(2, 1, 5, rows * columns, 1)}
+            )
 
 
 def few_tiles(machine: Machine, dtype: str) -> Iterator[Case]:

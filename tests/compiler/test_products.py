@@ -123,3 +123,16 @@ def test_products_start_from_a_term_that_varies_along_their_columns(start: tuple
     lowered = lower(graph, BATCH, host())
     (task,) = (task for task in lowered.tasks if isinstance(task.kernel, Contraction))
     assert (len(task.values) == 2) == is_start
+
+
+@pytest.mark.parametrize(("depth", "panels", "copies"), [(1024, 8, True), (1024, 3, False), (650, 8, False)])
+def test_rows_that_share_sets_are_copied_once_for_all_panels(depth: int, panels: int, copies: bool) -> None:
+    """A product by panels of a weight has memory for a copy of rows that lie whole pages apart, if there are many
+    panels, and none for a copy of the panels themselves."""
+    machine, graph = machine_for("avx512"), Graph()
+    h = graph.leaf(Role.INPUT, "h", Type("f32", ("batch", depth)))
+    weight = graph.leaf(Role.INPUT, "w", Type("f32", (panels, depth, machine.panel("f32"))))
+    graph.results[parse_result("y")] = apply("einsum", h, weight, subscripts="Bk,pkj->Bpj")
+    (task,) = (task for task in lower(graph, 64, machine).tasks if isinstance(task.kernel, Contraction))
+    scratch = [buffer.type.size(1) for buffer in task.writes if buffer.kind == "scratch"]
+    assert scratch == [machine.pack_elements("f32", 0)] * copies

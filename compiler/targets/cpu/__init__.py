@@ -27,7 +27,8 @@ with n0 = 16 * rows, because both axes are walked as one. Where to look:
 - llvm/: what all kernels and the schedule are written with: function.py (integers, loops, records), vectors.py,
   bf16_pairs.py, counted_loop.py, loop_hints.py
 - products/: tiles.py, product_kernel.py and panel_kernel.py have the loops, tile.py and narrow_tile.py the register
-  tiles, packing.py copies of operands; in bf16: pair_product.py, amx_product.py
+  tiles, packing.py copies of operands, weight_panels.py panels of recurrent weights; in bf16: pair_product.py,
+  amx_product.py
 - convolutions/: Winograd's filtering, and narrow groups of channels; attention/: attention, block by block
 - schedule/: the function of a step (emit.py, group_loops.py, step_function.py), and the context that it reads
 - bounds/: bounds of this machine for `netc profile`

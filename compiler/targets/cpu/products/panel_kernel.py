@@ -24,6 +24,9 @@ from netc.compiler.targets.machine import BLOCK, LINE, VECTORS
 _VARIABLES = (
     # of the product: whether operands are copied, rows of depth in a strip, runs in one, whether c is still unwritten
     *("packs_a", "packs_b", "most", "together", "is_first"),
+    # of panels of a weight (weight_panels.py): all columns and one batch, else the arguments; the columns of a panel of
+    # b, and the distance between two of them in elements, else all columns and 0
+    *("columns_count", "inner_count", "panel_count", "panel_b"),
     # of a strip, some rows of depth of some runs: addresses
     *("strip_a", "strip_b", "strip_c", "strip_start"),
     # of a strip whose rows of depth are gathered: the address of their numbers

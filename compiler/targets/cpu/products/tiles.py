@@ -17,9 +17,10 @@ Three loops over the depth make a convolution this kernel on a view of its input
 bytes that a window's row holds, `runs` over the rows of a window, and `turns` over the samples of a batch. The tile
 walks k and runs; a turn adds to c in memory, but in a product of a few tiles, whose sums stay in registers over all
 turns: those of a convolution in groups or with a dilation. The loops are written in LLVM's terms. Their variables lie
-in one record, of which every function takes the address. Two kinds of products have other loops:
+in one record, of which every function takes the address. Some kinds of products have other loops:
 
 - small ones, whose batches are a few tiles each, such as heads of attention or narrow layers: few_tiles.py
+- batches that are panels of a weight, such as that of a recurrence: they become one product (weight_panels.py)
 - batches of one panel each, such as small images: what they share is set once, before the loops over batches
   (multiply_single_panels), because each of them takes less time than the loops around strips
 
@@ -33,7 +34,8 @@ Copies. Operands are copied into the order in which tiles read them (packing.py)
 - a block of rows of a, if the rows are neighbours (a weight's gradient) and a is large, because each step of depth then
   reads another page: on CPUs that do not prefetch pages in time (`Machine.packs_rows`), and on all if the rows share
   a few sets of the caches. With AVX-512 also if its columns are neighbours and its rows lie whole pages apart, as those
-  of a layer of 1,024 or 2,048 units do (`Machine.copies_sharing_rows`).
+  of a layer of 1,024 or 2,048 units do (`Machine.copies_sharing_rows`), and if a tile takes more of them than a set has
+  lines: such products of 12 to 64 rows were measured to be 5 to 10% faster, and those of 16 (two tiles of 8) slower.
 
 A product of a few rows takes as long as reading b, so panels are then as wide as low tiles allow. A panel of a few
 columns is multiplied by narrow tiles (narrow_tile.py). One call of a tile function multiplies several tiles, so that
@@ -68,11 +70,11 @@ from netc.compiler.targets.cpu.llvm.function import Word, at_least, at_most
 from netc.compiler.targets.cpu.llvm.vectors import Lanes
 from netc.compiler.targets.cpu.products import later
 from netc.compiler.targets.cpu.products.narrow_tile import multiply_narrow
-from netc.compiler.targets.cpu.products.next_strip import NextStripKernel
 from netc.compiler.targets.cpu.products.packing import copy_rows, pack_rows
 from netc.compiler.targets.cpu.products.panel_kernel import FIELDS
 from netc.compiler.targets.cpu.products.tile_operand import NUMBER
-from netc.compiler.targets.cpu.products.tile_sizes import FEW_ROWS, panel_columns
+from netc.compiler.targets.cpu.products.tile_sizes import FEW_ROWS, panel_columns, rows_of_next
+from netc.compiler.targets.cpu.products.weight_panels import WeightPanelsKernel
 from netc.compiler.targets.machine import (
     BLOCK,
     DISTANT,
@@ -87,10 +89,10 @@ from netc.compiler.targets.machine import (
     SLACK,
     STRIP,
     VECTORS,
+    WAYS,
     Machine,
 )
 
-_MANY_SHARING = 64  # rows of a that share a set: a copy of fewer was measured to take as long as it saves
 _FEW_PAGES = 128  # rows of depth, a page each, for which a block of rows of a stays in the second cache
 
 
@@ -102,7 +104,7 @@ def product(symbol: str, dtype: str, machine: Machine, gathered: Gathered = "") 
     return module
 
 
-class _Kernel(NextStripKernel):
+class _Kernel(WeightPanelsKernel):
     """Writes the kernel's functions into a module."""
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, gathered: Gathered) -> None:
@@ -127,9 +129,10 @@ class _Kernel(NextStripKernel):
     def multiply_many_tiles(self, turns: Word, runs: Word, depth: Word) -> None:
         """The loops around strips, or, if each batch is a panel, around panels."""
         words, run = self.words, self.run
+        later.begin(words, self.depths(turns * runs * depth))
+        self.join_panels()
         self.choose_sizes(runs, depth)
         words["tile"], words["turns_in_tile"] = 0, 1
-        later.begin(words, self.depths(turns * runs * depth))
         is_single = self.is_single_panel(turns, runs, depth)
         with run.when(is_single):
             self.multiply_single_panels(turns, runs, depth)
@@ -227,13 +230,15 @@ class _Kernel(NextStripKernel):
         is_spread = words["rows_a"].equals(1) & (depth * words["depth_a"] > 2 * NEAR // self.size)
         is_slow = is_spread if self.lanes.machine.packs_rows else is_spread & self.shares_sets(depth)
         has_many_panels = words["columns_count"] > MANY_PANELS * self.width
+        packs_a = (words["rows_count"] >= MANY_ROWS) & is_slow
         if self.copy_rows is not None:
-            is_along = words["depth_a"].equals(1) & self.lie_pages_apart("rows_a")
-            is_slow = is_slow | (is_along & (words["rows_count"] >= _MANY_SHARING))
-        packs_a = may_copy & (words["rows_count"] >= MANY_ROWS) & is_slow & has_many_panels
+            is_tall = rows_of_next(words["rows_count"], self.lanes.machine.tile_rows) > WAYS
+            packs_a = packs_a | (words["depth_a"].equals(1) & self.lie_pages_apart("rows_a") & is_tall)
+        packs_a = packs_a & may_copy & has_many_panels
         if self.gathered:
             packs_a = run.number(int(self.copies_gathered)).equals(1)
         is_far = (words["depth_b"] > self.width) & (depth * words["depth_b"] > NEAR // self.size)
+        is_far = is_far & words["panel_b"].equals(0)
         is_distant = depth * words["columns_count"] > DISTANT // self.size
         rows, machine = words["rows_count"], self.lanes.machine
         is_between = (rows >= machine.distant_rows.start) & (rows < machine.distant_rows.stop)
@@ -291,7 +296,7 @@ class _Kernel(NextStripKernel):
         words, run, size, rows = self.words, self.run, self.size, self.words["rows_count"]
         packs_b, is_along = words["packs_b"].equals(1), words["columns_b"].equals(1)
         left = words["columns_count"] - j
-        panel = words["strip_b"] + j * words["columns_b"] * size
+        panel = words["strip_b"] + self.column_of_b(j)
         behind = words["packs_a"] * (BLOCK * PACKED + SLACK)  # the copy of a block of rows
         # copies that are used once lie in the same place, so that they do not leave the first cache
         apart = (rows > BLOCK).choose(in_group, 0)
@@ -300,8 +305,9 @@ class _Kernel(NextStripKernel):
             strides = (words["depth_b"], words["columns_b"])
             self.pack_panel(run, copy, panel, *strides, words["depth"], words["columns"])
         has_ahead = (left > self.width) & words["runs"].equals(1) & is_along & is_first_block & (rows > FEW_ROWS)
+        has_ahead = has_ahead & self.prefetches_next_panel()
         ahead = packs_b.choose(PANELS_AHEAD * self.width, self.width)
-        words["ahead"] = has_ahead.choose(panel + ahead * size, 0)
+        words["ahead"] = has_ahead.choose(words["strip_b"] + self.column_of_b(j + ahead), 0)
         # a row that does not begin with a cache line reaches into one more
         begin, row = (at - at // LINE * LINE for at in (words["ahead"], words["depth_b"] * size))
         is_aligned = begin.equals(0) & row.equals(0)
