@@ -192,8 +192,9 @@ class Program:
         `fields` are the training split. States of a part that is missing stay as they are; what is fitted for
         calibration takes `valid` if there is no other.
         """
-        parts = {"train": fields, "valid": valid, "calibration": calibration}
+        parts = {"valid": valid, "calibration": calibration}
         present = {part: self._passed(samples) for part, samples in parts.items() if samples is not None}
+        present = {"train": self._passed(fields), **present}
         self._training.refit(self.evaluator, present)
 
     def training(self, fields: Fields) -> Step:

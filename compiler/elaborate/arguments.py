@@ -89,7 +89,7 @@ def bind(
                     hint=_for_activation(argument.value)
                     or _for_sizes(what, names, argument, span)
                     or _for_layer(context, what, argument.value)
-                    or f"it takes {', '.join(names)}",
+                    or f"it takes {', '.join(names) or 'none'}",
                 )
             name = names[position]
         else:
@@ -103,7 +103,7 @@ def bind(
                     hint=_whole_call(what, arguments, span)
                     or nearest(name, names, Kind.ARGUMENT)
                     or as_layer(what, arguments, span)
-                    or f"it takes {', '.join(names)}",
+                    or f"it takes {', '.join(names) or 'none'}",
                 )
         if name in bound:
             fault(

@@ -46,6 +46,8 @@ def _read_axes(call: OperationCall, parameter: Parameter) -> None:
     elif not axes and argument is not None:
         raise Mismatch("no axis to reduce over", code="E0403")
     numbers = {call.axis_number(axis) for axis in axes}
+    if len(numbers) < len(axes):
+        raise Mismatch("an axis is named twice", "each axis once, or none for all of them", "E0403")
     call.attributes[parameter.name] = tuple(sorted(numbers))
     if BATCH not in axes and any(bounded.is_along_steps(first, number) for number in numbers):
         call.axes_along_steps = tuple(sorted(numbers))
@@ -90,6 +92,12 @@ def _read_new_axis(call: OperationCall, parameter: Parameter) -> None:
 def _read_dims(call: OperationCall, parameter: Parameter) -> None:
     first = call.first
     sizes = [_size(call, argument, number) for number, argument in enumerate(call.rest)]
+    if call.operation.name == "broadcast" and not first.type.is_varying:
+        if len(sizes) < len(first.type.sample):
+            dims = ", ".join(map(str, sizes))
+            title = f"{describe_sample(first.type)} cannot be repeated to the dimensions {dims}"
+            raise Mismatch(title, "`broadcast` names all dimensions of its result, also those that stay")
+        call.operands[0] = first = samples.widened(first, len(sizes))
     call.attributes[parameter.name] = samples.batched_dims(sizes, first)
 
 

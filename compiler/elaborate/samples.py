@@ -47,13 +47,19 @@ def align(values: Sequence[Value]) -> list[Value]:
     dim = next((value.type.rows for value in values if value.type.is_varying), None)
     result = []
     for value in values:
-        missing = rank - len(value.type.sample)
-        if value.type.lead and missing:
-            value = apply("reshape", value, dims=(BATCH, *(1,) * missing, *value.type.dims[1:]))
+        value = widened(value, rank)
         if dim is not None and value.type.lead:
             value = sequence.spread(apply("reshape", value, dims=(BATCH, *value.type.dims[2:])), dim)
         result.append(value)
     return result
+
+
+def widened(value: Value, rank: int) -> Value:
+    """The value with dimensions of size 1 in front of its sample's, if it has a batch: at least `rank` in all."""
+    missing = max(rank - len(value.type.sample), 0)
+    if not value.type.lead or not missing:
+        return value
+    return apply("reshape", value, dims=(BATCH, *(1,) * missing, *value.type.dims[1:]))
 
 
 def _check_fit(values: Sequence[Value], rank: int) -> None:

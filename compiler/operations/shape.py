@@ -119,7 +119,7 @@ def _broadcast_gradient(g: Value, result: Value, x: Value, dims: tuple[Dim, ...]
 broadcast = register(
     Operation(
         "broadcast",
-        "Repeats x along axes of size 1.",
+        "Repeats x along axes of size 1, and along new first axes: the dimensions are those of the result.",
         role=Role.SHAPE,
         takes_sizes=True,
         attributes=Dims,

@@ -151,6 +151,7 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "padding": "pad",
             "poolsize": "size",
             "dilationrate": "dilation",
+            "depthmultiplier channelmultiplier multiplier": "m",
             "dim axis axes": "over",
             "numheads nhead": "heads",
             "iscausal": "causal",

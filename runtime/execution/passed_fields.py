@@ -120,6 +120,10 @@ class _Passed:
         where = "" if sample is None else f" of sample {sample}"
         if values is None:
             self._refuse("E0803", f"`{self.name}`{where} is None", "it is missing")
+        if np.ma.is_masked(values):
+            self._refuse(
+                "E0803", f"`{self.name}`{where} has masked elements", "they are missing", "numpy.ma.filled(..., 0)"
+            )
         try:
             array = np.asarray(values)
         except ValueError:

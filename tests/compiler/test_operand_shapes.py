@@ -2,6 +2,7 @@
 
 import itertools
 
+import numpy as np
 import pytest
 
 import netc
@@ -63,3 +64,10 @@ def test_images_and_lines_give_a_value_or_a_message(name: str) -> None:
 def test_a_form_of_any_samples_gives_a_value_or_a_message(form: str) -> None:
     for first, second in itertools.product((*_KINDS, *_IMAGES[:2]), _KINDS):
         check_no_exception(first, f"input z: {second}", form)
+
+
+def test_samples_are_broadcast_to_more_dimensions() -> None:
+    text = "model {\n  input x: float[3, 1]\n  output p = broadcast(x, 2, 3, 4)\n}\n"
+    x = np.arange(15.0).reshape(5, 3, 1)
+    repeated = netc.compile(netc.parse(text), backend="reference").predict({"x": x})["p"]
+    assert np.array_equal(repeated, np.broadcast_to(x[:, None], (5, 2, 3, 4)))

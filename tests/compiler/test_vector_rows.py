@@ -121,6 +121,8 @@ def test_copies_of_odd_rows(target: str) -> None:
         result = np.full((POSITIONS, c + 3), 7, np.float32)
         code = Kernel(generic_of(kernel).source, machine_for(target))
         if has_odd_rows(kernel):
+            text, _ = write_generic(kernel)
+            assert text.count("store_") == 2, "one row is stored after another: its whole vectors, and the rest"
             check_stores(machine_for(target), code.assembly)
         code.call(x.ctypes.data, result.ctypes.data, POSITIONS)
         np.testing.assert_array_equal(result[:, :c], x)

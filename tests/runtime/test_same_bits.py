@@ -152,6 +152,13 @@ def pandas_frame() -> Any:
     return pytest.importorskip("pandas").DataFrame(rows())
 
 
+def masked(cells: list[Any]) -> Any:
+    """A column with another cell under the mask of each that is missing."""
+    other = next(cell for cell in cells if cell is not None)
+    is_missing = [cell is None for cell in cells]
+    return np.ma.masked_array([other if cell is None else cell for cell in cells], is_missing)
+
+
 TABLES: Mapping[str, Callable[[], Any]] = {
     "polars": lambda: polars.DataFrame(rows()),
     "polars of milliseconds": lambda: polars.DataFrame(rows()).with_columns(
@@ -176,6 +183,7 @@ TABLES: Mapping[str, Callable[[], Any]] = {
     ],
     "lists": lambda: {name: [row[name] for row in rows()] for name in rows()[0]},
     "arrays": lambda: {name: np.array([row[name] for row in rows()]) for name in rows()[0]},
+    "masked arrays": lambda: {name: masked([row[name] for row in rows()]) for name in rows()[0]},
     "series": lambda: {name: polars.DataFrame(rows())[name] for name in rows()[0]},
 }
 
@@ -183,6 +191,22 @@ TABLES: Mapping[str, Callable[[], Any]] = {
 @pytest.mark.parametrize("kind", TABLES)
 def test_tables_of_python(kind: str, run: netc.Run, expected: np.ndarray) -> None:
     assert np.array_equal(bits(run, TABLES[kind]()), expected)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (lambda: [], "`data` has no rows"),
+        (dict, "`data` has no columns"),
+        (lambda: [{"1": 2.0, 1: 3.0}], "`data` has two columns `1`"),
+        (lambda: pandas_frame().iloc[:, [0, 1, 0]], "`data` has two columns `price`"),
+        (lambda: {**rows()[0], **{name: [1.0] * (3 - (name == "price")) for name in rows()[0]}}, "differ in length"),
+    ],
+    ids=["no rows", "no columns", "a number and a text", "pandas", "lengths"],
+)
+def test_other_tables_are_refused(table: Callable[[], Any], message: str, run: netc.Run) -> None:
+    with pytest.raises(netc.Fault, match=message):
+        run.predict(table())
 
 
 @pytest.mark.parametrize("kind", ["polars", "pandas", "csv", "parquet"])

@@ -40,6 +40,8 @@ STEPPED = {
     "a mask that is added": "softmax(e @ transpose(e) - 1e9 * (later > 0)) @ e",
     "a mask after the exponential": "(exp(e @ transpose(e)) * (later <= 0)) @ e",
     "a mask by numbers": "softmax(where(arange(time) >= unsqueeze(1 + arange(time)), -1e9, e @ transpose(e))) @ e",
+    "values of an embedding": "softmax(where(arange(time) > unsqueeze(arange(time)), -1e30, "
+    "(e -> dense(4)) @ transpose(e -> dense(4)))) @ e",
     "only the steps before": "where(later >= 0, 0.0, e @ transpose(e)) @ e",
     "a window of steps": "softmax(where(later > 0, -1e30, where(later < -2, -1e20, e @ transpose(e)))) @ e",
     "the largest": "e * unsqueeze(max(where(later > 0, -1e30, e @ transpose(e)), over = -1))",
@@ -103,6 +105,7 @@ ATTENDING = (
     "attention to what was before",
     "attention between recurrent layers",
     "sinusoidal positions",
+    "values of an embedding",
 )
 
 

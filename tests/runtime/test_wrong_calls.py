@@ -50,6 +50,7 @@ def program(text: str) -> netc.Program:
         ({1.0, 2.0}, "E0803]: `x` is a set"),
         ([["1", "2"]], "E0803]: `x` consists of texts.*hint: numbers: numpy.asarray(..., float)"),
         (X * 1j, "E0803]: `x` consists of complex numbers"),
+        (np.ma.masked_greater(X, 0.5), "E0803]: `x` has masked elements"),
         (np.array([[1.0, None]], object), "E0803]: `x` contains None"),
         (np.array([["2020-01-01"] * 2], "datetime64[D]"), "E0803]: `x` consists of dates"),
     ],
@@ -144,6 +145,7 @@ MODEL = netc.parse(NUMBERS)
         (lambda: netc.train(MODEL, {"x": X, "y": Y}, log=["wandb"]), ValueError, "there is no tracker `wandb`"),
         (lambda: netc.train(MODEL, X), TypeError, 'fields are arrays by name, such as {"x": ...}, not an ndarray'),  # type: ignore[arg-type]
         (lambda: program(NUMBERS).predict(None), TypeError, "fields are arrays by name"),  # type: ignore[arg-type]
+        (lambda: program(FITTED).refit(None), TypeError, "fields are arrays by name"),  # type: ignore[arg-type]
         (lambda: program(NUMBERS).predict({}), ValueError, "the field `x` is missing: float[2] for each sample"),
         (lambda: program(NUMBERS).predict({"X": X}), ArgumentFault, "E0201]: the model has no field `X`"),
         (lambda: program(NUMBERS).predict({"X": X}), ArgumentFault, "it has x, y\n  = hint: did you mean `x`?"),

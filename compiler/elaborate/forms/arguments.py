@@ -25,6 +25,14 @@ def required(
     return [bound[name] for name in names]
 
 
+def refuse_names(what: str, arguments: Arguments, hint: str = "its arguments have no names") -> None:
+    """Faults E0302 for an argument with a name, which the form `what` takes by their positions alone."""
+    for argument in arguments:
+        if argument.name is not None:
+            name = argument.name.span
+            fault("E0302", f"`{what}` has no argument `{name.text}`", name, hint=hint)
+
+
 def value_of(context: Context, argument: syntax.Argument, scope: Scope) -> Value:
     """The value of the graph that an argument stands for. Faults E0205 if it is none."""
     return context.as_value(evaluate(context, argument.value, scope), argument.span)

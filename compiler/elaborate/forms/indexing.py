@@ -46,7 +46,8 @@ def _index_value(context: Context, value: Value, node: syntax.Index, scope: Scop
     if len(indices) > axes:
         fault(
             "E0404",
-            f"{len(indices)} indices for a value with {axes} ax{'i' if axes == 1 else 'e'}s",
+            f"{len(indices)} ind{'ex' if len(indices) == 1 else 'ices'} "
+            f"for a value with {axes} ax{'i' if axes == 1 else 'e'}s",
             node.span,
             others=[Label(node.value.span, describe_sample(value.type))],
         )

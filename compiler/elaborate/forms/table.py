@@ -14,7 +14,7 @@ from netc.compiler.elaborate.bindings import Item, Length, Results, Scope
 from netc.compiler.elaborate.context import Context, Form
 from netc.compiler.elaborate.expressions import constant, evaluate
 from netc.compiler.elaborate.forms import joining
-from netc.compiler.elaborate.forms.arguments import Arguments, required, value_of
+from netc.compiler.elaborate.forms.arguments import Arguments, refuse_names, required, value_of
 from netc.compiler.elaborate.forms.training import batch_share, class_weights, fitted, grad, weighted, weights
 from netc.compiler.ir.dims import divided
 from netc.compiler.ir.index_tables import TableKind
@@ -37,8 +37,9 @@ def _dims(context: Context, arguments: Arguments, scope: Scope) -> tuple[int, ..
     )
 
 
-def _filled(number: float) -> Form:
+def _filled(name: str, number: float) -> Form:
     def form(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
+        refuse_names(name, arguments)
         dims = _dims(context, arguments, scope)
         value = context.as_value(number, span)
         return apply("broadcast", value, dims=dims) if dims else value
@@ -49,6 +50,7 @@ def _filled(number: float) -> Form:
 
 def _arange(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
     """The numbers 0, 1, ... n - 1, as floats. For a varying dimension, the number of each step."""
+    refuse_names("arange", arguments)
     item = evaluate(context, arguments[0].value, scope) if len(arguments) == 1 else None
     if isinstance(item, Length):
         return context.guard(span, lambda: sequence.steps(context.graph, item.dim))
@@ -77,6 +79,8 @@ def _split(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
 
 def _stack(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
     """Joins values of one shape along a new first axis."""
+    new_last = "the new axis comes first; `concat(unsqueeze(x), unsqueeze(y))` joins along a new last one"
+    refuse_names("stack", arguments, new_last)
     if not arguments:
         fault("E0301", "`stack` takes at least one value", span)
     values = joining.with_common_batch([value_of(context, argument, scope) for argument in arguments])
@@ -104,6 +108,7 @@ def _size(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
 
 def _einsum(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
     """Sums of products of one or more values, with a letter for each axis of a sample: einsum(x, y, "ik,kj->ij")."""
+    refuse_names("einsum", arguments)
     example = 'einsum(x, y, "ik,kj->ij")'
     text = evaluate(context, arguments[-1].value, scope) if arguments else None
     match = re.fullmatch(r"([a-zA-Z,]*)->([a-zA-Z]*)", text.replace(" ", "")) if isinstance(text, str) else None
@@ -255,8 +260,8 @@ def _same_length(context: Context, arguments: Arguments, span: Span, scope: Scop
 FORMS: Mapping[str, Form] = {
     "split": _split,
     "stack": _stack,
-    "zeros": _filled(0.0),
-    "ones": _filled(1.0),
+    "zeros": _filled("zeros", 0.0),
+    "ones": _filled("ones", 1.0),
     "arange": _arange,
     "weights": weights,
     "weighted": weighted,

@@ -7,7 +7,7 @@ from netc.compiler.elaborate.arguments import bind
 from netc.compiler.elaborate.bindings import Item, Scope, Weighted
 from netc.compiler.elaborate.context import Context
 from netc.compiler.elaborate.expressions import constant
-from netc.compiler.elaborate.forms.arguments import Arguments, required, value_of
+from netc.compiler.elaborate.forms.arguments import Arguments, refuse_names, required, value_of
 from netc.compiler.ir.graph import needed_by
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
@@ -26,6 +26,7 @@ _PARTS = ("train", "valid", "calibration")  # that values are fitted on
 
 def weights(context: Context, arguments: Arguments, span: Span, scope: Scope) -> Item:
     """All elements of the parameters before this line whose names match a pattern, in one axis."""
+    refuse_names("weights", arguments)
     pattern = constant(context, arguments[0].value, scope) if len(arguments) == 1 else None
     if not isinstance(pattern, str):
         fault("E0301", "`weights` takes one pattern of parameter names in quotes", span, hint='weights("*.W")')

@@ -287,9 +287,8 @@ class _Builder:
         q, k, v, *lengths = (self.merged(*operand) for operand in operands)
         if axis == NONE or not value.keywords["causal"]:
             return apply("attend", q, k, v, *lengths, **value.keywords)
-        seen = for_all_samples(apply("add", self.number_of_step(), 1))
-        ends = [apply("minimum", seen, lengths[0])] if lengths else [seen]
-        return apply("attend", q, k, v, *ends, scale=value.keywords["scale"], causal=False)
+        seen = for_all_samples(apply("add", self.number_of_step(), 1))  # of as many: all are of this dimension
+        return apply("attend", q, k, v, seen, scale=value.keywords["scale"], causal=False)
 
     def scan(self, scan: Scan) -> None:
         """Adds the body of a scan, its carries as states."""

@@ -1,6 +1,6 @@
 """Reads the tables of a `data` block and divides their rows into parts: train, valid, test, calibration."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, NoReturn
@@ -90,7 +90,8 @@ def _refuse_empty(name: str, parts: Mapping[str, Part], spec: DataSpec, label: F
     elif spec.split.way == "random" and label is not None and training is not None:
         classes = class_numbers(training.table, training.rows, label)
         if classes is not None and 2 * (classes.max(initial=-1) + 1) > rows:
-            note = f"{note} and {classes.max() + 1} classes; each class keeps a row in training"
+            count = int(classes.max(initial=-1)) + 1
+            note = f"{note} and {count} class{'es' * (count != 1)}; each class keeps a row in training"
             hint = f"is `{label.columns[0]}` a label, or does it identify the row?"
     fault("E0806", f"the part `{name}` has no rows", spec.split.span, note, hint=hint)
 
@@ -158,6 +159,7 @@ def _kept_rows(table: Table, spec: DataSpec) -> tuple[Array, list[Diagnostic]]:
     """
     is_kept = np.ones(len(table), bool)
     warnings: list[Diagnostic] = []
+    lacks: list[tuple[int, FieldSpec]] = []  # how many rows a field leaves out
     for field in spec.fields.values():
         is_label = _is_label(field, spec)
         if not is_label and not any(step.name == "impute" and step.arguments == ("drop",) for step in field.steps):
@@ -168,7 +170,18 @@ def _kept_rows(table: Table, spec: DataSpec) -> tuple[Array, list[Diagnostic]]:
         if is_label and lacking.any():
             warnings.append(_unlabelled_warning(table, field, np.flatnonzero(lacking)))
         is_kept &= ~lacking
+        lacks.append((int(lacking.sum()), field))
+    if lacks and not is_kept.any():
+        _refuse_no_rows(table, lacks)
     return np.flatnonzero(is_kept), warnings
+
+
+def _refuse_no_rows(table: Table, lacks: Sequence[tuple[int, FieldSpec]]) -> NoReturn:
+    """Faults E0806 for a table of which no row is left, at the field that leaves out most; `lacks` says how many."""
+    count, field = max(lacks, key=lambda lack: lack[0])
+    note = f"a cell is missing in {count:,} of {len(table):,} rows of `{table.name}`"
+    hint = f"a step that fills them in place of impute(drop), or `{field.name}` without the columns that are empty"
+    fault("E0806", "no row is left", field.span, note, hint=hint)
 
 
 def _is_label(field: FieldSpec, spec: DataSpec) -> bool:

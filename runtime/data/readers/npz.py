@@ -76,11 +76,14 @@ def _members(archive: zipfile.ZipFile, shown: str, span: Span) -> dict[str, zipf
 
 
 def refuse_lengths(lengths: Mapping[str, int], what: str, shown: str, span: Span) -> None:
-    """Faults E0801 if the arrays or files of a source have different numbers of rows. `what` is their name in
-    messages.
+    """Faults E0801 if the arrays or files of a source have different numbers of rows, or if there are none. `what` is
+    their name in messages.
     """
-    if len(set(lengths.values())) != 1:
-        note = ", ".join(f"{cell(name)}: {length}" for name, length in lengths.items()) or "there are none"
+    if not lengths:
+        fault("E0801", f"`{shown}` has no {what}", span)
+    if len(set(lengths.values())) > 1:
+        first = {length: name for name, length in reversed([*lengths.items()])}  # of each length
+        note = ", ".join(f"{cell(name)}: {length}" for length, name in reversed([*first.items()]))
         fault("E0801", f"the {what} of `{shown}` differ in length", span, note)
 
 

@@ -16,6 +16,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
+from netc.dsl.quoting import CELL, net_string
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
 from netc.runtime.data.steps.remarks import EXAMPLES, NEW_CATEGORY, Lack, Remarks
@@ -225,12 +226,20 @@ def _are_texts(cells: list[Any]) -> bool:
 def refuse_missing(array: Array, location: Location, kind: CellKind) -> None:
     """Faults E0803 for the rows with an empty cell; `kind` is what the cells are taken for."""
     missing = is_missing(array, location.are_tokens)
+
+    def hint(index: Index) -> str:
+        column = np.moveaxis(missing, 0, -1)[index[1:]]
+        if len(column) > 1 and column.all():  # no step can fill it, and without its rows none are left
+            empty = f"`{shown_cell(location.column(index))}` is empty in all of these rows"
+            return f"{empty}: leave it out, or name another column"
+        return location.hint_for_missing(kind) or ""
+
     location.refuse(
         missing,
         "E0803",
         "a value is missing",
         lambda index: f"{location.cell(index)}; {int(missing.sum())} in all",
-        hint=location.hint_for_missing(kind),
+        hint=hint,
     )
 
 
@@ -282,8 +291,11 @@ def _with_truth_values(array: Array) -> Array:
 
 
 def _as_mark(cell: Any) -> str:
-    mark = shown_cell(cell.strip()) if isinstance(cell, str) else ""
-    return f'missing = ["{mark}"] in the source, if it stands for a missing value' if mark else ""
+    """The hint that declares a cell as a mark of missing values; "" for what is no text, or too long for a mark."""
+    mark = cell.strip() if isinstance(cell, str) else ""
+    if not 0 < len(mark) <= CELL:
+        return ""
+    return f"missing = [{net_string(mark)}] in the source, if it stands for a missing value"
 
 
 def _refuse_other_lengths(array: Array, location: Location) -> None:

@@ -3,7 +3,7 @@
 The cells become what a reader would have read from a file, so that both give the same bits.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.quoting import cell
 from netc.dsl.source import Source, Span
 from netc.runtime.arguments import kind_of, refuse
 from netc.runtime.data.new_data import Fitted, read_table, source_of, uses_of_new
@@ -61,12 +62,16 @@ def _table(data: Any, request: Request) -> Table:
             row = "run.predict([row]) takes rows, each a dict of its cells"
             hint = "a list, because a set has no order" if isinstance(data[single], Set) else row
             refuse("E0804", title, request.span, hint=hint)
-        return _of_columns({str(name): cells for name, cells in data.items()}, request)
-    if isinstance(data, list | tuple) and data and all(isinstance(row, Mapping) for row in data):
-        names = dict.fromkeys(str(name) for row in data for name in row)
-        return _of_columns({name: [row.get(name) for row in data] for name in names}, request)
+        return _of_columns(_by_name(data.items(), request), request)
+    if isinstance(data, list | tuple) and not len(data):
+        fault("E0801", f"`{_NAME}` has no rows", request.span)
+    if isinstance(data, list | tuple) and all(isinstance(row, Mapping) for row in data):
+        rows = [_by_name(row.items(), request) for row in data]
+        names = dict.fromkeys(name for row in rows for name in row)
+        return _of_columns({name: [row.get(name) for row in rows] for name in names}, request)
     if hasattr(data, "iloc"):  # pandas, whose Arrow interface needs another package
-        return _of_columns({str(name): data[name] for name in data.columns}, request)
+        columns = ((name, data.iloc[:, position]) for position, name in enumerate(data.columns))
+        return _of_columns(_by_name(columns, request), request)
     if hasattr(data, "__arrow_c_stream__") or hasattr(data, "__dataframe__"):
         import polars
 
@@ -78,6 +83,16 @@ def _table(data: Any, request: Request) -> Table:
         "run.predict takes a path, a DataFrame, columns by name or a list of rows by name; "
         "run.program.predict takes prepared arrays by field"
     )
+
+
+def _by_name(columns: Iterable[tuple[Any, Any]], request: Request) -> dict[str, Any]:
+    """Columns or cells by their names as texts. Faults E0801 for a second one of a name."""
+    by_name: dict[str, Any] = {}
+    for name, cells in columns:
+        if str(name) in by_name:
+            fault("E0801", f"`{_NAME}` has two columns `{cell(name)}`", request.span)
+        by_name[str(name)] = cells
+    return by_name
 
 
 def _is_column(cells: Any) -> bool:
@@ -103,6 +118,8 @@ def _column(name: str, cells: Any, request: Request) -> Array:
 
         return column_of_series(polars.Series(name, cells), request, rules_of(request))
     array, is_text = cells.to_numpy() if hasattr(cells, "to_numpy") else cells, request.needs_text(name)
+    if isinstance(array, np.ma.MaskedArray):
+        array = array.tolist() if np.ma.is_masked(array) else array.data
     if isinstance(array, np.ndarray):
         if array.dtype.kind in "iufb" and (array.ndim > 1 or not is_text):
             return array.astype(np.float64) if array.dtype.kind == "b" else array

@@ -108,7 +108,8 @@ def _store_points(writer: NestWriter) -> list[str]:
         return writer.loops([*around, last, short], [*writer.lines(), *writer.stores()])
     parts = dense_parts(writer.nest)
     if len(parts) == 1:
-        return _store_rows(writer, writer.kept, Jam() if writer.shape is not None else rows_side_by_side(writer.nest))
+        jam = Jam() if writer.shape is not None else rows_side_by_side(writer.nest, writer.in_vectors)
+        return _store_rows(writer, writer.kept, jam)
     inner = [NestWriter(part, writer.shape, writer.in_vectors, writer.has_hints) for part in parts]
     body = [
         line

@@ -47,7 +47,7 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
         *([(f"({count} <= {narrow}) & ({narrow} < {lanes})", [f"w{narrow}"])] if narrow else []),
         (f"{count} <= {lanes}", ["w"]),
         (f"{count} <= 2 * {lanes}", ["v", "w"]),
-        (f"({count} <= 4 * {lanes}) & ({lanes} < {MOST_LANES[dtype]})", ["v", "v", "w", "w"]),
+        *((f"({count} <= {n} * {lanes}) & ({lanes} < {MOST_LANES[dtype]})", ["v"] * (n - 1) + ["w"]) for n in (3, 4)),
     ]
     lines = _fold_rows(writer)
     for test, parts in reversed(choices):
@@ -57,7 +57,7 @@ def fold_in_memory(writer: NestWriter) -> list[str]:
 
 
 def _fold_in_vectors(writer: NestWriter, parts: Sequence[str]) -> list[str]:
-    """The loops if the totals of a row are some vectors in registers. The last ones may have unused lanes."""
+    """The loops if the totals of a row are some vectors in registers. The last one may have unused lanes."""
     (last,), dtype, vectors = writer.kept, writer.folds[0].target.dtype, len(parts)
     steps = GROUP if writer.nest.sums == "in groups" else _STEPS // vectors  # a body has whole groups
     jam = Jam({}, writer.folded[-1], min(steps, writer.nest.extents[writer.folded[-1]] or steps))
