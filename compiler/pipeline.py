@@ -194,7 +194,7 @@ def prediction_graph(model: Model) -> Graph:
 
 
 def steppable_graph(model: Model) -> Graph:
-    """Returns the graph of the outputs that one step is made of (passes/stepping.py).
+    """Returns the graph of the outputs that one step is made of (passes/stepping/).
 
     Random values are written out, so that it shows how they depend on the step.
     """

@@ -61,7 +61,7 @@ def compile_words() -> None:
     """Compiles a kernel with the most common words, and imports what that needs."""
     words = ("exp_f32", "log_f32", "tanh_f32", "sigmoid_f32")
     lines = [f"    store_f32_1(p1, i, {word}(load_f32_0(p0, i)))\n" for word in words]
-    compile_kernel(KernelSource("loop", "def kernel(p0, p1, i):\n" + "".join(lines), 3), host())
+    compile_kernel(KernelSource("def kernel(p0, p1, i):\n" + "".join(lines), 3), host())
 
 
 def become(request: dict) -> None:

@@ -120,13 +120,15 @@ def planned(model: Model, graph: Graph, offsets: dict[str, int], machine: Machin
     sizes = sizes_of(graph, model.train.batch, in_a_step(model, longest_of(model)))
     tasks = lower(graph, sizes, machine)
     planned = plan(tasks, offsets, sizes, machine)
-    kernels = list(dict.fromkeys(generic_of(call.kernel).source for call in planned.schedule.calls()))
-    keys = {kernel: parts_of(kernel, machine).kernel for kernel in kernels}
+    sources = dict.fromkeys(generic_of(call.kernel).source for call in planned.schedule.calls())
+    keys = {source: parts_of(source, machine).kernel for source in sources}
     return {
         "tasks": "\n".join(task_lines(tasks)),
         "phases": "\n".join(phase_lines(divide(tasks.tasks, size_of(BATCH, sizes), machine))),
         "plan": "\n".join(plan_lines(tasks, planned)),
-        "kernels": "\n".join(f"{keys[kernel]} {kernel.form} {kernel.arguments}\n{kernel.text}" for kernel in kernels),
+        "kernels": "\n".join(
+            f"{key} {kernel.generic} {kernel.arguments}\n{kernel.text}" for kernel, key in keys.items()
+        ),
         "schedule": emit(planned.schedule, {kernel: f"kernel_{key}" for kernel, key in keys.items()}),
     }
 

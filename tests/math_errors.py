@@ -36,7 +36,7 @@ def kernel(name: str, dtype: str, target: str) -> Kernel:
         f"def kernel({', '.join(f'p{i}' for i in range(count + 1))}, n0):\n    for i0 in range(n0):\n"
         f"        store_{dtype}_0(p0, i0, {name}_{dtype}({loads}))\n"
     )
-    return Kernel(KernelSource("loop", text, count + 2), machine_for(target))
+    return Kernel(KernelSource(text, count + 2), machine_for(target))
 
 
 def computed(name: str, dtype: str, target: str, *arrays: Array) -> Array:

@@ -1,7 +1,9 @@
 """The structure of the source: imports go down, never up and never in a circle, and each file states its purpose."""
 
 import ast
+import re
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -70,6 +72,20 @@ def test_folders_of_a_package_import_each_other_in_no_circle(name: str, upper: s
         TopologicalSorter(packages).prepare()
     except CycleError as error:
         pytest.fail(f"packages in a circle: {' <- '.join(error.args[1])}")
+
+
+# Packages whose docstring is a map: it names every file directly in the package, alone or by a pattern.
+MAPPED = ["export", "lowering", "passes", "passes/stepping", "planning", "targets/cpu"]
+
+
+@pytest.mark.parametrize("name", MAPPED)
+def test_the_map_of_a_package_names_its_files(name: str) -> None:
+    folder = ROOT / "compiler" / name
+    patterns = re.findall(r"[\w*]+\.py", ast.get_docstring(syntax(folder / "__init__.py")) or "")
+    assert len(patterns) > 4
+    assert not [pattern for pattern in patterns if not any(folder.rglob(pattern))], "files that do not exist"
+    files = {path.name for path in folder.glob("*.py")} - {"__init__.py"}
+    assert not [file for file in sorted(files) if not any(fnmatch(file, pattern) for pattern in patterns)]
 
 
 # Names that do not say what they hold; docs/contributing.md has the words to use. The number 1 may be called `one`.

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
 
 def show_kernels(tasks: "list[Task]") -> None:
-    """Prints each kernel's text, with the values that it computes."""
+    """Prints each kernel's text, or its heading if it is no loop, with the values that it computes."""
+    from netc.compiler.program.kernel_listing import heading
     from netc.compiler.targets.cpu.source import source_of
 
     for task in tasks:
@@ -23,8 +24,7 @@ def show_kernels(tasks: "list[Task]") -> None:
             say(f"# line {value.span.line}: {value.operation} : {value.type}")
         say(f"# {_vectors(task)}")
         source = source_of(task.kernel)
-        is_loop = source.form == "loop"
-        say_lines(source.text if is_loop else f"{source.form} of {source.text} by the register tile\n")
+        say_lines(source.text if source.generic is None else f"{heading(source.generic)}\n")
 
 
 def _vectors(task: "Task") -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from netc.compiler.export import helpers
+from netc.compiler.export import copied_functions
 from netc.compiler.export.exportable import Array, Exported
 from netc.compiler.ir.types import Type, describe_sample
 from netc.dsl.quoting import python_docstring, python_name, python_string
@@ -38,7 +38,7 @@ def assembled(
     """
     inputs = [f"{argument}: {_description(exported, name)}" for name, argument in arguments.items()]
     outputs = [f"{name}: {_description(exported, name)}" for name in exported.outputs]
-    used = _helpers_in(body)
+    used = _functions_in(body)
     head = [
         f'"""{python_docstring(exported.name)}, exported by netc: `predict` needs NumPy alone.',
         "",
@@ -55,7 +55,8 @@ def assembled(
         "import numpy as np",
         "",
     ]
-    texts = [inspect.getsource(getattr(helpers, name)).replace(": Any", "").replace(" -> Any", "") for name in used]
+    sources = (inspect.getsource(getattr(copied_functions, name)) for name in used)
+    texts = [source.replace(": Any", "").replace(" -> Any", "") for source in sources]
     texts += functions
     blocks = [re.sub(r"(\w+): (?:int|float)(?=[,)])", r"\1", function).rstrip() for function in texts]
     # the parameters come last, so that a reader sees the model first
@@ -120,9 +121,9 @@ def _description(exported: Exported, name: str) -> str:
     return f"{shown} ({exported.notes[name]})" if name in exported.notes else shown
 
 
-def _helpers_in(body: str) -> list[str]:
-    """Returns the helpers that a text calls, directly or through other helpers, in the order of their definitions."""
-    names = [name for name, member in vars(helpers).items() if inspect.isfunction(member)]
+def _functions_in(body: str) -> list[str]:
+    """Returns the copied functions that a text calls, directly or through others, in the order of their definitions."""
+    names = [name for name, member in vars(copied_functions).items() if inspect.isfunction(member)]
     used: set[str] = set()
     pending = [body]
     while pending:
@@ -130,7 +131,7 @@ def _helpers_in(body: str) -> list[str]:
         for name in names:
             if name not in used and re.search(rf"\b{name}\(", text):
                 used.add(name)
-                pending.append(inspect.getsource(getattr(helpers, name)))
+                pending.append(inspect.getsource(getattr(copied_functions, name)))
     return [name for name in names if name in used]
 
 

@@ -57,7 +57,7 @@ def loops_of(indices: Indices, strides: Sequence[Strides], lead: str, of_pairs: 
     (column,) = _last(1, columns[-1:])
     if column.c.factor != 1:  # the last index of the result has one element, and the others do not lie side by side
         return None
-    has_few = column.count.per == "one" and column.count.factor <= FEW_COLUMNS
+    has_few = column.count.is_fixed and column.count.factor <= FEW_COLUMNS
     if len(columns) > 1 and (row_loop is None or has_few):
         return None
     if column.b.factor != 1 and not of_pairs and len(depths) > 1:
@@ -84,7 +84,7 @@ def _is_read_well(column: Loop[Count], depth: Loop[Count], width: int, size: int
     """
     if depth.a.factor == depth.b.factor == 1:
         return True
-    is_low = depth.count.per != "one" or depth.count.factor <= _FEW_ROWS
+    is_low = not depth.count.is_fixed or depth.count.factor <= _FEW_ROWS
     return column.b.factor == 1 and width > 0 and (is_low or depth.b.factor * size % _SHARING != 0)
 
 
@@ -99,7 +99,7 @@ def _fullest(rows: Sequence[_LoopOf]) -> _LoopOf | None:
     fills the groups of rows of which tiles consist much better."""
     if not rows:
         return None
-    fixed = [loop for loop in rows if loop[0].per == "one"]
+    fixed = [loop for loop in rows if loop[0].is_fixed]
     if rows[-1] not in fixed:
         return rows[-1]
     best = max(fixed, key=lambda loop: filled(loop[0].factor))
@@ -151,14 +151,14 @@ def gathered_loop_of(
     if views.a.buffer is None or views.b.buffer is None or views.a.buffer.type.dtype != views.b.buffer.type.dtype:
         return ""
     columns, batch = loops.columns.count, indices.left[0]
-    if columns.per != "one" or columns.factor < machine.lanes(dtype):  # narrow tiles
+    if not columns.is_fixed or columns.factor < machine.lanes(dtype):  # narrow tiles
         return ""
     if any(loop.count != Count(1) for loop in (loops.runs, loops.turns, loops.inner, loops.middle, loops.outer)):
         return ""
     row = views.a.strides[0]
     if batch in indices.rows:
         return "rows" if loops.rows.count == Count(1, "rows") and loops.rows.a == Count(row) else ""
-    if batch not in indices.depth or loops.depth.count.factor != 1 or loops.depth.count.per == "one":
+    if batch not in indices.depth or loops.depth.count.factor != 1 or loops.depth.count.is_fixed:
         return ""
     if loops.depth.a != Count(row):
         return ""

@@ -76,16 +76,13 @@ def _has_small_windows(loops: ProductLoops) -> bool:
     in registers, or all sums of a gradient.
     """
     columns, rows, depth, inner = loops.columns, loops.rows.count, loops.depth.count, loops.inner.count
-    if (columns.b.factor, columns.c.factor) != (1, 1) or any(
-        count.per != "one" for count in (loops.columns.count, loops.runs.count)
-    ):
+    runs, once = loops.runs.count, Count(1)
+    if (columns.b.factor, columns.c.factor) != (1, 1) or not (columns.count.is_fixed and runs.is_fixed):
         return False
-    turns = loops.turns.count
-    if depth.per == "one" and depth.factor <= _SHORT_RUN and turns == Count(1) != loops.runs.count:
-        return depth.factor * loops.runs.count.factor <= _FEW_ELEMENTS
-    has_image = turns != Count(1) != loops.runs.count or loops.runs.count != Count(1)
-    is_window = inner.per == rows.per == "one" and loops.middle.count == Count(1) != inner
-    return has_image and is_window and inner.factor * rows.factor <= _FEW_ELEMENTS
+    if depth.is_fixed and depth.factor <= _SHORT_RUN and loops.turns.count == once != runs:
+        return depth.factor * runs.factor <= _FEW_ELEMENTS
+    is_window = inner.is_fixed and rows.is_fixed and loops.middle.count == once != inner
+    return runs != once and is_window and inner.factor * rows.factor <= _FEW_ELEMENTS
 
 
 def _product(
@@ -172,13 +169,14 @@ def _copied_pairs(loops: ProductLoops, machine: Machine, dtype: str) -> int:
 
 def _has_rows(loops: ProductLoops, least: int) -> bool:
     """Whether a may have so many rows."""
-    return loops.rows.count.per != "one" or loops.rows.count.factor >= least
+    return not loops.rows.count.is_fixed or loops.rows.count.factor >= least
 
 
 def _fills_tiles(loops: ProductLoops) -> bool:
     """Whether each row of a is multiplied by so many numbers of b that tiles pay. That depends only on sizes."""
     counts = [loop.count for loop in (loops.columns, loops.depth, loops.runs, loops.turns)]
-    return any(count.per != "one" for count in counts) or math.prod(count.factor for count in counts) >= _WORTH_TILES
+    is_fixed = all(count.is_fixed for count in counts)
+    return not is_fixed or math.prod(count.factor for count in counts) >= _WORTH_TILES
 
 
 def _grain(indices: Indices, lead: str, loops: ProductLoops, tile_rows: int, tile_columns: int) -> int:

@@ -51,7 +51,7 @@ def _may_cut(task: Task, kernel: Contraction, machine: Machine) -> bool:
     product = Product.of(task.pointers, task.counts, Count)
     columns, weights = product.columns.count, product.b
     is_of_weights = not weights.lead and not weights.buffer.type.is_batched
-    has_panels = columns.per == "one" and columns.factor >= _FEWEST_PANELS * _panel(kernel, machine)
+    has_panels = columns.is_fixed and columns.factor >= _FEWEST_PANELS * _panel(kernel, machine)
     return kernel.gathered in ("", "rows") and is_of_weights and has_panels
 
 

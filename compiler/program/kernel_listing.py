@@ -20,6 +20,7 @@ from netc.compiler.program.kernels import (
     GroupedKernel,
     Kernel,
     StoredCount,
+    VectorKernel,
     WinogradKernel,
 )
 from netc.compiler.program.names import quoted
@@ -34,31 +35,45 @@ _SPELLING = Spelling(
 )
 
 
+def heading(kernel: VectorKernel) -> str:
+    """Returns the words for a kernel that is no nest: what it computes, and in which type."""
+    match kernel:
+        case Contraction(dtype, of_pairs, in_tiles, gathered):
+            operands = f" of pairs{' in tiles' if in_tiles else ''}" if of_pairs else ""
+            return f"contraction in {dtype}{operands}{f' of gathered {gathered}' if gathered else ''}"
+        case AttentionKernel(dtype, is_gradient, _, has_one_query):
+            kind = "gradient " if is_gradient else "of one query " if has_one_query else ""
+            return f"attention {kind}in {dtype}"
+        case WinogradKernel(dtype, part):
+            return f"winograd {part} in {dtype}"
+        case GroupedKernel(dtype, part, groups):
+            window = f"{groups.down} x {groups.across}{'' if groups.is_dense else ' apart'}"
+            strips = f"strips of {groups.positions} and {groups.rest}{' with halves' if groups.ends_in_half else ''}"
+            return f"grouped {part} of {groups.inputs} to {groups.outputs} by {window} in {strips}, in {dtype}"
+
+
 def kernel_lines(kernel: Kernel, counts: Sequence[Count]) -> Iterator[str]:
-    """Yields the lines of a kernel that is called with some counts. A contraction has none: its task says all."""
+    """Yields the lines of a kernel that is called with some counts; of a contraction its heading alone."""
     match kernel:
         case Nest():
             yield from _nest(kernel, counts)
         case CustomKernel():
             yield from _custom(kernel, counts)
-        case AttentionKernel(dtype, is_gradient, _, has_one_query):
-            kind = "gradient " if is_gradient else "of one query " if has_one_query else ""
-            yield f"attention {kind}in {dtype}"
+        case Contraction():
+            yield heading(kernel)
+        case AttentionKernel(is_gradient=is_gradient):
+            yield heading(kernel)
             yield from _named(attention.numbers(is_gradient), counts)
-        case WinogradKernel(dtype, part):
-            yield f"winograd {part} in {dtype}"
+        case WinogradKernel(part=part):
+            yield heading(kernel)
             yield from _named(winograd.shape_numbers(part), counts)
-        case GroupedKernel(dtype, part, groups):
-            window = f"{groups.down} x {groups.across}{'' if groups.is_dense else ' apart'}"
-            strips = f"strips of {groups.positions} and {groups.rest}{' with halves' if groups.ends_in_half else ''}"
-            yield f"grouped {part} of {groups.inputs} to {groups.outputs} by {window} in {strips}, in {dtype}"
+        case GroupedKernel(part=part):
+            yield heading(kernel)
             yield from _named(grouped.numbers(part), counts)
         case StoredCount(dtype):
             yield f"stores {dtype} n0 = {count_text(counts[0])}"
         case FirstEqual():
             yield f"first equal of n0 = {count_text(counts[0])}"
-        case Contraction():
-            return
 
 
 def _named(names: Sequence[str], counts: Sequence[Count]) -> Iterator[str]:
@@ -68,7 +83,7 @@ def _named(names: Sequence[str], counts: Sequence[Count]) -> Iterator[str]:
 
 def count_text(count: Count) -> str:
     """Returns a count: `rows`, `4 * time`, `12`."""
-    if count.per == "one":
+    if count.is_fixed:
         return str(count.factor)
     return quoted(count.per) if count.factor == 1 else f"{count.factor} * {quoted(count.per)}"
 

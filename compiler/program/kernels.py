@@ -1,8 +1,8 @@
 """Kernels as plain data: each describes what one call computes from the addresses and counts that it is called with.
 
 A kernel is a loop nest, a contraction, attention, a convolution by Winograd's filtering or in narrow groups, a custom
-kernel, the size of a dimension, or equal elements of an index. Equal kernels are compiled once. This file knows no
-buffers, no machine and no kernel text.
+kernel, the size of a dimension, or equal elements of an index. Equal kernels are compiled once. Those with a tag are
+sent to other processes as JSON. Knows no buffers, no machine and no kernel text.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from netc.compiler.program.winograd import Part
 Gathered = Literal["", "rows", "depth", "copied depth"]
 
 
-class Contraction(Struct, frozen=True):
+class Contraction(Struct, frozen=True, tag=True):
     """The generic product of an element type; its arguments are the fields of a Product (product.py).
 
     With `of_pairs`, its operands are in bf16, so that a target may multiply two of their numbers at once; with
@@ -41,7 +41,7 @@ class Contraction(Struct, frozen=True):
         return "depth" if self.gathered == "copied depth" else self.gathered
 
 
-class AttentionKernel(Struct, frozen=True):
+class AttentionKernel(Struct, frozen=True, tag=True):
     """The generic attention of an element type, or its gradient; attention.py names its pointers and counts.
 
     `lengths` is how many of attention.LENGTHS it uses. The kernel of a single query (`has_one_query`) reads columns of
@@ -77,7 +77,7 @@ class AttentionKernel(Struct, frozen=True):
         return self.packs_keys if attention.side_of(pointer) == "key" else self.packs_queries
 
 
-class WinogradKernel(Struct, frozen=True):
+class WinogradKernel(Struct, frozen=True, tag=True):
     """A generic kernel of Winograd's convolution; winograd.py names its pointers and counts.
 
     With `has_start`, a convolution adds an image to its result.
@@ -88,7 +88,7 @@ class WinogradKernel(Struct, frozen=True):
     has_start: bool = False
 
 
-class GroupedKernel(Struct, frozen=True):
+class GroupedKernel(Struct, frozen=True, tag=True):
     """A kernel of convolutions in narrow groups; grouped.py names its pointers and counts.
 
     With `has_start`, a convolution adds an image to its result.
@@ -143,7 +143,8 @@ class CustomKernel(Struct, frozen=True):
     is_batched: bool
 
 
-Kernel = Nest | Contraction | AttentionKernel | WinogradKernel | GroupedKernel | CustomKernel | StoredCount | FirstEqual
+VectorKernel = Contraction | AttentionKernel | WinogradKernel | GroupedKernel  # targets write their vectors themselves
+Kernel = Nest | VectorKernel | CustomKernel | StoredCount | FirstEqual
 
 
 def prefetches(kernel: Kernel) -> bool:

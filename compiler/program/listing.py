@@ -127,13 +127,6 @@ def _source_lines(task: Task) -> str:
     return f"  # line {', '.join(map(str, lines))}" if lines else ""
 
 
-def _contraction_line(kernel: Contraction) -> str:
-    """The line of a contraction."""
-    operands = f" of pairs{' in tiles' if kernel.in_tiles else ''}" if kernel.of_pairs else ""
-    gathered = f" of gathered {kernel.gathered}" if kernel.gathered else ""
-    return f"contraction in {kernel.dtype}{operands}{gathered}"
-
-
 def _walks(tasks: Iterable[Task]) -> dict[Walk, int]:
     """Returns the number of each scan."""
     walks = dict.fromkeys(task.walk for task in tasks if task.walk is not None)
@@ -153,7 +146,7 @@ class _TaskListing:
         if task.walk is not None:
             yield f"scan {self.walks[task.walk]}"
         if isinstance(task.kernel, Contraction):
-            yield _contraction_line(task.kernel)
+            yield from kernel_lines(task.kernel, task.counts)
             yield from self.product()
         elif prefetches(task.kernel):
             pointers, numbers = range(len(task.pointers) - prefetched.MOST), len(task.counts) - prefetched.MOST

@@ -36,6 +36,11 @@ class Count(Struct, frozen=True):
     factor: int
     per: str = "one"
 
+    @property
+    def is_fixed(self) -> bool:
+        """Whether the number is the same for all calls and sizes."""
+        return self.per == "one"
+
     def value(self, rows: int, sizes: Sizes) -> int:
         """Returns the number for a call of some rows, in a program of these sizes."""
         match self.per:

@@ -163,7 +163,7 @@ def _verify_convolution(
 def _verify_grouped(kernel: GroupedKernel, task: Task) -> None:
     pointers, counts = _verify_convolution(kernel, task, grouped.pointers(kernel.part), grouped.numbers(kernel.part))
     columns = counts["columns"]
-    assert columns.per == "one", "columns that depend on the batch"
+    assert columns.is_fixed, "columns that depend on the batch"
     rest = columns.factor % kernel.groups.positions
     assert kernel.groups.rest == rest, "strips of other columns than those of the image"
     _verify_writes(task, {pointers[grouped.WRITTEN[kernel.part]].buffer})

@@ -10,7 +10,7 @@ from netc.compiler.ir.results import Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import describe_sample
 from netc.compiler.model import Model
-from netc.compiler.passes.stepping import stepping
+from netc.compiler.passes.stepping.step import stepping
 from netc.compiler.pipeline import steppable_graph
 from netc.dsl.diagnostics import Diagnostic, Fault, fault
 from netc.dsl.structs import replace

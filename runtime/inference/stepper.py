@@ -14,8 +14,8 @@ from netc.compiler.ir.results import Result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.supplied import parse_supplied
 from netc.compiler.ir.types import Type
-from netc.compiler.passes.step_graph import STEP, Stepping
-from netc.compiler.passes.stepping import stepping
+from netc.compiler.passes.stepping.graph import STEP, Stepping
+from netc.compiler.passes.stepping.step import stepping
 from netc.compiler.program.plan import SLACK
 from netc.compiler.reference import evaluate
 from netc.runtime.data.stored import Array

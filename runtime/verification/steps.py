@@ -7,7 +7,7 @@ import numpy as np
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import Result
 from netc.compiler.ir.roles import Role
-from netc.compiler.passes.stepping import stepping
+from netc.compiler.passes.stepping.step import stepping
 from netc.compiler.pipeline import steppable_graph
 from netc.dsl.diagnostics import Fault
 from netc.runtime.data.stored import Array, Ragged

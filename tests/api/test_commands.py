@@ -315,13 +315,26 @@ def test_a_refused_cache_is_reported_once(tmp_path: Path, monkeypatch: pytest.Mo
     assert command("cache", cwd=tmp_path).stdout == f"no cache: {reason}\n"
 
 
+GROUPS = """model {
+  input x: float[16, 16, 32]
+  target y: float
+  z = x -> conv(32, groups = 4) -> relu -> flatten -> dense(64) -> relu -> dense(1) -> squeeze
+  loss mse(z, y)
+}
+train { batch = 32 }
+"""
+
+
 def test_explain_alone_lists_what_it_can_explain(tmp_path: Path) -> None:
     shutil.copy(ROOT / "examples" / "neuron.net", tmp_path)
     printed = command("explain", "neuron.net", cwd=tmp_path).stdout
     commands = re.findall(r"^  netc (explain neuron\.net --\S+(?: --values)?)", printed, re.MULTILINE)
     assert len(commands) >= 5
-    kernels = command("explain", "neuron.net", "--kernels", cwd=tmp_path).stdout
-    assert kernels.startswith("\n# line") or kernels.startswith("# line")
+    (tmp_path / "groups.net").write_text(GROUPS, encoding="utf-8")
+    kernels = command("explain", "groups.net", "--kernels", cwd=tmp_path).stdout
+    assert kernels.startswith("# line")
+    for heading in ("def kernel(p0", "contraction in f32", "grouped convolve of 8 to 8 by 3 x 3 in strips of 8 and 0"):
+        assert f"\n{heading}" in kernels
 
 
 def test_help_has_a_sentence_for_each_command_and_keeps_every_bracket(tmp_path: Path) -> None:

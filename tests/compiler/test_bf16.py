@@ -60,7 +60,7 @@ def test_the_kernel_rounds_to_the_same_bits(target: str) -> None:
     """A loop of vectors, for every instruction set that this machine can run."""
     line = "store_f32_1(p1, i0, as_bf16_f32(load_f32_0(p0, i0)))"
     text = f"def kernel(p0, p1, n0):\n    for i0 in range(n0):\n        {line}\n"
-    kernel = Kernel(KernelSource("loop", text, 3), machine_for(target))
+    kernel = Kernel(KernelSource(text, 3), machine_for(target))
     assert "\nvector.body" in kernel.text
     x, actual = numbers(), np.empty_like(numbers())
     kernel.call(x.ctypes.data, actual.ctypes.data, x.size)

@@ -179,7 +179,7 @@ def test_another_llvmlite_compiles_anew_and_says_why(
 
 
 def test_a_helper_that_dies_loses_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernels = [KernelSource("loop", f"def kernel(p0):\n    store_f32_0(p0, {i}, F32(0))\n", 1) for i in range(12)]
+    kernels = [KernelSource(f"def kernel(p0):\n    store_f32_0(p0, {i}, F32(0))\n", 1) for i in range(12)]
     monkeypatch.setattr(compile.sys, "executable", shutil.which("false"))
     monkeypatch.setattr(compile, "cores", lambda: 3)
     compiled_kernels = dict(compile.compile_all(kernels, host()))
@@ -190,7 +190,7 @@ def test_a_helper_that_dies_loses_no_kernel(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_a_helper_that_ends_while_nothing_waits_loses_no_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its last kernel is yielded even if it comes after this process has looked for it."""
-    kernels = [KernelSource("loop", f"def kernel(p0):\n    store_f32_0(p0, {i}, F32(2))\n", 1) for i in range(12)]
+    kernels = [KernelSource(f"def kernel(p0):\n    store_f32_0(p0, {i}, F32(2))\n", 1) for i in range(12)]
 
     class LateHelper:
         """Takes all kernels, and hands them over just before its end is noticed."""
@@ -216,7 +216,7 @@ def test_a_helper_that_ends_while_nothing_waits_loses_no_kernel(monkeypatch: pyt
 
 
 def test_helpers_compile_the_same_code_as_one_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    kernels = [KernelSource("loop", f"def kernel(p0):\n    store_f32_0(p0, {i}, F32(1))\n", 1) for i in range(12)]
+    kernels = [KernelSource(f"def kernel(p0):\n    store_f32_0(p0, {i}, F32(1))\n", 1) for i in range(12)]
     monkeypatch.setattr(compile, "cores", lambda: 3)
     asked = []
     real = compile.compile_kernel
@@ -244,7 +244,7 @@ def test_helpers_compile_the_same_code_as_one_process(monkeypatch: pytest.Monkey
 
 def test_the_first_program_starts_a_helper_before_it_knows_its_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
     """It gets the first kernels, or ends with the program; later programs start helpers when they need some."""
-    kernels = [KernelSource("loop", f"def kernel(p0):\n    store_f32_0(p0, {i}, F32(3))\n", 1) for i in range(12)]
+    kernels = [KernelSource(f"def kernel(p0):\n    store_f32_0(p0, {i}, F32(3))\n", 1) for i in range(12)]
     monkeypatch.setattr(helper_processes, "_programs", itertools.count())
     monkeypatch.setattr(helper_processes, "cores", lambda: 2)
     monkeypatch.setattr(compile, "cores", lambda: 2)

@@ -77,7 +77,7 @@ def elementwise(rows: int, columns: int, size: int) -> AnyKernel:
 
 def test_the_generic_form_takes_the_numbers_of_a_shape() -> None:
     generic = generic_of(elementwise(3, 128, 384))
-    assert generic.source == KernelSource("loop", GENERIC, 8)
+    assert generic.source == KernelSource(GENERIC, 8)
     assert generic.numbers == (3, 128, 384, 128)
 
 
@@ -85,7 +85,7 @@ def test_short_rows_keep_their_numbers() -> None:
     kernel = elementwise(3, 8, 50)
     generic = generic_of(kernel)
     source = source_of(kernel)
-    hinted = KernelSource("loop", source.text.replace("for i2 in range(8)", "for i2 in row(8)"), source.arguments)
+    hinted = KernelSource(source.text.replace("for i2 in range(8)", "for i2 in row(8)"), source.arguments)
     assert (generic.source, generic.numbers) == (hinted, ())
 
 

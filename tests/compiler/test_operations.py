@@ -5,7 +5,7 @@ import pytest
 from both import BATCH, compiled, evaluate, examples, graph_of, random_array
 
 import netc
-from netc.compiler.export import helpers
+from netc.compiler.export import copied_functions
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.results import parse_result
 from netc.compiler.ir.value import OPERATIONS, apply
@@ -185,7 +185,9 @@ def test_small_probabilities_keep_their_digits(text: str) -> None:
         predicted = netc.compile(model, backend=backend).predict({"x": x})["z"]
         np.testing.assert_allclose(predicted, expected, rtol=1e-14, atol=0, err_msg=backend)
     with np.errstate(over="raise", invalid="raise"):  # exported files compute this
-        np.testing.assert_allclose(helpers._sigmoid(np.append(x, [0, 1e4])), [*expected, 0.5, 1], rtol=1e-14, atol=0)
+        np.testing.assert_allclose(
+            copied_functions._sigmoid(np.append(x, [0, 1e4])), [*expected, 0.5, 1], rtol=1e-14, atol=0
+        )
 
 
 @pytest.mark.parametrize("precision", ["f32", "f64"])

@@ -89,7 +89,7 @@ def test_bits() -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_loops_read_and_write_16_bits(target: str) -> None:
     lines = "t = as_bf16_f32(load_bf16_0(p0, i0) * F32(3.0))\n        store_bf16_1(p1, i0, t)"
-    kernel = Kernel(KernelSource("loop", f"def kernel(p0, p1, n0):\n    for i0 in range(n0):\n        {lines}\n", 3),
+    kernel = Kernel(KernelSource(f"def kernel(p0, p1, n0):\n    for i0 in range(n0):\n        {lines}\n", 3),
                     machine_for(target))  # fmt: skip
     assert "\nvector.body" in kernel.text
     bits = np.arange(1 << 16, dtype=np.uint16)

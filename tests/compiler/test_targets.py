@@ -49,7 +49,7 @@ def functions_kernel(target: str, dtype: str) -> tuple[list[str], Kernel]:
         two = f", {dtype.upper()}({_SECOND})" if len(FUNCTIONS[f"{name}_{dtype}"].operands) == 2 else ""
         call = f"{name}_{dtype}(load_{dtype}_0(p0, i0 + n0 * {i}){two})"
         lines += ["    for i0 in range(n0):", f"        store_{dtype}_1(p1, i0 + n0 * {i}, {call})"]
-    return names, Kernel(KernelSource("loop", "\n".join(lines) + "\n", 3), machine_for(target))
+    return names, Kernel(KernelSource("\n".join(lines) + "\n", 3), machine_for(target))
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
@@ -91,7 +91,7 @@ def test_instructions_of_interleaved_loops_keep_their_order(target: str, name: s
     operands = "x, x" if name == "pow" else "x"
     text = f"def kernel(p0, p1, n0):\n    for i in range(n0):\n        x = load_{dtype}_0(p0, i)\n"
     text += f"        store_{dtype}_1(p1, i, {name}_{dtype}({operands}))\n"
-    kernel = Kernel(KernelSource("loop", text, 3), machine_for(target))
+    kernel = Kernel(KernelSource(text, 3), machine_for(target))
     body = kernel.text.partition("\nvector.body")[2].partition("\n\n")[0]
     pieces = [piece.count("@llvm.fma.") for piece in body.split("@llvm.fake.use(")]
     total = sum(pieces)
@@ -157,7 +157,7 @@ def test_pow_has_the_special_cases_of_ieee_754(target: str, dtype: str) -> None:
     text = "def kernel(p0, p1, p2, n0):\n    for i0 in range(n0):\n"
     text += f"        store_{dtype}_0(p0, i0, pow_{dtype}({loads}))\n"
     result = np.empty_like(x)
-    kernel = Kernel(KernelSource("loop", text, 4), machine_for(target))
+    kernel = Kernel(KernelSource(text, 4), machine_for(target))
     kernel.call(result.ctypes.data, x.ctypes.data, y.ctypes.data, x.size)
     with np.errstate(all="ignore"):
         expected = np.power(x, y)
@@ -374,7 +374,7 @@ def test_loops_of_wide_vectors_gather_no_elements_on_zen() -> None:
     assert replace(zen, vector_bytes=32).llvm_features == "+avx512bf16"
     text = "def kernel(p0, p1, n0):\n    for i in range(n0):\n        store_f32_1(p1, i, load_f32_0(p0, i * 3))\n"
     for machine in (wide, zen):
-        module, _ = kernel_module(KernelSource("loop", text, 3), machine)
+        module, _ = kernel_module(KernelSource(text, 3), machine)
         assert ("llvm.masked.gather" in str(module)) == (machine is wide)
 
 

@@ -131,7 +131,7 @@ OPERATORS = ("+", "-", "*", "/", "//", "%")
 
 
 def _run(text: str, *arguments: int) -> None:
-    kernel = Kernel(KernelSource("loop", text, len(arguments)), machine_for(TARGETS[-1]))
+    kernel = Kernel(KernelSource(text, len(arguments)), machine_for(TARGETS[-1]))
     kernel.call(*arguments)
 
 
@@ -221,7 +221,7 @@ def kernel(p0, p1, p2, p3, p4, n0):
 @pytest.mark.parametrize("target", TARGETS)
 def test_extremes_have_the_bits_of_their_choice_in_vectors_and_alone(target: str, dtype: str) -> None:
     """The sign of a zero too, but for one beside a number of the text. If both are NaN, the result is either."""
-    kernel = Kernel(KernelSource("loop", EXTREMES.format(dtype=dtype, word=dtype.upper()), 6), machine_for(target))
+    kernel = Kernel(KernelSource(EXTREMES.format(dtype=dtype, word=dtype.upper()), 6), machine_for(target))
     pairs = np.array(list(itertools.product(SPECIAL, SPECIAL)), FLOATS[dtype]).T
     bits = f"i{pairs.itemsize}"
     for count in (*range(1, 8), 19, 64):
@@ -251,4 +251,4 @@ def test_extremes_have_the_bits_of_their_choice_in_vectors_and_alone(target: str
 )
 def test_what_a_text_may_not_contain(line: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        Kernel(KernelSource("loop", f"{_HEAD}    {line}\n", 3), machine_for(TARGETS[-1]))
+        Kernel(KernelSource(f"{_HEAD}    {line}\n", 3), machine_for(TARGETS[-1]))

@@ -100,7 +100,7 @@ FAULTS = (
     ),
     _fault(
         "a step reads the row before as its own",
-        "compiler/passes/stepping.py",
+        "compiler/passes/stepping/step.py",
         "            self.step_graph.results[result] = row\n            return leaf\n",
         "            self.step_graph.results[result] = row\n            return row\n",
     ),

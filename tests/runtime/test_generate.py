@@ -17,7 +17,7 @@ from netc.compiler.elaborate.elaborator import elaborate
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
 from netc.compiler.operations.linear import Subscripts
-from netc.compiler.passes.stepping import stepping
+from netc.compiler.passes.stepping.step import stepping
 from netc.compiler.pipeline import steppable_graph
 from netc.dsl.parser import parse
 from netc.dsl.source import Source

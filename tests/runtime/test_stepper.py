@@ -9,7 +9,7 @@ import pytest
 
 import netc
 from netc.compiler.ir.results import Result, ResultKind
-from netc.compiler.passes.stepping import stepping
+from netc.compiler.passes.stepping.step import stepping
 from netc.compiler.pipeline import steppable_graph
 from netc.runtime.data.stored import Array
 from netc.runtime.inference import stepper

@@ -18,8 +18,8 @@ from netc.compiler.ir.results import ResultKind, parse_result
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Sizes, parse_type
 from netc.compiler.ir.value import OPERATIONS, Value, apply
-from netc.compiler.passes import stepping
 from netc.compiler.passes.simplify import rebuild
+from netc.compiler.passes.stepping import step
 from netc.compiler.pipeline import Pass
 from netc.compiler.program.plan import Plan
 from netc.compiler.targets.reference.target import Interpreted
@@ -365,7 +365,7 @@ STEPPED = """model {
 
 def test_a_state_that_is_read_one_step_early(monkeypatch: pytest.MonkeyPatch) -> None:
     assert verify(subject(STEPPED), ["steps"]) == []
-    monkeypatch.setattr(stepping._Builder, "delayed", lambda builder, row, steps: row)
+    monkeypatch.setattr(step._Builder, "delayed", lambda builder, row, steps: row)
     difference = only_difference("steps", subject(STEPPED))
     assert difference.where == "output.z"
     assert line_of(difference) == 5

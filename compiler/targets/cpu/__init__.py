@@ -17,7 +17,8 @@ calls built-ins such as `load_f32_0`, a load of an f32 from the buffers of alias
 
 with n0 = 16 * rows, because both axes are walked as one. Where to look:
 
-- target.py is the interface; build.py, source.py, compile.py, cache.py and linked.py make machine code of a program
+- target.py is the interface; build.py, source.py, compile.py (in helper_processes.py), cache.py and linked.py make
+  machine code of a program
 - nests/: from a nest of loops to the text of its kernel. loops.py and nest_writer.py write it, with a file for each
   kind of reduction (sums_in_*.py, extremes_*.py, largest.py, running.py); decisions that know the nest alone: jam.py,
   short_rows.py, vector_rows.py, vector_lines.py, shape_numbers.py, prefetch.py

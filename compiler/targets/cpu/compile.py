@@ -1,12 +1,11 @@
 """Compiles kernels' sources to object code, in one process for each core.
 
 A kernel becomes a C function of 64-bit integers: addresses and counts, or the address of a record of them. Loops are
-translated from their text (text/text_kernel.py); products, attention and Winograd's convolution are written as LLVM IR.
+translated from their text (text/text_kernel.py); products, convolutions and attention are written as LLVM IR.
 """
 
 import ctypes.util
 import gc
-import json
 import sys
 import threading
 from collections import deque
@@ -15,9 +14,16 @@ from functools import cache as cache_once
 from typing import IO, Any
 
 import llvmlite.binding as llvm
+import msgspec
 from msgspec import Struct
-from msgspec.structs import asdict
 
+from netc.compiler.program.kernels import (
+    AttentionKernel,
+    Contraction,
+    GroupedKernel,
+    VectorKernel,
+    WinogradKernel,
+)
 from netc.compiler.targets.cpu import cache
 from netc.compiler.targets.cpu.helper_processes import can_start, idle_or_new
 from netc.compiler.targets.cpu.source import KernelSource
@@ -35,11 +41,18 @@ class Compiled(Struct, frozen=True):
     lanes: int
 
 
+class _Request(Struct, frozen=True):
+    """A line of a helper process's input: a kernel, and the name of its key in the process that asks."""
+
+    source: KernelSource
+    machine: Machine
+    name: str
+
+
 def parts_of(source: KernelSource, machine: Machine) -> cache.Parts:
     """Returns the key of a kernel on a machine: all that decides its object code."""
-    text = (
-        f"{source.form} {source.arguments} {machine.vector_bytes} {machine.has_fma} {machine.registers}\n{source.text}"
-    )
+    of_machine = f"{machine.vector_bytes} {machine.has_fma} {machine.registers}"
+    text = f"{source.generic} {source.arguments} {of_machine}\n{source.text}"
     return cache.parts_of(text, machine.cpu, machine.llvm_features)
 
 
@@ -85,9 +98,9 @@ def compile_all(
     This process and its helper processes take kernels from one queue, the longest first. If a helper fails, its kernel
     returns to the queue. This process calls `meanwhile` before it takes its first one.
     """
-    waiting = deque(sorted(kernels, key=lambda kernel: (kernel.form == "loop", -len(kernel.text))))
+    waiting = deque(sorted(kernels, key=lambda kernel: (kernel.generic is None, -len(kernel.text))))
     done: deque[tuple[KernelSource, Compiled]] = deque()
-    work = [1 if kernel.form == "loop" else _GENERIC for kernel in waiting]
+    work = [1 if kernel.generic is None else _GENERIC for kernel in waiting]
     others = sum(work) - max(work, default=0)  # this process is busy with the longest one meanwhile
     count = min(cores() - 1, others // _WORTH_A_PROCESS) if can_start() else 0
     helpers = [threading.Thread(target=_feed, args=(waiting, done, machine)) for _ in range(count)]
@@ -119,8 +132,8 @@ def _feed(waiting: deque[KernelSource], done: deque[tuple[KernelSource, Compiled
             assert helper.stdout is not None
             while waiting:
                 at_work.append(waiting.popleft())
-                request = [asdict(at_work[0]), asdict(machine), parts_of(at_work[0], machine).name]
-                helper.stdin.write(json.dumps(request).encode() + b"\n")
+                request = _Request(at_work[0], machine, parts_of(at_work[0], machine).name)
+                helper.stdin.write(msgspec.json.encode(request) + b"\n")
                 helper.stdin.flush()
                 size, lanes = (int.from_bytes(_exactly(helper.stdout, 8)) for _ in range(2))
                 done.append((at_work[0], Compiled(_exactly(helper.stdout, size), lanes)))
@@ -144,11 +157,10 @@ def _serve() -> None:
     """
     gc.set_threshold(_ALLOCATIONS)
     for line in sys.stdin.buffer:
-        kernel, machine, name = json.loads(line)
-        source, target = KernelSource(**kernel), Machine(**machine)
-        if parts_of(source, target).name != name:
+        request = msgspec.json.decode(line, type=_Request)
+        if parts_of(request.source, request.machine).name != request.name:
             sys.exit(1)
-        compiled = compile_kernel(source, target)
+        compiled = compile_kernel(request.source, request.machine)
         sys.stdout.buffer.write(len(compiled.code).to_bytes(8) + compiled.lanes.to_bytes(8) + compiled.code)
         sys.stdout.buffer.flush()
 
@@ -163,49 +175,36 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
     """Returns a kernel as an LLVM module that is optimised for a machine, and the lanes of its widest vectors."""
     start_llvm()
     symbol = symbol_of(parts_of(source, machine))
-    if source.form == "loop":
-        from netc.compiler.targets.cpu.text import text_kernel
+    if source.generic is not None:
+        return _generic_module(source.generic, symbol, machine), machine.lanes(source.generic.dtype)
+    from netc.compiler.targets.cpu.text import text_kernel
 
-        return text_kernel.optimised(source.text, symbol, machine, target_machine(machine))
-    dtype = "f32" if source.text.startswith("bf16") else source.text.partition(" ")[0]
-    return _generic_module(source, symbol, machine), machine.lanes(dtype)
+    return text_kernel.optimised(source.text, symbol, machine, target_machine(machine))
 
 
-def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
-    """Returns a kernel of a form other than "loop"."""
-    from netc.compiler.program.grouped import GroupedPart, Groups
+def _generic_module(kernel: VectorKernel, symbol: str, machine: Machine) -> Any:
+    """Returns a kernel that is no loop."""
     from netc.compiler.targets.cpu.attention import gradient, query
     from netc.compiler.targets.cpu.attention import kernel as attention
     from netc.compiler.targets.cpu.convolutions import grouped, winograd
     from netc.compiler.targets.cpu.products import amx_product, pair_product, tiles
 
     target = target_machine(machine)
-    match source.form, source.text:
-        case "product", "bf16":
-            module = pair_product.pair_product(symbol, machine)
-        case "product", "bf16 in tiles":
-            module = amx_product.amx_product(symbol, machine)
-        case "product", text:
-            dtype, _, gathered = text.partition(" of gathered ")
-            module = tiles.product(symbol, dtype, machine, gathered)  # type: ignore[arg-type]  # words of source.py
-        case "attention", dtype:
-            module = attention.attention(symbol, dtype, machine)
-        case "attention of one query", dtype:
-            module = query.attention_query(symbol, dtype, machine)
-        case "winograd transform", dtype:
-            module = winograd.winograd(symbol, "transform", dtype, machine)
-        case "winograd convolve", dtype:
-            module = winograd.winograd(symbol, "convolve", dtype, machine)
-        case "winograd gradient", dtype:
-            module = winograd.winograd(symbol, "gradient", dtype, machine)
-        case ("grouped convolve" | "grouped gradient") as form, text:
-            dtype, *numbers = text.split()
-            inputs, outputs, down, across, positions, rest, *flags = map(int, numbers)
-            groups = Groups(inputs, outputs, down, across, positions, rest, *map(bool, flags))
-            part: GroupedPart = "convolve" if form == "grouped convolve" else "gradient"
-            module = grouped.grouped(symbol, part, dtype, groups, machine)
-        case _, dtype:
+    match kernel:
+        case Contraction(of_pairs=True, in_tiles=in_tiles):
+            module = (amx_product.amx_product if in_tiles else pair_product.pair_product)(symbol, machine)
+        case Contraction(dtype, gathered=gathered):
+            module = tiles.product(symbol, dtype, machine, gathered)
+        case AttentionKernel(dtype, is_gradient=True):
             module = gradient.attention_gradient(symbol, dtype, machine)
+        case AttentionKernel(dtype, has_one_query=True):
+            module = query.attention_query(symbol, dtype, machine)
+        case AttentionKernel(dtype):
+            module = attention.attention(symbol, dtype, machine)
+        case WinogradKernel(dtype, part):
+            module = winograd.winograd(symbol, part, dtype, machine)
+        case GroupedKernel(dtype, part, groups):
+            module = grouped.grouped(symbol, part, dtype, groups, machine)
     module.triple, module.data_layout = llvm.get_default_triple(), str(target.target_data)
     compiled = llvm.parse_assembly(str(module))
     compiled.verify()

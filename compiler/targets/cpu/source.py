@@ -1,14 +1,12 @@
 """The source of each kernel: what compile.py makes object code from, and part of the kernel's key in the cache.
 
-A loop's source is its text. Products, attention and Winograd's convolution are generic kernels, which serve all shapes:
-their source only names the form and the element type.
+A loop's source is its text. Products, convolutions and attention are generic kernels, which serve many shapes: their
+source is a description with the element type and the few numbers that are in their code.
 """
 
 from functools import lru_cache
-from typing import Literal
 
 from msgspec import Struct
-from msgspec.structs import astuple
 
 from netc.compiler.ir.types import DTYPES
 from netc.compiler.program import attention, grouped, winograd
@@ -20,6 +18,7 @@ from netc.compiler.program.kernels import (
     GroupedKernel,
     Kernel,
     StoredCount,
+    VectorKernel,
     WinogradKernel,
 )
 from netc.compiler.program.nests import Nest
@@ -49,45 +48,23 @@ def kernel(p0, p1, p2, n0):
 """
 
 
-Form = Literal[
-    "loop",
-    "product",
-    "attention",
-    "attention of one query",
-    "attention gradient",
-    "winograd transform",
-    "winograd convolve",
-    "winograd gradient",
-    "grouped convolve",
-    "grouped gradient",
-]
-
-
-_WINOGRAD: dict[winograd.Part, Form] = {
-    "transform": "winograd transform",
-    "convolve": "winograd convolve",
-    "gradient": "winograd gradient",
-}
-
-
 class KernelSource(Struct, frozen=True):
     """The source of a kernel of `arguments` int64.
 
-    If `form` is "loop", `text` defines a function `kernel`, which calls the built-ins of text/text_kernel.py. Otherwise
-    the kernel is generic, and `text` is its element type: "f32", "bf16" for products of pairs, "bf16 in tiles" for
-    large ones, "f32 of gathered rows" for a product with a gathered operand, "f32 8 8 3 3 7 0 1 0" for a convolution in
-    groups (the numbers of grouped.Groups). A generic kernel has many arguments, few of which change from call to call,
-    so its function takes the address of a record of them (schedule/records.py).
+    A loop has a `text` that defines a function `kernel`, which calls the built-ins of text/text_kernel.py. Any other
+    kernel is `generic`: a description in which fields that do not decide its code have their defaults. It has many
+    arguments, few of which change from call to call, so its function takes the address of a record of them
+    (schedule/records.py).
     """
 
-    form: Form
     text: str
     arguments: int
+    generic: VectorKernel | None = None
 
     @property
     def reads_record(self) -> bool:
         """Whether the function takes the address of its arguments in place of them."""
-        return self.form != "loop"
+        return self.generic is not None
 
     @property
     def parameters(self) -> int:
@@ -102,30 +79,26 @@ def source_of(kernel: Kernel) -> KernelSource:
     Raises ValueError if a custom kernel uses a part of Python that kernels do not have.
     """
     match kernel:
-        case Contraction(dtype, of_pairs, in_tiles, gathered):
-            text = f"bf16{' in tiles' if in_tiles else ''}" if of_pairs else dtype
-            text += f" of gathered {gathered}" if gathered else ""
-            return KernelSource("product", text, len(WORDS))
+        case Contraction():
+            return KernelSource("", len(WORDS), kernel)
         case AttentionKernel(dtype, is_gradient, _, has_one_query):
             count = len(attention.pointers(is_gradient) + attention.numbers(is_gradient))
-            of_queries: Form = "attention of one query" if has_one_query else "attention"
-            return KernelSource("attention gradient" if is_gradient else of_queries, dtype, count)
+            return KernelSource("", count, AttentionKernel(dtype, is_gradient, 0, has_one_query))
         case WinogradKernel(dtype, part):
-            return KernelSource(_WINOGRAD[part], dtype, len(winograd.pointers(part) + winograd.numbers(part)))
+            count = len(winograd.pointers(part) + winograd.numbers(part))
+            return KernelSource("", count, WinogradKernel(dtype, part))
         case GroupedKernel(dtype, part, groups):
-            of_groups: Form = "grouped convolve" if part == "convolve" else "grouped gradient"
-            numbers = map(int, astuple(groups))
             count = len(grouped.pointers(part) + grouped.numbers(part))
-            return KernelSource(of_groups, " ".join(map(str, (dtype, *numbers))), count)
+            return KernelSource("", count, GroupedKernel(dtype, part, groups))
         case Nest():
-            return KernelSource("loop", write(kernel), _arguments(kernel))
+            return KernelSource(write(kernel), _arguments(kernel))
         case CustomKernel(arrays=arrays, is_batched=is_batched):
-            return KernelSource("loop", write_custom(kernel), len(arrays) + is_batched)
+            return KernelSource(write_custom(kernel), len(arrays) + is_batched)
         case StoredCount(dtype):
             text = f"def kernel(p0, n0):\n    store_{dtype}_0(p0, 0, {DTYPES[dtype].conversion}(n0))\n"
-            return KernelSource("loop", text, 2)
+            return KernelSource(text, 2)
         case FirstEqual():
-            return KernelSource("loop", _FIRST_EQUAL, 4)
+            return KernelSource(_FIRST_EQUAL, 4)
 
 
 class GenericKernel(Struct, frozen=True):
@@ -142,7 +115,7 @@ def generic_of(kernel: Kernel) -> GenericKernel:
     if not isinstance(kernel, Nest):
         return GenericKernel(source_of(kernel))
     text, numbers = write_generic(kernel)
-    return GenericKernel(KernelSource("loop", text, _arguments(kernel) + len(numbers)), numbers)
+    return GenericKernel(KernelSource(text, _arguments(kernel) + len(numbers)), numbers)
 
 
 def _arguments(nest: Nest) -> int:

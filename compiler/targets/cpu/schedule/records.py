@@ -53,7 +53,7 @@ class Records:
             written = tuple(number for number, argument in enumerate(call.arguments) if not _is_same(argument))
             self._records[call_number] = CallRecord(len(words), written)
             for argument in call.arguments:
-                if isinstance(argument, Count) and argument.per == "one":
+                if isinstance(argument, Count) and argument.is_fixed:
                     words.append(argument.factor)
                 else:
                     if _is_same(argument):

@@ -1,4 +1,4 @@
-"""Finds the axis of each value that runs along the steps, where a graph is reduced to one step (stepping.py).
+"""Finds the axis of each value that runs along the steps, where a graph is reduced to one step (step.py).
 
     axis 0     the rows of a packed value: the step needs the row of this step
     axis 1...  an axis of a value that is held at its bound: the step needs its element of this step

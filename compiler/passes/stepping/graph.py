@@ -1,4 +1,4 @@
-"""The graph of one step of a model of sequences, with its states and histories (stepping.py makes it)."""
+"""The graph of one step of a model of sequences, with its states and histories (step.py makes it)."""
 
 from typing import NoReturn
 
@@ -11,9 +11,9 @@ from netc.compiler.ir.types import Precision, Type
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.attention import attend, attend_sums
 from netc.compiler.operations.gathering import gather
-from netc.compiler.passes.histories import readers, with_rounded
 from netc.compiler.passes.narrow import narrow
-from netc.compiler.passes.step_axes import NeedsAll
+from netc.compiler.passes.stepping.axes import NeedsAll
+from netc.compiler.passes.stepping.histories import readers, with_rounded
 from netc.dsl.diagnostics import fault
 from netc.dsl.structs import replace
 

@@ -23,8 +23,8 @@ from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.reduce import log_softmax, softmax
 from netc.compiler.operations.running import RunningSum, cumsum
 from netc.compiler.operations.shape import Order, Slice
-from netc.compiler.passes.step_axes import EVERY, NONE, NeedsAll, is_along_steps, operand_axes, other_steps
-from netc.compiler.passes.step_numbers import Counted, Number, Region, compared
+from netc.compiler.passes.stepping.axes import EVERY, NONE, NeedsAll, is_along_steps, operand_axes, other_steps
+from netc.compiler.passes.stepping.numbers import Counted, Number, Region, compared
 from netc.dsl.structs import replace
 
 VANISHING = -1e9  # the softmax of a number below this one is exactly 0 beside any ordinary number
@@ -50,7 +50,7 @@ _UNKNOWN = Elements()
 
 
 def prove(graph: Graph, axes: Mapping[Value, Sequence[int]]) -> None:
-    """Raises NeedsAll at the first value that may depend on later steps. `axes` are those of step_axes.py."""
+    """Raises NeedsAll at the first value that may depend on later steps. `axes` are those of axes.py."""
     facts: dict[tuple[Value, int], Elements] = {}
     for value in graph.values():
         for axis in axes.get(value, ()):

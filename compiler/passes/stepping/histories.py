@@ -2,7 +2,7 @@
 
     keys so far [batch, capacity, ...]  =  old: the rows of earlier steps, then zeros  +  new: the row of this step
 
-A history is a state of a graph of one step (stepping.py). A product is computed with each part, so that the history
+A history is a state of a graph of one step (step.py). A product is computed with each part, so that the history
 need not be copied to add a row.
 """
 

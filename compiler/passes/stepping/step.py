@@ -19,17 +19,7 @@ from netc.compiler.operations.linear import Subscripts
 from netc.compiler.operations.scan import Part, Scan, SlotKind
 from netc.compiler.operations.scan import pack as to_steps
 from netc.compiler.operations.shape import Order
-from netc.compiler.passes.histories import (
-    Growing,
-    Multiplied,
-    attention,
-    for_all_samples,
-    merged,
-    numbers,
-    product,
-)
-from netc.compiler.passes.later_steps import prove
-from netc.compiler.passes.step_axes import (
+from netc.compiler.passes.stepping.axes import (
     EVERY,
     NONE,
     NeedsAll,
@@ -39,7 +29,17 @@ from netc.compiler.passes.step_axes import (
     operand_axes,
     other_steps,
 )
-from netc.compiler.passes.step_graph import STEP, Stepping, refuse
+from netc.compiler.passes.stepping.graph import STEP, Stepping, refuse
+from netc.compiler.passes.stepping.histories import (
+    Growing,
+    Multiplied,
+    attention,
+    for_all_samples,
+    merged,
+    numbers,
+    product,
+)
+from netc.compiler.passes.stepping.later_steps import prove
 from netc.dsl.structs import replace
 
 
@@ -54,7 +54,7 @@ def stepping(graph: Graph, dim: str, capacity: int = 1, precision: Precision = "
 class _Builder:
     """Makes the graph of a step.
 
-    `steps` has its values, by the values of the original graph and the axes at which they are needed (step_axes.py).
+    `steps` has its values, by the values of the original graph and the axes at which they are needed (axes.py).
     `growing` has the values of all steps so far, each as a history and the row of this step.
     """
 
