@@ -19,6 +19,7 @@ from netc.compiler.program.kernels import GroupedKernel
 from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS, Pointer, Task
 from netc.compiler.targets.machine import Machine
+from netc.dsl.structs import replace
 
 _POSITIONS = 8  # columns of a strip: as many sums do not wait for one another, and share weights and moved channels
 
@@ -73,7 +74,7 @@ def grouped_tasks(value: Value, einsum: Value, views: Views, machine: Machine, i
         windows = _windows(indices, of_windows, of_positions, a)
         if windows is None or not _are_neighbours(windows, (a, b, c), has_start=views.start is not None, start=start):
             continue
-        groups = _groups(windows, a, machine.lanes(dtype))
+        groups = _groups(windows, a, machine, dtype)
         if groups is None:
             continue
         lowered = _Lowered(value, einsum, views, windows, groups, machine)
@@ -119,8 +120,9 @@ def _are_neighbours(windows: _Windows, operands: Sequence[Strides], has_start: b
     )
 
 
-def _groups(windows: _Windows, image: Strides, lanes: int) -> Groups | None:
+def _groups(windows: _Windows, image: Strides, machine: Machine, dtype: str) -> Groups | None:
     """Returns the shape of the kernel; None if vectors would be half empty, or if a loop over channels is faster."""
+    lanes = machine.lanes(dtype)
     inputs, outputs, columns = (windows.size(letter) for letter in (windows.input, windows.output, windows.column))
     if not _fills_vectors(inputs, outputs, lanes):
         return None
@@ -129,7 +131,9 @@ def _groups(windows: _Windows, image: Strides, lanes: int) -> Groups | None:
     down, across = windows.size(windows.down), windows.size(windows.across)
     if inputs == outputs == 1 and (not is_dense or down * across <= _SMALL_WINDOW):
         return None
-    return Groups(inputs, outputs, down, across, positions, columns % positions, is_dense)
+    groups = Groups(inputs, outputs, down, across, positions, columns % positions, is_dense)
+    rest = windows.size(windows.group) * outputs % groups.width(lanes)
+    return replace(groups, ends_in_half=machine.has_halves and 0 < rest <= groups.width(lanes // 2))
 
 
 def _fills_vectors(inputs: int, outputs: int, lanes: int) -> bool:

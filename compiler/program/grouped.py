@@ -39,7 +39,8 @@ class Groups(Struct, frozen=True):
 
     A group has `inputs` channels and `outputs` results, a window `down` x `across` elements. A strip of an image has
     `positions` columns, and the last one `rest` if that is not 0. With `is_dense`, neighbouring elements of a window
-    lie as far apart as neighbouring columns: there is no stride, and no dilation.
+    lie as far apart as neighbouring columns: there is no stride, and no dilation. With `ends_in_half`, the last results
+    are computed by half a vector if they fit it.
     """
 
     inputs: int
@@ -49,6 +50,11 @@ class Groups(Struct, frozen=True):
     positions: int
     rest: int
     is_dense: bool
+    ends_in_half: bool = False
+
+    def width(self, lanes: int) -> int:
+        """The results of whole groups in a vector of some lanes."""
+        return groups_in_vector(self.inputs, self.outputs, lanes) * self.outputs
 
 
 def groups_in_vector(inputs: int, outputs: int, lanes: int) -> int:

@@ -50,7 +50,7 @@ def kernel_lines(kernel: Kernel, counts: Sequence[Count]) -> Iterator[str]:
             yield from _named(winograd.shape_numbers(part), counts)
         case GroupedKernel(dtype, part, groups):
             window = f"{groups.down} x {groups.across}{'' if groups.is_dense else ' apart'}"
-            strips = f"strips of {groups.positions} and {groups.rest}"
+            strips = f"strips of {groups.positions} and {groups.rest}{' with halves' if groups.ends_in_half else ''}"
             yield f"grouped {part} of {groups.inputs} to {groups.outputs} by {window} in {strips}, in {dtype}"
             yield from _named(grouped.numbers(part), counts)
         case StoredCount(dtype):

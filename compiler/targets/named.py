@@ -64,6 +64,16 @@ def machine_for(asked: Machine | str | None = None) -> Machine:
     return _described(source) if source.text else host()
 
 
+def ask_for_tiles(machine: Machine) -> None:
+    """Asks Linux for the registers of AMX if a target description needs them.
+
+    `host` asks too, but a description may come from another process. Raises TargetFault if Linux refuses them, or if
+    there are none.
+    """
+    if machine.has_tiles and machine.has_amx and not is_permitted():
+        _named("amx", Source("machine", "amx"))
+
+
 def runnable() -> tuple[str, ...]:
     """Returns the names of the targets that this machine can run, the smallest instruction set first."""
     return tuple(name for name in NAMED if not _missing(name))
@@ -103,7 +113,7 @@ def _named(name: str, source: Source) -> Machine:
         _fault("unknown target", source, 0, len(name), f"`{name}` is none of {', '.join(('host', *NAMED))}", *close)
     if missing := _missing(name):
         title, sets = f"this machine cannot run code for {name}", ", ".join(missing)
-        is_refused = set(missing) <= set(AMX) <= {name for name, has in processor().sets.items() if has}
+        is_refused = set(missing) <= set(AMX) <= {feature for feature, has in processor().sets.items() if has}
         label = f"Linux does not let this process use {sets}" if is_refused else f"it does not have {sets}"
         _fault(title, source, 0, len(name), label, names[-1])
     return NAMED[name]

@@ -281,6 +281,15 @@ def test_a_target_that_linux_does_not_permit_is_a_message(monkeypatch: pytest.Mo
         machine_for("amx")
 
 
+def test_a_description_of_another_process_asks_for_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `Machine` that was sent to a process in which nobody asked what the host is."""
+    program = netc.Program(netc.parse(_WIDE), threads=1, machine=NAMED["amx"])
+    monkeypatch.setattr(named, "is_permitted", lambda: False)
+    monkeypatch.setattr(named, "_host_features", named._host_features.__wrapped__)
+    with pytest.raises(ValueError, match="this machine cannot run code for amx"):
+        program.gradients(fields())
+
+
 def test_saved_code_in_tiles_is_not_opened_without_permission(monkeypatch: pytest.MonkeyPatch) -> None:
     def no_cache(name: str) -> bytes:
         raise AssertionError("the code is looked for")

@@ -15,7 +15,11 @@ from netc.compiler.lowering.lower import lower
 from netc.compiler.passes.differentiate import differentiate
 from netc.compiler.passes.narrow import narrow
 from netc.compiler.passes.simplify import expand, simplify
+from netc.compiler.program import grouped
+from netc.compiler.program.kernel_listing import kernel_lines
+from netc.compiler.program.kernel_parser import parse_kernel
 from netc.compiler.program.kernels import GroupedKernel
+from netc.compiler.program.schedule import Count
 from netc.compiler.program.tasks import SHARDS
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
@@ -73,6 +77,17 @@ def test_one_group_has_none_and_groups_of_one_channel_only_where_windows_are_lar
     for kernel, how, count in (((5, 5), {}, 0), ((6, 5), {}, 3), ((1, 31), {}, 3), ((7, 7), {"dilation": (1, 2)}, 0)):
         line, w = Type("f32", ("batch", 9, 40, 6)), Type("f32", (*kernel, 1, 6))
         assert len(kernels_of(machine, line, w, groups=6, **how)) == count
+
+
+@pytest.mark.parametrize(("channels", "ends_in_half"), [(4, True), (8, True), (9, False), (16, False), (19, True)])
+def test_last_results_that_fit_half_a_vector_have_one(channels: int, ends_in_half: bool) -> None:
+    x, w = Type("f32", ("batch", 9, 8, channels)), Type("f32", (7, 7, 1, channels))
+    for target in ("avx2", "avx512"):
+        kernels = [kernel for kernel, _ in kernels_of(machine_for(target), x, w, groups=channels)]
+        assert {kernel.groups.ends_in_half for kernel in kernels} == {ends_in_half and target == "avx512"}
+        for kernel in kernels:
+            counts = [Count(0)] * len(grouped.numbers(kernel.part))
+            assert parse_kernel(list(kernel_lines(kernel, counts)), ()) == (kernel, tuple(counts))
 
 
 def test_rounded_operands_of_narrow_groups_are_kept_in_f32() -> None:

@@ -12,6 +12,7 @@ from netc.compiler.program.grouped import GroupedPart, Groups
 from netc.compiler.program.kernels import GroupedKernel
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.named import machine_for
+from netc.dsl.structs import replace
 
 RNG = np.random.default_rng(7)
 # groups, samples, rows, columns, and the steps along them of windows, and of the elements of a window
@@ -29,11 +30,14 @@ _BEHIND = 64  # elements behind an array
 
 def taken() -> Iterator[tuple]:
     """Yields a case for each instruction set and element type, of which each is a kernel of its own. Its groups fit a
-    vector."""
+    vector. AVX-512 has half vectors behind the last whole one."""
     for number, (target, dtype) in enumerate(PAIRS):
-        lanes = machine_for(target).lanes(dtype)
+        machine = machine_for(target)
+        lanes = machine.lanes(dtype)
         fitting = [case for case in CASES if max(case[0].inputs, case[0].outputs) <= lanes]
-        yield fitting[-1 - number % len(fitting)], target, dtype
+        shape, *others = fitting[-1 - number % len(fitting)]
+        has_halves = machine.has_halves and shape.width(lanes // 2) > 0
+        yield (replace(shape, ends_in_half=has_halves), *others), target, dtype
 
 
 def room(shape: tuple[int, ...], dtype: str) -> np.ndarray:

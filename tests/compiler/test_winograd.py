@@ -112,6 +112,12 @@ def test_others_are_summed_directly(case: dict) -> None:
     assert parts_of(tasks_of(machine_for("avx512"), **case)) == []
 
 
+@pytest.mark.parametrize("case", [{"size": (6, 6)}, {"size": (5, 6)}, {"size": (7, 5)}], ids=str)
+def test_small_images_have_gradients_alone(case: dict) -> None:
+    """Gradients transform no weights."""
+    assert parts_of(tasks_of(machine_for("avx512"), channels=64, **case)) == ["gradient"]
+
+
 @pytest.mark.parametrize(
     "case",
     [

@@ -200,8 +200,8 @@ def _generic_module(source: KernelSource, symbol: str, machine: Machine) -> Any:
             module = winograd.winograd(symbol, "gradient", dtype, machine)
         case ("grouped convolve" | "grouped gradient") as form, text:
             dtype, *numbers = text.split()
-            inputs, outputs, down, across, positions, rest, is_dense = map(int, numbers)
-            groups = Groups(inputs, outputs, down, across, positions, rest, bool(is_dense))
+            inputs, outputs, down, across, positions, rest, *flags = map(int, numbers)
+            groups = Groups(inputs, outputs, down, across, positions, rest, *map(bool, flags))
             part: GroupedPart = "convolve" if form == "grouped convolve" else "gradient"
             module = grouped.grouped(symbol, part, dtype, groups, machine)
         case _, dtype:

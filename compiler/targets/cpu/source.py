@@ -75,7 +75,7 @@ class KernelSource(Struct, frozen=True):
 
     If `form` is "loop", `text` defines a function `kernel`, which calls the built-ins of text/text_kernel.py. Otherwise
     the kernel is generic, and `text` is its element type: "f32", "bf16" for products of pairs, "bf16 in tiles" for
-    large ones, "f32 of gathered rows" for a product with a gathered operand, "f32 8 8 3 3 7 0 1" for a convolution in
+    large ones, "f32 of gathered rows" for a product with a gathered operand, "f32 8 8 3 3 7 0 1 0" for a convolution in
     groups (the numbers of grouped.Groups). A generic kernel has many arguments, few of which change from call to call,
     so its function takes the address of a record of them (schedule/records.py).
     """

@@ -22,6 +22,7 @@ from netc.compiler.targets.cpu.linked import Linked, Unloadable, load
 from netc.compiler.targets.cpu.schedule.context import ABORT, BARRIER_WORDS, CallResources, contexts
 from netc.compiler.targets.gathering import Gathering, silent_table
 from netc.compiler.targets.machine import Machine
+from netc.compiler.targets.named import ask_for_tiles
 from netc.compiler.targets.sharing import Sharing
 from netc.compiler.targets.target import Array, Call, Code, Interface, Ranks, Request, Workspace
 from netc.dsl.structs import replace
@@ -34,7 +35,11 @@ class Cpu(Struct, frozen=True):
     name = "cpu"
 
     def build(self, request: Request) -> "MachineCode":
-        """Compiles the plan's kernels, unless the cache holds them, and links them."""
+        """Compiles the plan's kernels, unless the cache holds them, and links them.
+
+        Raises TargetFault if this process may not use the tiles that they need.
+        """
+        ask_for_tiles(self.machine)
         with nullcontext() if request.is_spoiled else expecting_kernels():  # the debugging mode plans every step anew
             from netc.compiler.targets.cpu.build import build
 

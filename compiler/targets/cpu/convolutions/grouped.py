@@ -19,8 +19,7 @@ The gradient of the weights has the sums of a part of the window in registers, a
 over a window in order, and over positions in order: bits do not depend on how samples or channels are shared out.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 from llvmlite import ir
@@ -52,19 +51,29 @@ class _Grouped:
     def __init__(self, module: Any, symbol: str, part: GroupedPart, lanes: Lanes, groups: Groups) -> None:
         self.module, self.lanes, self.groups, self.size = module, lanes, groups, lanes.size
         self.fields = Fields.of((*program.pointers(part), *program.numbers(part)))
-        self.width = program.groups_in_vector(groups.inputs, groups.outputs, lanes.count) * groups.outputs
         self.run = Function(module, symbol, 1, is_internal=False)
         self.words, self.address = self.run.new_record(self.fields)
 
-    @contextmanager
-    def each_vector(self) -> Iterator[Word]:
-        """Loops over vectors of results. Yields the first result of each."""
-        with self.run.loop(0, self.words["channels"], self.width) as first:
-            yield first.index
+    @property
+    def kinds(self) -> list[Lanes]:
+        """The kinds of vectors: whole ones, and half of one if the last results fit that."""
+        return [self.lanes, *([self.lanes.half] if self.groups.ends_in_half else [])]
 
-    def left(self, first: Word) -> Word:
-        """The results of a vector that begins with result `first`."""
-        return at_most(self.words["channels"] - first, self.width)
+    def each_vector(self, write: Callable[[Lanes, Word, Word], None]) -> None:
+        """Writes a loop over vectors of results, and the last one by itself if it may be half of one.
+
+        `write` gets the kind of a vector, its first result, and how many it has.
+        """
+        run, channels = self.run, self.words["channels"]
+        width, whole = self.groups.width(self.lanes.count), channels
+        if self.groups.ends_in_half:
+            rest = channels - channels // width * width
+            whole = (rest > self.groups.width(self.lanes.half.count)).choose(channels, channels - rest)
+        with run.loop(0, whole, width) as first:
+            write(self.lanes, first.index, at_most(channels - first.index, width))
+        if self.groups.ends_in_half:
+            with run.when(whole < channels):
+                write(self.lanes.half, whole, channels - whole)
 
     def image_at(self, first: Word) -> Word:
         """The address of the channels of a vector of results."""
@@ -80,28 +89,31 @@ class _Grouped:
     def convolve(self) -> None:
         """Convolves images: a vector of results after another, strip by strip."""
         words, run = self.words, self.run
-        strips = [
-            (columns, first, count, self.strip(columns))
-            for columns, first, count in strips_of(run, self.groups, words["columns"])
-        ]
-        with run.loop(0, words["samples"]) as sample, self.each_vector() as vector:
-            weights, channels = words["weights"] + vector * self.size, self.left(vector)
-            for columns, first, count, strip in strips:
-                with run.loop(0, count) as number:
-                    at = {"sample": sample.index, "column": first + number.index * columns}
-                    image = self.image_at(vector) + self.moved(words, "image", **at)
-                    result, start = (
-                        words[name] + self.moved(words, name, **at) + vector * self.size for name in ("result", "start")
-                    )
-                    strip(run, self.address, image, weights, result, start, channels)
+        strips = strips_of(run, self.groups, words["columns"])
+        functions = {(lanes, columns): self.strip(lanes, columns) for lanes in self.kinds for columns, *_ in strips}
+        with run.loop(0, words["samples"]) as sample:
 
-    def strip(self, columns: int) -> Function:
+            def write(lanes: Lanes, vector: Word, channels: Word) -> None:
+                weights = words["weights"] + vector * self.size
+                for columns, first, count in strips:
+                    with run.loop(0, count) as number:
+                        at = {"sample": sample.index, "column": first + number.index * columns}
+                        image = self.image_at(vector) + self.moved(words, "image", **at)
+                        result, start = (
+                            words[name] + self.moved(words, name, **at) + vector * self.size
+                            for name in ("result", "start")
+                        )
+                        functions[lanes, columns](run, self.address, image, weights, result, start, channels)
+
+            self.each_vector(write)
+
+    def strip(self, lanes: Lanes, columns: int) -> Function:
         """Returns the function `strip(record, image, weights, result, start, channels)`.
 
         It computes a vector of results for all rows of some columns, and stores `channels` of its lanes.
         """
-        function = Function(self.module, f"strip_{columns}", 6)
-        Strip(function, function.record(function.parameters[0], self.fields), self.lanes, self.groups, columns).write()
+        function = Function(self.module, f"strip_{lanes.count}_{columns}", 6)
+        Strip(function, function.record(function.parameters[0], self.fields), lanes, self.groups, columns).write()
         function.end()
         return function
 
@@ -112,22 +124,29 @@ class _Grouped:
         words, run, groups = self.words, self.run, self.groups
         most_rows, most_taps = self.most
         parts = [
-            (rows, taps, self.sums(rows[0], taps[0]))
+            (rows, taps, {lanes: self.sums(lanes, rows[0], taps[0]) for lanes in self.kinds})
             for rows in parts_of(groups.down, most_rows)
             for taps in parts_of(groups.across, most_taps)
         ]
-        clear = self.clear()
-        with self.each_vector() as first:
-            clear(run, self.address, words["weights"] + first * self.size, self.left(first))
-        with run.loop(0, words["samples"]) as sample, self.each_vector() as first:
-            channels, weights = self.left(first), words["weights"] + first * self.size
-            image = self.image_at(first) + self.moved(words, "image", sample=sample.index)
-            slopes = words["slopes"] + self.moved(words, "slopes", sample=sample.index) + first * self.size
-            for (rows, top, row_parts), (taps, left, tap_parts), add in parts:
-                with run.loop(0, row_parts) as i, run.loop(0, tap_parts) as j:
-                    at = {"down": i.index * rows + top, "across": j.index * taps + left}
-                    of_image, of_weights = (self.moved(words, name, **at) for name in ("image", "weights"))
-                    add(run, self.address, image + of_image, slopes, weights + of_weights, channels)
+        clear = {lanes: self.clear(lanes) for lanes in self.kinds}
+
+        def set_to_zero(lanes: Lanes, first: Word, channels: Word) -> None:
+            clear[lanes](run, self.address, words["weights"] + first * self.size, channels)
+
+        self.each_vector(set_to_zero)
+        with run.loop(0, words["samples"]) as sample:
+
+            def write(lanes: Lanes, first: Word, channels: Word) -> None:
+                weights = words["weights"] + first * self.size
+                image = self.image_at(first) + self.moved(words, "image", sample=sample.index)
+                slopes = words["slopes"] + self.moved(words, "slopes", sample=sample.index) + first * self.size
+                for (rows, top, row_parts), (taps, left, tap_parts), add in parts:
+                    with run.loop(0, row_parts) as i, run.loop(0, tap_parts) as j:
+                        at = {"down": i.index * rows + top, "across": j.index * taps + left}
+                        of_image, of_weights = (self.moved(words, name, **at) for name in ("image", "weights"))
+                        add[lanes](run, self.address, image + of_image, slopes, weights + of_weights, channels)
+
+            self.each_vector(write)
 
     @property
     def most(self) -> tuple[int, int]:
@@ -143,31 +162,29 @@ class _Grouped:
         taps = min(TAPS, self.groups.across)
         return max(part for part in range(1, inputs + 1) if inputs % part == 0 and (part == 1 or part * taps <= sums))
 
-    def clear(self) -> Function:
+    def clear(self, lanes: Lanes) -> Function:
         """Returns the function `clear(record, weights, channels)`, which sets the gradient of a vector to zero."""
-        function = Function(self.module, "clear", 3)
+        function = Function(self.module, f"clear_{lanes.count}", 3)
         address, weights, channels = function.parameters
-        words, vectors = function.record(address, self.fields), Vectors(function, self.lanes)
-        mask = vectors.columns_mask(channels, 0)
+        words, vectors = function.record(address, self.fields), Vectors(function, lanes)
         with (
             function.loop(0, self.groups.down) as down,
             function.loop(0, self.groups.across) as across,
             function.loop(0, self.groups.inputs) as d,
         ):
             at = weights + self.moved(words, "weights", down=down.index, across=across.index, input=d.index)
-            vectors.store_masked(self.lanes.zero, at, mask)
+            vectors.store_first([(lanes.zero, at)], channels)
         function.end()
         return function
 
-    def sums(self, rows: int, taps: int) -> Function:
+    def sums(self, lanes: Lanes, rows: int, taps: int) -> Function:
         """Returns the function `sums(record, image, slopes, weights, channels)`: adds the products of a sample to the
         gradient of `rows` x `taps` elements of the window, for some inputs of a group after others."""
-        function = Function(self.module, f"sums_{rows}_{taps}", 5)
+        function = Function(self.module, f"sums_{lanes.count}_{rows}_{taps}", 5)
         address, image, slopes, weights, channels = function.parameters
         words = function.record(address, self.fields)
-        mask = Vectors(function, self.lanes).columns_mask(channels, 0)
         for first in range(0, self.groups.inputs, self.inputs_at_once):
             inputs = range(first, first + self.inputs_at_once)
-            GradientSums(function, words, self.lanes, self.groups, rows, taps, inputs).add(image, slopes, weights, mask)
+            GradientSums(function, words, lanes, self.groups, rows, taps, inputs).add(image, slopes, weights, channels)
         function.end()
         return function

@@ -114,12 +114,14 @@ class Strip(_Writer):
         function, words = self.function, self.words
         _, image, weights, result, start, channels = function.parameters
         steps = self.row_steps("image", "result", "start")
-        mask, is_whole = self.vectors.columns_mask(channels, 0), channels >= self.vectors.lanes.count
         has_start = ~words["has_start"].equals(0)
         with function.walk(words["rows"], [image, result, start], steps) as (of_image, of_result, of_start):
             self.read_start(of_start, has_start)
             self.add_window(of_image, weights)
-            self.store(of_result, is_whole, mask)
+            sums = [function.builder.load(total) for total in self.sums]
+            self.vectors.store_up_to(
+                list(zip(sums, self.result.addresses(of_result, self.columns), strict=True)), channels
+            )
 
     def read_start(self, start: Word, has_start: Word) -> None:
         """Sets the first sums: read from `start`, or zero."""
@@ -166,18 +168,6 @@ class Strip(_Writer):
         for total, value in zip(self.sums, sums, strict=True):
             builder.store(value, total)
 
-    def store(self, result: Word, is_whole: Word, mask: Any) -> None:
-        """Stores the results of a row, or the lanes of a mask."""
-        builder = self.function.builder
-        sums, addresses = [builder.load(total) for total in self.sums], self.result.addresses(result, self.columns)
-        with builder.if_else(is_whole.value) as (complete, partial):
-            with complete:
-                for total, address in zip(sums, addresses, strict=True):
-                    self.vectors.store(total, address)
-            with partial:
-                for total, address in zip(sums, addresses, strict=True):
-                    self.vectors.store_masked(total, address, mask)
-
 
 class GradientSums(_Writer):
     """Writes the sums of the gradient of a part of the window: `rows` x `taps` elements, and some inputs of a group."""
@@ -190,8 +180,8 @@ class GradientSums(_Writer):
         grid = [(i, j, d) for i in range(rows) for j in range(taps) for d in inputs]
         self.sums = {cell: function.builder.alloca(lanes.vector) for cell in grid}
 
-    def add(self, image: Word, slopes: Word, weights: Word, mask: Any) -> None:
-        """Adds the products of a sample to the lanes of a mask of the weights' gradient."""
+    def add(self, image: Word, slopes: Word, weights: Word, channels: Word) -> None:
+        """Adds the products of a sample to the gradient of the weights, of the first `channels` lanes."""
         function, builder, words = self.function, self.function.builder, self.words
         axes = [self.stride(f"weights_{axis}") for axis in ("down", "across", "input")]
         targets = {cell: sum((axis * i for axis, i in zip(axes, cell, strict=True)), weights) for cell in self.sums}
@@ -203,8 +193,8 @@ class GradientSums(_Writer):
             steps = [self.image.column * count, self.slopes.column * count]
             with function.walk(times, begin, steps) as at, function.walk(words["rows"], at, row_steps) as row:
                 self.add_columns(count, *row)
-        for cell, total in self.sums.items():
-            self.vectors.store_masked(builder.load(total), targets[cell], mask)
+        cells = [(builder.load(total), targets[cell]) for cell, total in self.sums.items()]
+        self.vectors.store_up_to(cells, channels)
 
     def add_columns(self, count: int, image: Word, slopes: Word) -> None:
         """Adds the products of `count` neighbouring positions."""

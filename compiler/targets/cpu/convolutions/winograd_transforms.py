@@ -112,19 +112,10 @@ def store(vectors: Vectors, square: Sequence[VectorLine], to: Square, columns: W
 
     The last vector comes first: where a square sticks out of an image, the line before overwrites its last line.
     """
-    builder, count = vectors.function.builder, vectors.lanes.count
     addresses = [address for row in to.addresses for address in row]
     cells = list(zip((vector for row in square for vector in row), addresses, strict=True))[::-1]
-
-    def store_whole() -> None:
-        for vector, address in cells:
-            vectors.store(vector, address)
-
-    if columns is None:
-        store_whole()
+    if columns is not None:
+        vectors.store_up_to(cells, columns)
         return
-    with builder.if_else((columns >= count).value) as (complete, partial):
-        with complete:
-            store_whole()
-        with partial:
-            vectors.store_first(cells, columns)
+    for vector, address in cells:
+        vectors.store(vector, address)

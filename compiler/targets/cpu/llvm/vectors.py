@@ -96,18 +96,24 @@ class Vectors(Struct, frozen=True):
 
     def store_first(self, cells: Sequence[tuple[Any, Word]], count: Word) -> None:
         """Stores the first `count` lanes of some vectors at their addresses, in order."""
-        if self.lanes.machine.has_masks:
-            mask = self.columns_mask(count, 0)
-            for vector, address in cells:
-                self.store_masked(vector, address, mask)
+        if not self.lanes.machine.has_masks:
+            self.store_up_to(cells, count)
             return
-        builder = self.function.builder
-        with builder.if_else((count >= self.lanes.count).value) as (complete, partial):
+        mask = self.columns_mask(count, 0)
+        for vector, address in cells:
+            self.store_masked(vector, address, mask)
+
+    def store_up_to(self, cells: Sequence[tuple[Any, Word]], count: Word) -> None:
+        """Stores as `store_first` does, with a branch for the case that most vectors are: whole ones need no mask."""
+        with self.function.builder.if_else((count >= self.lanes.count).value) as (complete, partial):
             with complete:
                 for vector, address in cells:
                     self.store(vector, address)
             with partial:
-                self._store_pieces(cells, at_least(count, 0))
+                if self.lanes.machine.has_masks:
+                    self.store_first(cells, count)
+                else:
+                    self._store_pieces(cells, at_least(count, 0))
 
     def _store_pieces(self, cells: Sequence[tuple[Any, Word]], count: Word) -> None:
         """Stores the first `count` lanes of some vectors, fewer than all: for each bit of the number, the longest
