@@ -125,7 +125,7 @@ def _product(
 
 
 def _copied_elements(loops: ProductLoops, machine: Machine, dtype: str, copies_gathered: bool) -> int:
-    """The elements of memory for copies of operands (see tiles.py); 0 if copies never pay.
+    """The elements of memory for copies of operands (see float_product.py); 0 if copies never pay.
 
     The kernel decides what it copies, because it knows how many rows there are. It always copies gathered rows that it
     is to copy.

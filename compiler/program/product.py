@@ -8,7 +8,7 @@ A product has three operands and a result, and eight loops around one multiply-a
 
 A kernel of a gathered operand (`Contraction.gathered`) reads a[order[row], depth], or a[row, order[depth]].
 
-tiles.py holds the kernel. Knows no buffers and no machine.
+float_product.py holds the kernel. Knows no buffers and no machine.
 """
 
 from collections.abc import Callable, Sequence

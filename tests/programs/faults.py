@@ -184,7 +184,7 @@ FAULTS = (
 MENDS = (
     _fault(
         "00: a product over no rows writes nothing",
-        "compiler/targets/cpu/products/product_kernel.py",
+        "compiler/targets/cpu/products/common.py",
         "is_empty = turns.equals(0) | runs.equals(0) | depth.equals(0)",
         "is_empty = self.run.number(0).equals(1)",
         needs_kernels=True,

@@ -1,7 +1,7 @@
 """The target for CPUs: kernels become machine code, linked with their schedule into one function that runs a step.
 
     a loop nest             nests/loops.py: a text, text/text_kernel.py: LLVM's instructions, which LLVM vectorises
-    a product               products/tiles.py: LLVM's instructions on vectors; so are attention and convolutions
+    a product               products/float_product.py: LLVM's instructions on vectors; so are attention and convolutions
     the schedule of calls   schedule/emit.py: a function that calls the kernels
 
 The text of a kernel is a function in a small part of Python. Its arguments are addresses of buffers and counts; it
@@ -27,7 +27,7 @@ with n0 = 16 * rows, because both axes are walked as one. Where to look:
 - math/: functions of numbers, such as exp
 - llvm/: what all kernels and the schedule are written with: function.py (integers, loops, records), vectors.py,
   bf16_pairs.py, counted_loop.py, loop_hints.py
-- products/: tiles.py, product_kernel.py and panel_kernel.py have the loops, tile.py and narrow_tile.py the register
+- products/: float_product.py, common.py and panel_kernel.py have the loops, tile.py and narrow_tile.py the register
   tiles, packing.py copies of operands, weight_panels.py panels of recurrent weights; in bf16: pair_product.py,
   amx_product.py
 - convolutions/: Winograd's filtering, and narrow groups of channels; attention/: attention, block by block

@@ -187,13 +187,13 @@ def _generic_module(kernel: VectorKernel, symbol: str, machine: Machine) -> Any:
     from netc.compiler.targets.cpu.attention import gradient, query
     from netc.compiler.targets.cpu.attention import kernel as attention
     from netc.compiler.targets.cpu.convolutions import grouped, winograd
-    from netc.compiler.targets.cpu.products import amx_product, pair_product, tiles
+    from netc.compiler.targets.cpu.products import amx_product, float_product, pair_product
 
     match kernel:
         case Contraction(of_pairs=True, in_tiles=in_tiles):
             module = (amx_product.amx_product if in_tiles else pair_product.pair_product)(symbol, machine)
         case Contraction(dtype, gathered=gathered):
-            module = tiles.product(symbol, dtype, machine, gathered)
+            module = float_product.product(symbol, dtype, machine, gathered)
         case AttentionKernel(dtype, is_gradient=True):
             module = gradient.attention_gradient(symbol, dtype, machine)
         case AttentionKernel(dtype, has_one_query=True):

@@ -29,7 +29,7 @@ from netc.compiler.targets.cpu.convolutions.winograd_tiles import (
 from netc.compiler.targets.cpu.llvm.function import Fields, Function, Record, Word, at_least, at_most
 from netc.compiler.targets.cpu.llvm.vectors import Lanes
 from netc.compiler.targets.cpu.products import later, tile
-from netc.compiler.targets.cpu.products.product_kernel import multiply_tile
+from netc.compiler.targets.cpu.products.common import multiply_tile
 from netc.compiler.targets.cpu.products.tile_sizes import rows_of_next, sizes, with_halves
 
 # Variables of the kernels: of a piece of the window, down and across, the first element, the number of elements, and

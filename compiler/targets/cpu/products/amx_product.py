@@ -21,8 +21,8 @@ from netc.compiler.targets.cpu.llvm.function import Fields, Function, Record, Wo
 from netc.compiler.targets.cpu.llvm.vectors import Lanes, Vectors
 from netc.compiler.targets.cpu.products import pair_packing, pair_product
 from netc.compiler.targets.cpu.products.amx_tiles import AmxTiles, emulation_for
+from netc.compiler.targets.cpu.products.common import Tiles
 from netc.compiler.targets.cpu.products.pair_product import PairKernel
-from netc.compiler.targets.cpu.products.product_kernel import Tiles
 from netc.compiler.targets.machine import PACKED, PANELS, TILE, Machine
 
 _MOST = 2 * TILE  # rows and columns of a block of sums

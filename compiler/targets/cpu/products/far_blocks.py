@@ -11,7 +11,7 @@ prefetches a row. Two tiles for each panel are as many tiles as the block has ro
 it prefetches two rows. The block stays in the second cache, so panels are read as they lie.
 
 Rows of a block that follow one another in memory are one stretch: there, pieces of it are what rows are elsewhere, and
-strips may have more rows. tiles.py has the loops.
+strips may have more rows. float_product.py has the loops.
 """
 
 from netc.compiler.targets.cpu.llvm.function import Function, Record, Word, at_least, at_most

@@ -9,7 +9,7 @@ multiply-adds. Here one call of a tile multiplies the same rows of several batch
                 for rows of a tile:
                     tile(record, ...)                    # of each of these batches
 
-tiles.py has the loops for all other products.
+float_product.py has the loops for all other products.
 """
 
 from collections.abc import Mapping
@@ -20,9 +20,9 @@ from netc.compiler.program.product import WALKS
 from netc.compiler.targets.cpu.llvm.function import Function, Record, Word, at_most
 from netc.compiler.targets.cpu.llvm.vectors import Lanes
 from netc.compiler.targets.cpu.products import later
+from netc.compiler.targets.cpu.products.common import multiply_tile
 from netc.compiler.targets.cpu.products.packing import pack_panel
 from netc.compiler.targets.cpu.products.panel_kernel import FIELDS, PanelKernel
-from netc.compiler.targets.cpu.products.product_kernel import multiply_tile
 from netc.compiler.targets.cpu.products.tile_operand import NUMBER
 from netc.compiler.targets.cpu.products.tile_sizes import panel_columns, rows_of_next, tiles_of_next
 from netc.compiler.targets.machine import NEAR, PACKED

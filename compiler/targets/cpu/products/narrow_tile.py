@@ -12,7 +12,7 @@ A tile of tile.py would leave most lanes of its vectors empty. Here a vector hol
 Elements of a are loaded as a piece of each row if they are contiguous along the depth, or as one vector of rows if they
 are contiguous along the rows, as in a weight's gradient.
 
-Addresses, strides, bits, and reads past the last column are as in tile.py. tiles.py calls the tiles.
+Addresses, strides, bits, and reads past the last column are as in tile.py. float_product.py calls the tiles.
 """
 
 from collections.abc import Iterator, Sequence

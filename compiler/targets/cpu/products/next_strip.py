@@ -1,7 +1,8 @@
 """The part of the product kernel that chooses what is prefetched for later strips and panels.
 
 A weight's gradient reads operands that were computed long before, so the next strip is prefetched while one is
-multiplied. panel_kernel.py spreads these prefetches over tiles, and tiles.py says why tiles prefetch line by line.
+multiplied. panel_kernel.py spreads these prefetches over tiles, and float_product.py says why tiles prefetch line by
+line.
 """
 
 from netc.compiler.targets.cpu.llvm.function import Word, at_least

@@ -1,7 +1,7 @@
 """The product kernel for operands in bf16: it multiplies pairs of numbers, two neighbours along the depth at once.
 
-The arguments are those of tiles.py. Operands are arrays of 16-bit numbers, in which their strides count; `start`, the
-result and `pack` are in f32. The loops, from the outside:
+The arguments are those of float_product.py. Operands are arrays of 16-bit numbers, in which their strides count;
+`start`, the result and `pack` are in f32. The loops, from the outside:
 
     for batch in which b moves:
         for strip in turns, runs, depth:                 # several turns and runs if short, or a part of a long run
@@ -29,7 +29,7 @@ from netc.compiler.program.product import BATCHES, WORDS
 from netc.compiler.targets.cpu.llvm.function import Fields, Word, at_least, at_most
 from netc.compiler.targets.cpu.llvm.vectors import Lanes, Vectors
 from netc.compiler.targets.cpu.products import pair_packing, tile
-from netc.compiler.targets.cpu.products.product_kernel import ProductKernel, multiply_tile
+from netc.compiler.targets.cpu.products.common import ProductKernel, multiply_tile
 from netc.compiler.targets.cpu.products.tile_sizes import Size, rows_of_next
 from netc.compiler.targets.machine import PACKED, PANELS, SLACK, VECTORS, Machine
 

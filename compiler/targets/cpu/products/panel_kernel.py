@@ -4,8 +4,8 @@
         choose the height of the next tile, how many tiles of this height one call multiplies, and what they prefetch
         tile(record, a + i, ..., c + i, ...)
 
-tiles.py says what panels are, and why tiles prefetch. A call has one address and stride for its prefetches, so it
-multiplies only as many tiles as prefetch in the same way.
+float_product.py says what panels are, and why tiles prefetch. A call has one address and stride for its prefetches, so
+it multiplies only as many tiles as prefetch in the same way.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from netc.compiler.program.product import TOUCHED, WORDS
 from netc.compiler.targets.cpu.llvm.function import Fields, Number, Record, Word, at_most
 from netc.compiler.targets.cpu.llvm.vectors import Vectors
 from netc.compiler.targets.cpu.products import far_blocks, later, tile
+from netc.compiler.targets.cpu.products.common import ProductKernel, Tiles, multiply_tile
 from netc.compiler.targets.cpu.products.narrow_tile import narrow_columns
-from netc.compiler.targets.cpu.products.product_kernel import ProductKernel, Tiles, multiply_tile
 from netc.compiler.targets.cpu.products.tile_operand import NUMBER
 from netc.compiler.targets.cpu.products.tile_sizes import Size, all_sizes, far_sizes, rows_of_next, tiles_of_next
 from netc.compiler.targets.machine import LINE, VECTORS

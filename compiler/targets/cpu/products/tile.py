@@ -15,7 +15,8 @@ A call may have fewer rows than the tile's height: some rows are then computed t
 number of rows. Columns past the last whole vector are read (the planner leaves room behind every buffer) but never
 stored. An element's sum runs over the depth in order, whatever tile it falls in. The last vector of a row may be half a
 vector. Strides are in elements, addresses in bytes. For pairs of bf16 numbers, the depth counts pairs, strides of a
-count numbers, and those of the panel of b count pairs. tile_operand.py finds rows of a, and tiles.py calls the tiles.
+count numbers, and those of the panel of b count pairs. tile_operand.py finds rows of a, and float_product.py calls the
+tiles.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,6 +1,6 @@
 """The common part of all product kernels: functions and record, loops over batches, and the choice of a tile.
 
-tiles.py and pair_product.py write the loops between: what a strip is, and which operands are copied.
+float_product.py and pair_product.py write the loops between: what a strip is, and which operands are copied.
 """
 
 from abc import ABC, abstractmethod
