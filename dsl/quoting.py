@@ -164,6 +164,11 @@ _BLANK = (
 _TO_ESCAPE_IN_NET = re.compile(rf'["\\{_BLANK}{_HIDDEN}]')
 
 
+def is_writable(text: str) -> bool:
+    """Whether a `.net` file can contain a text: not if it has half of a surrogate pair, as JSON may have it."""
+    return _SURROGATE.search(text) is None
+
+
 def net_string(text: str) -> str:
     """A text in quotes, with escapes for what quotes cannot contain and for what cannot be seen.
 

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from netc.dsl.diagnostics import fault
-from netc.dsl.quoting import net_string
+from netc.dsl.quoting import is_writable, net_string
 from netc.dsl.source import Span
 from netc.dsl.structs import replace
 from netc.runtime.available import require_at
@@ -126,7 +126,9 @@ def _raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[_Cells, Location
     columns = [table.column(name, field.span) for name in names]
     takes_text = any(STEPS[step.name].makes_sequences for step in field.steps)
     if (field.is_sequence or takes_text) and len(columns) > 1:
-        fault("E0804", "a sequence is made of one column", field.span, hint=f"column({net_string(names[0])})")
+        writable = next(filter(is_writable, names), None)
+        hint = None if writable is None else f"column({net_string(writable)})"
+        fault("E0804", "a sequence is made of one column", field.span, hint=hint)
     if not columns:
         fault("E0802", f"no column of `{table.name}` is left for `{field.name}`", field.span)
     impute = next((step.span.text for step in field.steps if step.name == "impute"), "")

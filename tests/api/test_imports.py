@@ -29,7 +29,10 @@ DATA = """data {
   y = columns("a", "b")
 }
 """
-OF_DATA = {f"netc.runtime.data.{name}" for name in ("readers", "steps", "spec", "partition", "dataset")}
+OF_DATA = {
+    f"netc.runtime.data.{name}"
+    for name in ("readers.readers", "steps.steps", "block.spec", "division.partition", "dataset")
+}
 
 
 def imported_by(*words: object) -> set[str]:

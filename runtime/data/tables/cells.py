@@ -16,7 +16,7 @@ import numpy as np
 from msgspec import Struct, field
 
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
-from netc.dsl.quoting import CELL, net_string
+from netc.dsl.quoting import CELL, is_writable, net_string
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
 from netc.runtime.data.steps.remarks import EXAMPLES, NEW_CATEGORY, Lack, Remarks
@@ -291,9 +291,9 @@ def _with_truth_values(array: Array) -> Array:
 
 
 def _as_mark(cell: Any) -> str:
-    """The hint that declares a cell as a mark of missing values; "" for what is no text, or too long for a mark."""
+    """The hint that declares a cell as a mark of missing values; "" for what is no text, too long, or not writable."""
     mark = cell.strip() if isinstance(cell, str) else ""
-    if not 0 < len(mark) <= CELL:
+    if not 0 < len(mark) <= CELL or not is_writable(mark):
         return ""
     return f"missing = [{net_string(mark)}] in the source, if it stands for a missing value"
 

@@ -12,7 +12,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import Diagnostic, Label
-from netc.dsl.quoting import cell, net_string
+from netc.dsl.quoting import cell, is_writable, net_string
 from netc.runtime.data import windows
 from netc.runtime.data.block.declarations import DataSpec, FieldSpec
 from netc.runtime.data.steps.steps import STEPS
@@ -54,8 +54,10 @@ def _is_sequence(field: FieldSpec, type_: Type) -> bool:
     )
 
 
-def _without(field: FieldSpec, columns: list[str]) -> str:
-    """The hint that leaves out columns."""
+def _without(field: FieldSpec, columns: list[str]) -> str | None:
+    """The hint that leaves out columns; None if a `.net` file cannot name them."""
+    if not all(map(is_writable, columns)):
+        return None
     if field.is_rest:
         names = [net_string(name) for name in (*field.columns, *columns)]
         listed = ", ".join(names)
