@@ -83,14 +83,18 @@ def _by(name: str) -> tuple[str, ...]:
     return () if origin is None else (f"Defined by the plug-in `{origin}`.",)
 
 
+# the kinds of arguments that stand for all that follow, as the reference shows them
+_SEVERAL = {"values": "x, ...", "dims": "n, ...", "all dims": "n, ...", "order": "axis, ..."}
+
+
 def _arguments(operation: Operation) -> str:
     shown = []
     for name, kind in operation.arguments.items():
         kind, _, default = kind.partition(" = ")
         if kind == "stream":
             continue
-        if kind in ("values", "dims", "order"):
-            shown.append({"values": "x, ...", "dims": "n, ...", "order": "axis, ..."}[kind])
+        if kind in _SEVERAL:
+            shown.append(_SEVERAL[kind])
         elif kind in ("axes", "axis", "join") and not default:
             shown.append(f"{name} = axis")
         else:

@@ -31,7 +31,7 @@ from netc.dsl.printer import expression
 from netc.dsl.source import Span
 from netc.dsl.structs import replace
 
-_VARIADIC = ("values", "dims", "order")  # kinds of parameters that take any number of arguments
+_VARIADIC = ("values", "dims", "all dims", "order")  # kinds of parameters that take any number of arguments
 
 
 def apply_item(

@@ -90,13 +90,18 @@ def _read_new_axis(call: OperationCall, parameter: Parameter) -> None:
 
 
 def _read_dims(call: OperationCall, parameter: Parameter) -> None:
-    first = call.first
-    sizes = [_size(call, argument, number) for number, argument in enumerate(call.rest)]
-    if call.operation.name == "broadcast" and not first.type.is_varying:
+    call.attributes[parameter.name] = samples.batched_dims(_sizes(call), call.first)
+
+
+def _read_all_dims(call: OperationCall, parameter: Parameter) -> None:
+    """Reads the dimensions of a result that has those of the first operand, and may have others before them."""
+    first, sizes = call.first, _sizes(call)
+    if not first.type.is_varying:
         if len(sizes) < len(first.type.sample):
             dims = ", ".join(map(str, sizes))
             title = f"{describe_sample(first.type)} cannot be repeated to the dimensions {dims}"
-            raise Mismatch(title, "`broadcast` names all dimensions of its result, also those that stay")
+            hint = f"`{call.operation.name}` names all dimensions of its result, also those that stay"
+            raise Mismatch(title, hint)
         call.operands[0] = first = samples.widened(first, len(sizes))
     call.attributes[parameter.name] = samples.batched_dims(sizes, first)
 
@@ -162,6 +167,7 @@ READERS: dict[str, Callable[[OperationCall, Parameter], None]] = {
     "join": _read_joined_axis,
     "new axis": _read_new_axis,
     "dims": _read_dims,
+    "all dims": _read_all_dims,
     "order": _read_order,
     "share": _read_share,
     "level": _read_level,
@@ -172,6 +178,11 @@ READERS: dict[str, Callable[[OperationCall, Parameter], None]] = {
     "pads": read_pads,
     "number": _read_number,
 }
+
+
+def _sizes(call: OperationCall) -> list[Dim]:
+    """The dimensions of a shape, which are all arguments behind the first operand."""
+    return [_size(call, argument, number) for number, argument in enumerate(call.rest)]
 
 
 def _size(call: OperationCall, argument: syntax.Argument, number: int) -> Dim:

@@ -191,7 +191,7 @@ class Operation(Struct, frozen=True, eq=False):
     """One operation, with everything about it.
 
     `arguments` defines its call in the language: name -> kind ("value", "values", "axes", "axis", "number" for an
-    integer, "real", "dims"), with a default after `=`.
+    integer, "real", "dims", "all dims"), with a default after `=`.
     `attributes` is the class of its values' attributes; if None, a class is made from the names in the call.
     `role` tells passes that treat some operations specially what it is.
     `takes_sizes`: `reference` also takes `sizes`, the sizes of the named dimensions.

@@ -133,28 +133,28 @@ def _copied_elements(loops: ProductLoops, machine: Machine, dtype: str, copies_g
     columns, panel = loops.columns.count, machine.panel(dtype)
     has_single_run, are_panels = loops.runs.count == Count(1), _are_panels(loops)
     all_columns = columns.factor * (loops.inner.count.factor if are_panels else 1)
-    has_many_panels = columns.per != "one" or all_columns > MANY_PANELS * panel
+    has_many_panels = not columns.is_fixed or all_columns > MANY_PANELS * panel
     rows, depth = loops.rows, loops.depth
     is_across = rows.a.factor == 1 and _has_rows(loops, MANY_ROWS)
     share_sets = depth.a.factor == 1 and rows.a.factor * DTYPES[dtype].bytes % PAGE == 0 and _has_rows(loops, WAYS + 1)
     may_copy = is_across or (machine.copies_sharing_rows and share_sets)
     copies_rows = copies_gathered or (has_single_run and may_copy and has_many_panels)
-    is_large = depth.count.per != "one" or depth.count.factor * depth.b.factor * DTYPES[dtype].bytes > NEAR
-    is_small = columns.per == depth.count.per == "one"
+    is_large = not depth.count.is_fixed or depth.count.factor * depth.b.factor * DTYPES[dtype].bytes > NEAR
+    is_small = columns.is_fixed and depth.count.is_fixed
     is_small = is_small and columns.factor * depth.count.factor * DTYPES[dtype].bytes <= DISTANT
     fewest = MANY_ROWS if is_small else min([MANY_ROWS, *machine.distant_rows[:1]])
     reads_often = has_single_run and _has_rows(loops, fewest) and not are_panels
     copies_panels = loops.columns.b.factor != 1 or (reads_often and depth.b.factor > panel and is_large)
     if not copies_rows and not copies_panels:
         return 0
-    panels = -(-columns.factor // panel) if columns.per == "one" else PANELS
+    panels = -(-columns.factor // panel) if columns.is_fixed else PANELS
     return machine.pack_elements(dtype, panels if copies_panels else 0, copies_rows)
 
 
 def _are_panels(loops: ProductLoops) -> bool:
     """Whether batches share a and give columns side by side, so that the kernel takes them as one product."""
     inner, columns = loops.inner, loops.columns.count
-    return inner.count.per == "one" and inner.count != Count(1) and inner.a.factor == 0 and inner.c == columns
+    return inner.count.is_fixed and inner.count != Count(1) and inner.a.factor == 0 and inner.c == columns
 
 
 def _copied_pairs(loops: ProductLoops, machine: Machine, dtype: str) -> int:
@@ -163,7 +163,7 @@ def _copied_pairs(loops: ProductLoops, machine: Machine, dtype: str) -> int:
     Copies of whole vectors are written into one more panel.
     """
     columns = loops.columns.count
-    panels = -(-columns.factor // machine.panel(dtype)) if columns.per == "one" else PANELS
+    panels = -(-columns.factor // machine.panel(dtype)) if columns.is_fixed else PANELS
     return machine.pack_elements(dtype, panels + 1)
 
 

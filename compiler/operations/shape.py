@@ -126,7 +126,7 @@ broadcast = register(
         type=_broadcast_type,
         lower=View(lambda strides, r, x, dims: StridedLayout(broadcast_strides(strides, x.dims, dims))),
         gradient=_broadcast_gradient,
-        arguments={"x": "value", "dims": "dims"},
+        arguments={"x": "value", "dims": "all dims"},
         reference=lambda x, dims, sizes=0: np.broadcast_to(x, tuple(size_of(dim, sizes) for dim in dims)),
         examples=((("f64[3, 1]",), {"dims": (3, 4)}), (("f64[4]",), {"dims": (2, 3, 4)})),
     )

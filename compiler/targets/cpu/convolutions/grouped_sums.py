@@ -39,8 +39,8 @@ class _Columns:
         self.function, self.lanes, self.groups = function, lanes, groups
         self.vectors, self.column = Vectors(function, lanes), column
         self.column_3 = pinned(column * 3)
-        self.is_repeated = program.groups_in_vector(groups.inputs, groups.outputs, lanes.count) == 1
         together = program.groups_in_vector(groups.inputs, groups.outputs, lanes.count)
+        self.is_repeated = together == 1
         # lanes behind the last group are not stored
         self.first = [min(lane // groups.outputs, together - 1) * groups.inputs for lane in range(lanes.count)]
         self.loads = -(-together * groups.inputs // lanes.count)

@@ -243,7 +243,7 @@ class WinogradWriter:
                 lines[image] = TileRow(at, of_column * STEP, of_row, of_column, is_image=True)
             results_down, results_across = (results_of(phase, *side) for phase, side in zip(phases, sides, strict=True))
             is_below = at_least((row + 1) * STEP - results_down, 0)
-            for elements in pieces.cases(function, sizes) if len(sizes) > 1 else sizes:
+            for elements in pieces.cases(function, sizes):
                 with function.loop(0, begin.step) as k:
                     is_behind = at_least((column + k.index + 1) * STEP - results_across, 0)
                     write(TileBody(function, counts, elements, self.lanes, lines, k.index, (is_below, is_behind)))

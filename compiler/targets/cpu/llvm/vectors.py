@@ -96,12 +96,10 @@ class Vectors(Struct, frozen=True):
 
     def store_first(self, cells: Sequence[tuple[Any, Word]], count: Word) -> None:
         """Stores the first `count` lanes of some vectors at their addresses, in order."""
-        if not self.lanes.machine.has_masks:
+        if self.lanes.machine.has_masks:
+            self._store_part(cells, count)
+        else:
             self.store_up_to(cells, count)
-            return
-        mask = self.columns_mask(count, 0)
-        for vector, address in cells:
-            self.store_masked(vector, address, mask)
 
     def store_up_to(self, cells: Sequence[tuple[Any, Word]], count: Word) -> None:
         """Stores as `store_first` does, with a branch for the case that most vectors are: whole ones need no mask."""
@@ -110,10 +108,16 @@ class Vectors(Struct, frozen=True):
                 for vector, address in cells:
                     self.store(vector, address)
             with partial:
-                if self.lanes.machine.has_masks:
-                    self.store_first(cells, count)
-                else:
-                    self._store_pieces(cells, at_least(count, 0))
+                self._store_part(cells, count)
+
+    def _store_part(self, cells: Sequence[tuple[Any, Word]], count: Word) -> None:
+        """Stores the first `count` lanes of some vectors, fewer than all on a machine without masks."""
+        if not self.lanes.machine.has_masks:
+            self._store_pieces(cells, at_least(count, 0))
+            return
+        mask = self.columns_mask(count, 0)
+        for vector, address in cells:
+            self.store_masked(vector, address, mask)
 
     def _store_pieces(self, cells: Sequence[tuple[Any, Word]], count: Word) -> None:
         """Stores the first `count` lanes of some vectors, fewer than all: for each bit of the number, the longest
