@@ -42,8 +42,8 @@ __all__ = [
     "train",
 ]
 
-# Where each name that is no function of this file comes from: imported when it is first used, because a command such as
-# `netc predict` or `netc fmt` needs few of them, and all together take a second.
+# The module of each name that is not a function of this file. It is imported when the name is first used, because a
+# command such as `netc predict` or `netc fmt` needs few of them, and all together take a second.
 _MODULES = {
     "Classifier": "netc.estimators",
     "Diagnostic": "netc.dsl.diagnostics",

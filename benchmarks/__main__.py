@@ -141,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
 def _count(text: str) -> int:
     """A number of rounds or threads, which is at least 1."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text} is no number of at least 1")
+        raise argparse.ArgumentTypeError(f"{text} is not a number of at least 1")
     return int(text)
 
 

@@ -89,7 +89,7 @@ class Saved:
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             if isinstance(error, SavedFault):
                 raise
-            raise SavedFault(f"{path} is no file of `python -m benchmarks --save`: {_reason(error)}") from error
+            raise SavedFault(f"{path} is not a file of `python -m benchmarks --save`: {_reason(error)}") from error
 
 
 def _reason(error: Exception) -> str:
@@ -98,9 +98,9 @@ def _reason(error: Exception) -> str:
         case OSError():
             return (error.strerror or str(error)).lower()
         case json.JSONDecodeError():
-            return f"it is no JSON, at line {error.lineno}"
+            return f"it is not JSON, at line {error.lineno}"
         case UnicodeDecodeError():
-            return "it is no text"
+            return "it is not text"
         case KeyError():
             return f"it has no `{error.args[0]}`"
         case ValueError():
@@ -109,7 +109,7 @@ def _reason(error: Exception) -> str:
 
 
 def _results(entries: Any) -> Iterator[tuple[tuple[str, int], Measured]]:
-    """The results of a file. Raises ValueError for times that are no positive numbers."""
+    """The results of a file. Raises ValueError for times that are not positive numbers."""
     for entry in entries:
         for times in entry["seconds"].values():
             if not times or not all(isinstance(seconds, float) and seconds > 0 for seconds in times):

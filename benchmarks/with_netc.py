@@ -49,7 +49,7 @@ class Contender:
         """
         graph = self.program.training(self.fields).graph
         batch = self.model.batch
-        varying = self.program.varying  # also of values that are no input
+        varying = self.program.varying  # also of values that are not inputs
         lengths = {varying[name]: field.lengths[:batch] for name, field in self.fields.items() if name in varying}
         rows = {str(value.type.rows) for value in graph.values() if value.type.is_varying}
         return _product_flops(

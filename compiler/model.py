@@ -57,7 +57,7 @@ class Better(Struct, frozen=True):
     def improves(self, number: float, best: float, margin: float = 0.0) -> bool:
         """Whether a number is better than the best one by more than `margin` times the size of that one.
 
-        NaN is no improvement, and any number improves on NaN.
+        NaN is not an improvement, and any number improves on NaN.
         """
         if math.isnan(best):
             return not math.isnan(number)

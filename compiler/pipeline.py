@@ -111,7 +111,7 @@ def stages() -> tuple[str, ...]:
 def gradient_graph(model: Model, wrt: tuple[str, ...] = ()) -> Graph:
     """Returns a graph of the total loss, `total`, and `gradient.NAME` for each parameter and each input in `wrt`.
 
-    Frozen parameters have no gradient. Faults E0501 if the model has no loss.
+    Frozen parameters have no gradient. Raises E0501 if the model has no loss.
     """
     graph, leaves = _forward(model)
     variables = [leaves[name] for name in (*model.parameters, *wrt) if name in leaves and not is_frozen(model, name)]
@@ -257,7 +257,7 @@ def run_passes(graph: Graph, after: Callable[[str, Graph], None] | None = None) 
 def _run_registered(graph: Graph, pass_: Pass) -> Graph:
     """Runs a pass of a plugin.
 
-    Faults E1103 if it raises, or returns an invalid graph or one with other results.
+    Raises E1103 if it raises, or returns an invalid graph or one with other results.
     """
     try:
         result = in_bodies(pass_.run(graph), pass_.run)

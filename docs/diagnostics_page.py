@@ -166,9 +166,9 @@ mlflow-skinny, SQLAlchemy and alembic. They come with extras of netc: `pip insta
 installed (`pip install "netc[mpi]"`), or belongs to another MPI than the launcher; their number is not 2, 4, 8 or 16;
 they have different versions of netc or different processors, and would compute different bits; or the command is one
 that runs in one process. [Several machines](distributed.md) has examples.""",
-    "E1101": """`netc train M.net --plugin mine`, but `mine` is not on Python's path, importing it fails, or an
-operation's `attributes` are no class derived from `netc.extend.Attributes`. The message contains the exception and the
-line of the plug-in. `PYTHONPATH=. netc ...` finds a module in the current folder.""",
+    "E1101": """`netc train M.net --plugin mine`, but `mine` is not on Python's path, importing it fails, or the
+`attributes` of an operation are not a class derived from `netc.extend.Attributes`. The message contains the exception
+and the line of the plug-in. `PYTHONPATH=. netc ...` finds a module in the current folder.""",
     "E1102": "A plug-in defines a name that netc or another plug-in already defines. Choose another name.",
     "E1103": """A plug-in's pass raises an exception, or its result is not a valid graph with the same results.
 `netc.testing.check(it)`, or `netc ops NAME --test`, says for which model.""",

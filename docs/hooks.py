@@ -18,7 +18,7 @@ from mkdocs.structure.pages import Page
 HERE = Path(__file__).parent
 FOLDERS = {"The course": "course", "Each command": "commands"}  # entries of the site's list that stand for a folder
 IMAGE = re.compile(r'<p><img alt="([^"]*)" src="[^"]*pictures/(\w+)\.svg" ?/?></p>')
-# Names of functions need a blank beside what is no bracket.
+# Names of functions need a blank beside what is not a bracket.
 NAME = r"<mi>(?:log|ln|exp|sin|cos|tan|tanh|max|min)</mi>"
 BLANKS = re.compile(rf"{NAME}(?!<mo stretchy|<mo>&#x00028;|</)|</(?:mi|mn|msub|msup)>(?={NAME})")
 # A minus behind an operator other than a closing bracket is a sign: without `form`, browsers put blanks around it.

@@ -172,7 +172,7 @@ def is_writable(text: str) -> bool:
 def net_string(text: str) -> str:
     """A text in quotes, with escapes for what quotes cannot contain and for what cannot be seen.
 
-    Raises ValueError for half of a surrogate pair, which is no character.
+    Raises ValueError for half of a surrogate pair, which is not a character.
     """
     if half := _SURROGATE.search(text):
         raise ValueError(f"it contains half of a surrogate pair, `{escaped(half[0])}`")

@@ -54,7 +54,7 @@ WORDS: Mapping[str, Word] = {
     "field": Word(
         'letters = field("text") -> characters -> vocabulary -> window(100)',
         Section.DATA,
-        "A field of what is no table: a text, pictures, an array, a sequence.",
+        "A field of what is not a table: a text, pictures, an array, a sequence.",
     ),
     "split": Word(
         "split = (train = 0.8, valid = 0.1, test = 0.1)",

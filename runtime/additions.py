@@ -39,7 +39,8 @@ _REGISTER: dict[type, Callable[[Any], Any]] = {
 def add(addition: Addition) -> None:
     """Puts an addition into its table.
 
-    Raises ValueError if its name is taken, TypeError for what is no addition, Fault for attributes of a wrong class.
+    Raises ValueError if its name is taken, TypeError for anything that is not an addition, Fault for attributes of a
+    wrong class.
     """
     require_kind(
         addition,

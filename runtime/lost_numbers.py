@@ -1,4 +1,4 @@
-"""Faults E1002: a loss, a parameter or a state that is no longer a number, and what may help."""
+"""Raises E1002: a loss, a parameter or a state that is no longer a number, and what may help."""
 
 import math
 from collections.abc import Mapping
@@ -20,13 +20,13 @@ _BOUNDED = f"{_SMALLER}; `clip_norm` bounds a gradient"
 
 
 def refuse_weights(run: Trainee, name: str) -> NoReturn:
-    """Faults E1002 at a loss whose weights add up to 0 over the training part: there is nothing to learn from."""
+    """Raises E1002 at a loss whose weights add up to 0 over the training part: there is nothing to learn from."""
     span = run.model.graph.results[ResultKind.LOSS.named(name)].span
     fault("E1002", f"the weights of the loss `{name}` add up to 0 over the part `train`", span, "it has no value")
 
 
 def refuse_lost_numbers(run: Trainee) -> None:
-    """Faults E1002 if a parameter is not finite after an epoch, or a state is NaN.
+    """Raises E1002 if a parameter is not finite after an epoch, or a state is NaN.
 
     The loss of the last step was computed before its update, and does not show it. The last checkpoint stays as it is.
     """
@@ -41,14 +41,14 @@ def refuse_lost_numbers(run: Trainee) -> None:
 
 
 def refuse_lost_loss(run: Trainee, part: str, metrics: MetricValues) -> None:
-    """Faults E1002 if the loss on a part of the data is NaN: predictions overflow, though the parameters are finite."""
+    """Raises E1002 if the loss on a part of the data is NaN: predictions overflow, though the parameters are finite."""
     loss = metrics["loss"]
     if isinstance(loss, float) and math.isnan(loss):
         _lost_loss(run, f"the loss of the part `{part}` is not a number")
 
 
 def _lost_loss(run: Trainee, title: str) -> NoReturn:
-    """Faults E1002 at the losses, if no single operation is known to be the cause."""
+    """Raises E1002 at the losses, if no single operation is known to be the cause."""
     first, *others = _spans_of_losses(run)
     is_weighted = run.model.graph.has(ResultKind.LOSS_WEIGHT)
     hint = f"{_SMALLER}; a weighted loss has no value where its weights add up to 0" if is_weighted else _SMALLER
@@ -60,7 +60,7 @@ def _spans_of_losses(run: Trainee) -> list[Span]:
 
 
 def not_a_number(run: Trainee, fields: Mapping[str, Field], order: Array) -> None:
-    """Faults E1002 at the operation that computed the first NaN; the last checkpoint stays as it is."""
+    """Raises E1002 at the operation that computed the first NaN; the last checkpoint stays as it is."""
     origin = find(run, fields, order, run.progress.step) if isinstance(run, Run) else None
     title = f"the loss is no longer a number, in epoch {run.progress.epoch + 1}, step {run.progress.step + 1}"
     if origin is not None and origin.value.span.source is run.model.source:

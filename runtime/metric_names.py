@@ -20,7 +20,7 @@ def single_numbers(metrics: Mapping[str, object]) -> dict[str, float]:
 
 
 def epoch_numbers(row: Mapping[str, object]) -> dict[str, float]:
-    """The same for the row of an epoch, without its number and its times, which are no metrics."""
+    """The same for the row of an epoch, without its number and its times, which are not metrics."""
     return {name: value for name, value in single_numbers(row).items() if "." in name}
 
 

@@ -12,11 +12,11 @@ from netc.dsl.diagnostics import fault
 from netc.dsl.source import Source, Span
 from netc.runtime.arguments import kind_of
 
-_OPERANDS = ("value", "values", "stream", "join")  # kinds of arguments that are no attributes by their name
+_OPERANDS = ("value", "values", "stream", "join")  # kinds of arguments that are not attributes by their name
 
 
 def refuse_import(name: str, error: Exception | SystemExit, elsewhere: Span) -> NoReturn:
-    """Faults E1101 for an exception of a plug-in's code, at its line, or `elsewhere` if it is in no file of it."""
+    """Raises E1101 for an exception of a plug-in's code, at its line, or `elsewhere` if it is in no file of it."""
     span = _raised_at(name.partition(":")[0], error) or elsewhere
     title = f"the plug-in `{name}` cannot be imported"
     if (kind := _dataclass_of_attributes(error)) is not None:
@@ -27,7 +27,7 @@ def refuse_import(name: str, error: Exception | SystemExit, elsewhere: Span) -> 
 
 
 def require_attributes(operation: Operation) -> None:
-    """Faults E1101, at the class, if what an operation names as the class of its attributes is none."""
+    """Raises E1101, at the class, if what an operation names as the class of its attributes is none."""
     problem, hint = attributes_problem(operation)
     if problem:
         name = operation.name
@@ -90,7 +90,7 @@ def _raised_at(module: str, error: Exception | SystemExit) -> Span | None:
 
 
 def _span_of_class(kind: object) -> Span | None:
-    """The line at which a class is defined; None for what is no class or has no file."""
+    """The line at which a class is defined; None for anything that is not a class or has no file."""
     try:
         file = inspect.getsourcefile(kind) if isinstance(kind, type) else None
         return _line(file, inspect.getsourcelines(kind)[1]) if file else None  # type: ignore[arg-type]

@@ -25,7 +25,7 @@ _looked = False
 
 
 def load_installed() -> None:
-    """Registers what installed packages offer, once in a process. Faults like `load`."""
+    """Registers what installed packages offer, once in a process. Raises what `load` raises."""
     global _looked
     if _looked:
         return
@@ -43,7 +43,7 @@ def load_installed() -> None:
 def load(names: Iterable[str]) -> None:
     """Registers the additions of these modules, and remembers the modules for runs.
 
-    Faults E1101 if one cannot be imported or adds nothing, and E1102 if a name is taken.
+    Raises E1101 if one cannot be imported or adds nothing, and E1102 if a name is taken.
     """
     for name in names:
         if name not in _named:
@@ -106,7 +106,7 @@ def _additions_of(name: str) -> "list[Addition]":
 
 
 def _take(plugin: str, additions: "Iterable[Addition]") -> None:
-    """Registers the additions of a plug-in. Faults E1102 if a name is taken, and E1101 if one cannot be used."""
+    """Registers the additions of a plug-in. Raises E1102 if a name is taken, and E1101 if one cannot be used."""
     from netc.runtime.additions import registered
 
     for addition in additions:
@@ -122,7 +122,7 @@ def _take(plugin: str, additions: "Iterable[Addition]") -> None:
 
 
 def _refuse_taken(plugin: str, addition: "Addition") -> None:
-    """Faults E1102 if a name of an addition is taken."""
+    """Raises E1102 if a name of an addition is taken."""
     from netc.runtime.additions import taken_name
 
     name = taken_name(addition)

@@ -82,7 +82,7 @@ def predictions_of(run: Run, part: str) -> list[TargetPrediction]:
 def predictions_of_classes(
     run: Run, distribution: Distribution, field: Field, values: Any
 ) -> Iterator[TargetPrediction]:
-    """Yields the predictions for a target of classes: none if a sample has several that are no columns."""
+    """Yields the predictions for a target of classes: none if a sample has several that are not columns."""
     target, output = distribution.target, distribution.output
     labels = distribution.names if distribution.is_multiple else ()
     labels = labels or run.labels_of(target, distribution.classes)

@@ -124,7 +124,7 @@ class Program:
         `outputs` names the outputs to compute, or other values that the model gives a name. A field may be such a
         value too, and replaces what computes it: a code, to be decoded (inference/parts.py; raises ValueError for a
         wrong name). `beam` is the number of hypotheses that beam search keeps of what a decoder may yield
-        (inference/beam.py); above 1, faults E0507 if no output is decoded step by step.
+        (inference/beam.py); above 1, raises E0507 if no output is decoded step by step.
         """
         fields, beam = self._passed(fields), integer("beam", beam)
         self.inspect(fields)
@@ -198,11 +198,11 @@ class Program:
         self._training.refit(self.evaluator, present)
 
     def training(self, fields: Fields) -> Step:
-        """The training step for fields that are stored in this way, built once. Faults E0501 without a loss."""
+        """The training step for fields that are stored in this way, built once. Raises E0501 without a loss."""
         return self._training.step_for(fields)
 
     def training_graph(self) -> Graph:
-        """The graph of a training step before the passes. Faults E0501 without a loss."""
+        """The graph of a training step before the passes. Raises E0501 without a loss."""
         return self._training.training_graph()
 
     def profiled(self, fields: Fields) -> Step:

@@ -49,7 +49,7 @@ def _edits(model: Model) -> Iterator[tuple[int, int, str]]:
 
 
 def _constant(value: object, name: syntax.Name) -> str:
-    """A constant as text of the language. Faults E0303 if there is none."""
+    """A constant as text of the language. Raises E0303 if there is none."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):

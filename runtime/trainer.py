@@ -53,7 +53,7 @@ def train(run: Run, epochs: int, on_progress: Callable[[Report], None], on_epoch
 
     In the main thread SIGINT, SIGTERM and SIGHUP wait until a step is complete and its checkpoint written. Then the
     handler that was there before gets the signal: by default SIGINT raises KeyboardInterrupt, and the other two end the
-    process. Faults E1001 if another process trains in the folder.
+    process. Raises E1001 if another process trains in the folder.
     """
     with claimed(run.folder):
         return train_claimed(run, epochs, on_progress, on_epoch)
@@ -155,7 +155,7 @@ def _epoch(
 
 
 def _count(run: Trainee, losses: Losses, fields: Mapping[str, Field], order: Array) -> None:
-    """Adds the losses of some steps to the progress. Faults E1002 if one is not finite."""
+    """Adds the losses of some steps to the progress. Raises E1002 if one is not finite."""
     progress = run.progress
     is_finite = np.isfinite(losses.values["loss"])
     done = len(is_finite) if is_finite.all() else int(np.argmin(is_finite))

@@ -29,4 +29,4 @@ def converted(value: Any, type_: Any) -> Any:
 
 
 def _refuse_constant(word: str) -> float:
-    raise ValueError(f"{word} is no JSON")
+    raise ValueError(f"{word} is not JSON")

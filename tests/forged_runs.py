@@ -192,7 +192,7 @@ def _damage(folder: Path, draw: random.Random) -> None:
 
 
 def _replace(folder: Path, draw: random.Random) -> None:
-    """Puts something that is no file in the place of a file."""
+    """Puts something that is not a file in the place of a file."""
     path = folder / draw.choice(_FILES)
     path.unlink()
     match draw.randrange(5):

@@ -60,7 +60,7 @@ _TEXTS = (
 
 
 def _picture(path: Path, draw: random.Random) -> None:
-    """Writes a file with the name of a picture, or something that is no file."""
+    """Writes a file with the name of a picture, or something that is not a file."""
     match draw.randrange(100):
         case 0:
             path.write_bytes(draw.choice((*_OTHER, *_TEXTS)))

@@ -168,7 +168,7 @@ LONGEST_MESSAGE = 20_000  # in characters: one diagnostic fills at most two scre
 def problem_of(run: Callable[[], object], seconds: int = 300) -> str | None:
     """Describes how a call ends wrongly, or returns None.
 
-    It ends wrongly with an exception that is no Fault, or with a Fault that no terminal should print.
+    It ends wrongly with an exception that is not a Fault, or with a Fault that no terminal should print.
     """
     try:
         with at_most(seconds):

@@ -108,7 +108,7 @@ def test_rounds_of_several_sweeps_are_added(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("", "it is no JSON, at line 1"),
+        ("", "it is not JSON, at line 1"),
         ("{}", "it has no `format`"),
         ("[1]", "it has other parts"),
         ("null", "it has other parts"),

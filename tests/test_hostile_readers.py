@@ -177,7 +177,7 @@ GOOD = npy_of(np.arange(ROWS))
         ({"x.npy": b""}, "cannot read `t.npz: x`"),
         ({"x.npy": GOOD, "y.npy": GOOD[:-8]}, "is damaged"),
         ({"x.npy": GOOD, "y.npy": npy_of(np.arange(3))}, "differ in length"),
-        ({"x.npy": GOOD, "readme.txt": b"hello"}, "holds `readme.txt`, which is no array"),
+        ({"x.npy": GOOD, "readme.txt": b"hello"}, "holds `readme.txt`, which is not an array"),
         ({"x.npy": npy_of(np.zeros((0, 3)))}, "has no rows"),
         ({}, "holds no arrays"),
     ],
@@ -239,12 +239,12 @@ def test_idx_files_that_end_early(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ('{"x": ' + "1" * 5000 + "}", "line 3 is no JSON"),
-        ('{"x": ' + "[" * 100_000, "line 3 is no JSON"),
-        ('{"x": ' + '{"a": ' * 100_000, "line 3 is no JSON"),
-        ("[1]", "line 3 is no JSON object"),
-        ("NaN", "line 3 is no JSON object"),
-        ('{"x": 1}}', "line 3 is no JSON"),
+        ('{"x": ' + "1" * 5000 + "}", "line 3 is not JSON"),
+        ('{"x": ' + "[" * 100_000, "line 3 is not JSON"),
+        ('{"x": ' + '{"a": ' * 100_000, "line 3 is not JSON"),
+        ("[1]", "line 3 is not a JSON object"),
+        ("NaN", "line 3 is not a JSON object"),
+        ('{"x": 1}}', "line 3 is not JSON"),
     ],
     ids=lambda value: value[:12],
 )
@@ -349,11 +349,11 @@ def test_tables_of_text(table: str, message: str, tmp_path: Path) -> None:
     assert message in faults("csv", tmp_path / "t.csv")
 
 
-# ------------------------------------------------------------------ what is no regular file
+# ------------------------------------------------------------------ what is not a regular file
 
 
 def odd_paths(folder: Path) -> dict[str, Path]:
-    """Paths that are no regular files, by what is wrong with them."""
+    """Paths that are not regular files, by what is wrong with them."""
     os.mkfifo(folder / "pipe")
     (folder / "link").symlink_to("pipe")
     (folder / "loop").symlink_to("loop")
@@ -387,8 +387,8 @@ def test_pipes_in_folders(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "d/x.idx")
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "d/y.idx").mkdir()
-    assert "it is no regular file" in faults("images", tmp_path / "p")
-    assert "it is no regular file" in faults("idx", tmp_path / "d")
+    assert "it is not a regular file" in faults("images", tmp_path / "p")
+    assert "it is not a regular file" in faults("idx", tmp_path / "d")
     for name in ("pipe.png", "a\0b.png", "x" * 300 + ".png", "../../../../etc/passwd", "/dev/zero", "p"):
         (tmp_path / "l.csv").write_text(f"path,label\n{name},a\n", encoding="utf-8")
         assert "cannot decode" in faults("images", tmp_path / "l.csv")
@@ -491,7 +491,7 @@ def _frame_bytes(write: Any) -> bytes:
 @pytest.mark.parametrize("reader", ["csv", "jsonl", "json", "text"])
 @pytest.mark.parametrize("kind", OTHER_KINDS)
 def test_a_file_of_another_kind_is_named(kind: str, reader: str, tmp_path: Path) -> None:
-    """Its bytes are no text in another encoding."""
+    """Its bytes are not text in another encoding."""
     if kind == "a zip archive":
         pytest.importorskip("openpyxl")
     name = f"t.{reader}.gz" if kind == "packed twice" else f"t.{reader}"

@@ -285,7 +285,7 @@ def joined(text: str) -> str:
 
 def strict(text: str) -> Any:
     def no_constant(word: str) -> None:
-        raise ValueError(f"{word} is no JSON")
+        raise ValueError(f"{word} is not JSON")
 
     return json.loads(text, parse_constant=no_constant)
 

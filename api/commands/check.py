@@ -155,7 +155,7 @@ def _warnings(model: "Model", constants: "dict[str, Any]", strict: bool) -> "tup
     """The warnings about a file's data and its training, and the data. Raises Fault where one of them is wrong.
 
     Data that is not there is no fault of the file: a note on the error stream says that it was not checked. With
-    `strict` it faults E0801.
+    `strict` it raises E0801.
     """
     from netc.runtime.training.checks import check_parts, check_schedules, check_training
 

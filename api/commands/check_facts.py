@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from netc.runtime.data.dataset import Dataset
     from netc.runtime.program import Program
 
-_UNLISTED = (Role.PARAMETER, Role.CONSTANT, Role.RANGE, Role.EXTENT)  # roles of values that are no part of a listing
+_UNLISTED = (Role.PARAMETER, Role.CONSTANT, Role.RANGE, Role.EXTENT)  # roles of values that are not part of a listing
 
 
 def facts_of(

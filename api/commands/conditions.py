@@ -21,11 +21,11 @@ _SIGNS: Mapping[str, Callable[[Any, Any], bool]] = {
 def holds(text: str, facts: Mapping[str, Any], option: str) -> bool:
     """Whether a condition is true of a row. `=` and `!=` compare numbers, and texts by pattern (`model = iris*`).
 
-    It is false of a row that has no such fact. Raises BadParameter (exit status 2) for a text that is no condition.
+    It is false of a row that has no such fact. Raises BadParameter (exit status 2) for a text that is not a condition.
     """
     match = _CONDITION.fullmatch(text)
     if match is None:
-        raise typer.BadParameter(f"`{text}` is no condition, such as `valid.loss < 0.1`", param_hint=option)
+        raise typer.BadParameter(f"`{text}` is not a condition, such as `valid.loss < 0.1`", param_hint=option)
     sign, fact = match["sign"], facts.get(match["name"])
     if fact is None:
         return False

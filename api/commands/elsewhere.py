@@ -1,4 +1,4 @@
-"""The answer of `netc ops` for a name that is no entry of the reference: a command, an option, an argument, another
+"""The answer of `netc ops` for a name that is not an entry of the reference: a command, an option, an argument, another
 library's name."""
 
 import re
@@ -12,7 +12,7 @@ _LISTED = 6  # entries with an argument of this name
 
 
 def elsewhere(name: str, entries: Iterable[Entry]) -> list[str]:
-    """The lines that say where a name is found which is no entry; empty if netc does not know it at all."""
+    """The lines that say where a name is found which is not an entry; empty if netc does not know it at all."""
     if not re.search(r"\w", name):
         return []
     entries = list(entries)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def show_kernels(tasks: "list[Task]") -> None:
-    """Prints each kernel's text, or its heading if it is no loop, with the values that it computes."""
+    """Prints each kernel's text, or its heading if it is not a loop, with the values that it computes."""
     from netc.compiler.program.kernel_listing import heading
     from netc.compiler.targets.cpu.source import source_of
 

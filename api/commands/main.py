@@ -50,6 +50,6 @@ def _run_command() -> object:
 
 
 def _are_plain(*arguments: str) -> bool:
-    """Whether arguments are no options, and the shell asks for no completion, so that no parser is needed."""
+    """Whether arguments are not options, and the shell asks for no completion, so that no parser is needed."""
     is_completing = any(name.endswith("_COMPLETE") for name in os.environ)
     return not is_completing and all(argument and (argument == "-" or argument[0] != "-") for argument in arguments)

@@ -60,7 +60,7 @@ def ops(
 
 
 def _say_elsewhere(name: str, everything: "list[Entry]") -> None:
-    """Says where a name is found that is no entry. Raises Exit (exit status 1) for one that netc does not have."""
+    """Says where a name is found that is not an entry. Raises Exit (exit status 1) for one that netc does not have."""
     from netc.commands.elsewhere import elsewhere
 
     lines = elsewhere(name, everything)

@@ -117,7 +117,7 @@ def _by_compiler(run: Path, path: Path, data: Path, selection: Selection, thread
 
 
 def _table(fitted: "Fitted", path: Path, data: Path, names: Sequence[str], selection: Selection) -> "Table":
-    """The table of the new data with what these fields and values need. Faults E0802 if it lacks a column to keep."""
+    """The table of the new data with what these fields and values need. Raises E0802 if it lacks a column to keep."""
     from netc.runtime.data.new_data import read_table
     from netc.runtime.runs.checkpoint import path_span
 

@@ -76,7 +76,7 @@ def _json_lines(columns: Columns) -> list[str]:
 
 
 def _plain(value: Any) -> Any:
-    """A cell as JSON takes it: numbers with the digits of their type, and null for what is no number."""
+    """A cell as JSON takes it: numbers with the digits of their type, and null for anything that is not a number."""
     if isinstance(value, np.float32):
         value = float(str(value))
     if isinstance(value, list):

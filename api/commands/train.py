@@ -133,7 +133,7 @@ def _train(request: _Request, resume: Path | None, may_change: bool) -> None:
 
 
 def _require_trackers(names: Sequence[str]) -> None:
-    """Raises BadParameter for a name that is none of a tracker. Faults E1012 if its package is not installed."""
+    """Raises BadParameter for a name that is not a tracker's. Raises E1012 if its package is not installed."""
     if names:
         from netc.runtime.trackers.tracker import require_trackers
 

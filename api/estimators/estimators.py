@@ -30,7 +30,8 @@ class _Network(BaseEstimator):
     """The base of both estimators, with the parameters that they share.
 
     scikit-learn reads parameters from the signature of `__init__`, which the dataclass writes; `loss` of a regressor is
-    added to it. An estimator is no Struct, because it derives from classes of scikit-learn and gets further attributes.
+    added to it. An estimator is not a Struct, because it derives from classes of scikit-learn and gets further
+    attributes.
     """
 
     hidden_layer_sizes: int | Sequence[int] = (100,)

@@ -55,11 +55,11 @@ def text_of(layers: Layers, outputs: int, is_classifier: bool) -> str:
 
 
 def _require(layers: Layers) -> None:
-    """Raises ValueError for settings that are no words or numbers of their kind."""
+    """Raises ValueError for settings that are not words or numbers of their kind."""
     for name in ("activation", "loss", "optimizer"):
         word = getattr(layers, name)
         if not isinstance(word, str) or not _WORD.fullmatch(word):
-            raise ValueError(f"{name}={word!r} is no word of the language, such as relu, mse or adam")
+            raise ValueError(f"{name}={word!r} is not a word of the language, such as relu, mse or adam")
     if any(width < 1 for width in layers.hidden):
         raise ValueError(f"hidden_layer_sizes={tuple(layers.hidden)} has a layer without units")
     if not 0 <= layers.dropout < 1:

@@ -84,7 +84,7 @@ def _points(graph: Graph) -> dict[str, tuple[Value, str]]:
     for leaf in leaves:
         if leaf.type.is_float:
             continue
-        from_leaf = {leaf}  # the input itself, and what else is made of it that is no float
+        from_leaf = {leaf}  # the input itself, and what else is made of it that is not a float
         for value in graph.values():
             operands = [operand for operand in value.operands if operand in from_data]
             if value in leaves or not operands or not from_leaf.issuperset(operands) or value.role is Role.SCAN:

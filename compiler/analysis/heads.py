@@ -50,7 +50,7 @@ class Heads(Struct, frozen=True):
 def heads_of(graph: Graph, weights: Collection[str], own_inputs: Collection[str]) -> Heads:
     """The heads of a model's graph.
 
-    `weights` are the states that are no part of a prediction: the weights of classes in a loss. `own_inputs` are the
+    `weights` are the states that are not part of a prediction: the weights of classes in a loss. `own_inputs` are the
     inputs and targets that each member prepares by itself.
     """
     leaves = [leaf for leaf in graph.values() if not leaf.operands]

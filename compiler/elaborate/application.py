@@ -37,7 +37,7 @@ _VARIADIC = ("values", "dims", "all dims", "order")  # kinds of parameters that 
 def apply_item(
     context: Context, function: syntax.Expression, arguments: Sequence[syntax.Argument], span: Span, scope: Scope
 ) -> Item:
-    """The result of applying what an expression stands for to arguments. Faults E0205 if it cannot be applied."""
+    """The result of applying what an expression stands for to arguments. Raises E0205 if it cannot be applied."""
     if isinstance(function, syntax.Name) and function.text in context.rules.forms and scope.find(function.text) is None:
         with context.applying(function.text, span, arguments=[argument.span for argument in arguments]):
             return context.rules.forms[function.text](context, arguments, span, scope)
@@ -101,7 +101,7 @@ def apply_operation(
 
 
 def _refuse_turned(call: OperationCall, spans: Sequence[Span], span: Span) -> None:
-    """Faults E0402 for `where(x, x > 0, 0)`, whose condition is not the first argument."""
+    """Raises E0402 for `where(x, x > 0, 0)`, whose condition is not the first argument."""
     is_bool = [operand.type.dtype == "bool" for operand in call.operands]
     if is_bool.count(True) != 1 or is_bool[0] or call.operands[0].role is Role.CONSTANT:
         return
@@ -115,7 +115,7 @@ def _refuse_turned(call: OperationCall, spans: Sequence[Span], span: Span) -> No
 
 
 def _refuse_remainder(call: OperationCall) -> None:
-    """Faults E0401 for a `reshape` into parts of a size that does not divide a dimension: `reshape(q, h, n // h)`."""
+    """Raises E0401 for a `reshape` into parts of a size that does not divide a dimension: `reshape(q, h, n // h)`."""
     for argument in call.rest if call.operation.name == "reshape" else ():
         node = argument.value
         if not isinstance(node, syntax.Binary) or node.operator != "//":

@@ -74,7 +74,7 @@ def _written(arguments: Sequence[syntax.Argument], span: Span) -> list[syntax.Ar
 def bind(
     context: Context, names: Sequence[str], arguments: Sequence[syntax.Argument], what: str, span: Span
 ) -> dict[str, syntax.Argument]:
-    """The arguments by parameter. Faults E0301 and E0302 for an argument without a parameter and for a second one of a
+    """The arguments by parameter. Raises E0301 and E0302 for an argument without a parameter and for a second one of a
     parameter.
     """
     bound: dict[str, syntax.Argument] = {}
@@ -117,7 +117,7 @@ def bind(
 
 
 def refuse_late(arguments: Sequence[syntax.Argument], what: str, span: Span) -> None:
-    """Faults E0301 for an argument without a name after one with a name, as in `conv(pad = same, 8)`."""
+    """Raises E0301 for an argument without a name after one with a name, as in `conv(pad = same, 8)`."""
     written = _written(arguments, span)
     first = next((number for number, argument in enumerate(written) if argument.name is not None), len(written))
     late = next((argument for argument in written[first:] if argument.name is None), None)

@@ -210,7 +210,7 @@ _OF_TWO = {"min": ("minimum", "smaller"), "max": ("maximum", "larger")}
 
 
 def _refuse_second_value(call: OperationCall, argument: syntax.Argument) -> None:
-    """Faults E0403 for `min(a, b)`: a reduction takes axes where other languages take a second value."""
+    """Raises E0403 for `min(a, b)`: a reduction takes axes where other languages take a second value."""
     node, name = argument.value, call.operation.name
     is_axis = isinstance(node, syntax.Name) and node.text in call.context.axis_names.get(call.first, ())
     is_axis = is_axis or isinstance(node, syntax.Number | syntax.Tuple | syntax.Unary | syntax.Group)

@@ -91,7 +91,7 @@ def _default_of(block: syntax.Block, argument: syntax.Argument) -> syntax.Expres
 
 
 def _require_arguments(call: _BlockCall) -> None:
-    """Faults E0301 if a parameter without a default has no argument."""
+    """Raises E0301 if a parameter without a default has no argument."""
     block = call.block
     for parameter in block.parameters:
         if parameter.name.text not in call.bound and parameter.default is None:
@@ -175,7 +175,7 @@ def _block_for(context: Context, target: BlockFunction, unnamed: Sequence[Item],
     """The first of a name's blocks whose parameters have the axes and kinds of the arguments, as far as these are
     values; or else the one whose first parameter has as many axes as the first argument.
 
-    Faults E0401 if there is none.
+    Raises E0401 if there is none.
     """
     items = [item.items[0] if isinstance(item, Results) else item for item in unnamed]
     first, blocks = items[0] if items else None, (target.block, *target.others)

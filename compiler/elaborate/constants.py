@@ -31,7 +31,7 @@ _LARGEST = 1e300
 
 
 def compute(symbol: str, left: Any, right: Any, span: Span) -> Any:
-    """The result of `left symbol right`. Faults E0304 if there is none, or it is too large."""
+    """The result of `left symbol right`. Raises E0304 if there is none, or it is too large."""
     if symbol not in ("==", "!=", "and", "or") and not all(isinstance(side, int | float) for side in (left, right)):
         fault("E0304", f"`{symbol}` cannot be computed here", span, f"{_describe(left)} {symbol} {_describe(right)}")
     if symbol == "**" and abs(left) > 1 and abs(right) > 1000:
@@ -60,7 +60,7 @@ def _as_whole_number(number: Any) -> str | None:
 
 
 def integer(number: Any, span: Span, what: str, least: int = 1) -> int:
-    """The number as an integer. Faults E0304 if it is none, or below `least`; `what` names it in the message."""
+    """The number as an integer. Raises E0304 if it is none, or below `least`; `what` names it in the message."""
     if (
         isinstance(number, bool)
         or not isinstance(number, int | float)

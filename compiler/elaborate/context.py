@@ -57,7 +57,7 @@ class BrokenName(Exception):
 
 
 class Exhausted(Exception):
-    """Raised where elaboration would take too long. It is no Fault, because after one the next statement is tried."""
+    """Raised where elaboration would take too long. Not a Fault, because after one the next statement is tried."""
 
     def __init__(self, diagnostic: Diagnostic) -> None:
         super().__init__(diagnostic.title)
@@ -218,7 +218,7 @@ class Context(Struct):
         return next((call_span for _, call_span in reversed(self.calls) if not call_span.source.is_library), NOWHERE)
 
     def as_value(self, item: Item, span: Span, like: Item | None = None) -> Value:
-        """The item as a value of the graph; a number takes the type of `like`. Faults E0205 if it is no value."""
+        """The item as a value of the graph; a number takes the type of `like`. Raises E0205 if it is not a value."""
         if isinstance(item, Results):
             item = item.items[0]
         if isinstance(item, Value):
@@ -245,11 +245,11 @@ class Context(Struct):
             are_vectors = any(isinstance(part, Value) and part.type.sample for part in item)
             joined = f"concat({span.text.strip()[1:-1].strip()})"
             hint = Hint.code(joined) if are_vectors and span.text[:1] in "[(" else None
-            fault("E0205", "a list is no value", span, hint=hint)
+            fault("E0205", "a list is not a value", span, hint=hint)
         kind = _KINDS.get(type(item), "this")
         if isinstance(item, str) and (item in self.declared or item in self.named):
-            fault("E0205", "a text is no value", span, hint=f"names of values have no quotes: `{item}`")
-        fault("E0205", f"{kind} is no value", span, "it has to be applied to something" if kind != "a text" else "")
+            fault("E0205", "a text is not a value", span, hint=f"names of values have no quotes: `{item}`")
+        fault("E0205", f"{kind} is not a value", span, "it has to be applied to something" if kind != "a text" else "")
 
     def _constant(self, number: bool | int | float, like: Item | None) -> Value:
         """A number as a value: an integer only beside integers."""
@@ -267,7 +267,7 @@ class Context(Struct):
 
     @contextmanager
     def inside(self, name: str, span: Span, is_builtin: bool) -> Iterator[None]:
-        """Values added meanwhile belong to this block or `op`. Faults E0204 if it is nested too deep."""
+        """Values added meanwhile belong to this block or `op`. Raises E0204 if it is nested too deep."""
         if len(self.calls) >= _DEEPEST:
             fault("E0204", f"`{name}` applies itself", span, "a block that contains itself has no end")
         self.calls.append((name, span))

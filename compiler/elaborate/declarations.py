@@ -21,7 +21,7 @@ from netc.dsl.printer import expression
 
 
 def declare(context: Context, statement: syntax.Input | syntax.Target, scope: Scope) -> None:
-    """Adds an input or a target to the model. Faults E0202 if there is one of this name."""
+    """Adds an input or a target to the model. Raises E0202 if there is one of this name."""
     name, role = statement.name, Role.INPUT if isinstance(statement, syntax.Input) else Role.TARGET
     if name.text in context.declared:
         fault(
@@ -39,7 +39,7 @@ def declare(context: Context, statement: syntax.Input | syntax.Target, scope: Sc
 
 
 def define_layer(context: Context, item: syntax.Layer, scope: Scope) -> None:
-    """Defines a shared layer: `layer f = dense(64)`. Faults E0205 if its value is no block."""
+    """Defines a shared layer: `layer f = dense(64)`. Raises E0205 if its value is not a block."""
     function = evaluate(context, item.value, scope)
     if not isinstance(function, BlockFunction):
         fault(
@@ -52,7 +52,7 @@ def define_layer(context: Context, item: syntax.Layer, scope: Scope) -> None:
 
 
 def parameter(context: Context, statement: syntax.Param, scope: Scope) -> None:
-    """Makes a parameter, or takes a shared layer's own. Faults E0503 where it may not stand, E0202 for a second one."""
+    """Makes a parameter, or takes a shared layer's own. Raises E0503 where it may not stand, E0202 for a second one."""
     name, layer = ".".join((*context.path.prefix, statement.name.text)), context.layer
     if context.frames and layer is None:
         fault(
@@ -74,7 +74,7 @@ def parameter(context: Context, statement: syntax.Param, scope: Scope) -> None:
 def _shared_parameter(context: Context, statement: syntax.Param, name: str, type_: Type) -> Value | None:
     """The parameter of this name that a shared layer has already, or None if there is none of this name.
 
-    Faults E0401 if its shape is another, E0202 if the name is taken by a parameter that is not shared.
+    Raises E0401 if its shape is another, E0202 if the name is taken by a parameter that is not shared.
     """
     if name not in context.parameters:
         return None
@@ -156,7 +156,7 @@ def _left_by_last_application(context: Context, shared: Value) -> Value:
 
 
 def state(context: Context, statement: syntax.State, scope: Scope) -> None:
-    """Makes a state, or takes a shared layer's own. Faults E0503 where none may stand, E0202 if the name is taken."""
+    """Makes a state, or takes a shared layer's own. Raises E0503 where none may stand, E0202 if the name is taken."""
     name = ".".join((*context.path.prefix, statement.name.text))
     type_ = type_of(context, statement.type, scope)
     shared = None

@@ -103,7 +103,7 @@ def define(
 
 
 def import_file(context: Context, item: syntax.Import, scope: Scope, trail: list[Path | None]) -> None:
-    """Brings in the definitions of another file, once however many files import it. Faults E0203 and E0202."""
+    """Brings in the definitions of another file, once however many files import it. Raises E0203 and E0202."""
     path = real(item.span.source.folder / item.path.value)
     _check_import(item, path, trail)
     if path not in context.imported:
@@ -128,7 +128,7 @@ def import_file(context: Context, item: syntax.Import, scope: Scope, trail: list
 
 
 def _check_import(item: syntax.Import, path: Path, trail: list[Path | None]) -> None:
-    """Faults E0203 unless the path is a `.net` file in the main file's folder, so that no model's text shows other
+    """Raises E0203 unless the path is a `.net` file in the main file's folder, so that no model's text shows other
     files."""
     root = real(trail[0].parent if trail and trail[0] else item.span.source.folder)
     if path.suffix != ".net" or not path.is_relative_to(root):

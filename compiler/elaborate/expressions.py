@@ -31,14 +31,14 @@ from netc.dsl.printer import expression
 
 
 def constant(context: Context, node: syntax.Expression, scope: Scope) -> Any:
-    """The constant that an expression stands for. Faults E0304 if it depends on data."""
+    """The constant that an expression stands for. Raises E0304 if it depends on data."""
     item = evaluate(context, node, scope)
     if isinstance(item, Value | Results | BlockFunction | LayerInstance | UserOperation | Namespace | Operation):
         fault(
             "E0304",
             "this must be known when compiling",
             node.span,
-            "it is a value of the model" if isinstance(item, Value) else "this is no number",
+            "it is a value of the model" if isinstance(item, Value) else "this is not a number",
         )
     return item
 
@@ -125,7 +125,7 @@ def _evaluate(  # noqa: C901  a case for each kind of node
 def choose(context: Context, node: syntax.Choose, scope: Scope) -> Item:
     """The branch of `then if condition else otherwise` that the condition chooses.
 
-    A condition on `training` becomes a value with both branches. Faults E0304 for a condition that depends on data.
+    A condition on `training` becomes a value with both branches. Raises E0304 for a condition that depends on data.
     """
     chosen: syntax.Expression = node
     while isinstance(chosen, syntax.Choose):  # a further condition is in the `otherwise` of the one before
@@ -181,7 +181,7 @@ def pipe(context: Context, value: syntax.Expression, into: syntax.Expression, sc
 
 
 def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
-    """The item that a name stands for. Faults E0201 if it is unknown, or defined by a later statement."""
+    """The item that a name stands for. Raises E0201 if it is unknown, or defined by a later statement."""
     item = scope.find(node.text)
     if not node.span.source.is_library:
         context.read.add(node.text)
@@ -203,7 +203,7 @@ def lookup(context: Context, node: syntax.Name, scope: Scope) -> Item:
 
 
 def _refuse_unknown(context: Context, node: syntax.Name, scope: Scope) -> NoReturn:
-    """Faults E0201 for a name without a meaning here; raises BrokenName if a fault before it caused that."""
+    """Raises E0201 for a name without a meaning here; raises BrokenName if a fault before it caused that."""
     reported, later = scope.reported(), scope.defined_later(node.text)
     if reported is not None:
         if node.text in reported or (later is None and _is_of_broken_statement(node.text, scope)):
@@ -247,7 +247,7 @@ def _names(context: Context, scope: Scope) -> list[str]:
 
 
 def attribute(context: Context, node: syntax.Expression, name: syntax.Name, scope: Scope) -> Item:
-    """`owner.name`: a definition of an imported file, or a parameter of a shared layer. Faults E0201 and E0205."""
+    """`owner.name`: a definition of an imported file, or a parameter of a shared layer. Raises E0201 and E0205."""
     _refuse_other_library(context, node, name, scope)
     owner = evaluate(context, node, scope)
     if isinstance(owner, Namespace):
@@ -282,7 +282,7 @@ def attribute(context: Context, node: syntax.Expression, name: syntax.Name, scop
 
 
 def _refuse_other_library(context: Context, node: syntax.Expression, name: syntax.Name, scope: Scope) -> None:
-    """Faults E0201 for a name of another library, such as `nn.Linear`: its last part says what was meant."""
+    """Raises E0201 for a name of another library, such as `nn.Linear`: its last part says what was meant."""
     root = node
     while isinstance(root, syntax.Attribute):
         root = root.value

@@ -35,7 +35,7 @@ def initialiser(
 ) -> tuple[str, tuple[float, ...]]:
     """The initialiser of a parameter or state, by its name, and its numbers.
 
-    Faults E0504 for a name that there is not, E0301 for too few or too many numbers, E0304 for a wrong number.
+    Raises E0504 for a name that there is not, E0301 for too few or too many numbers, E0304 for a wrong number.
     """
     node = statement.initial
     if node is None:
@@ -80,7 +80,7 @@ def _shown(value: Any) -> str:
 
 
 def _check_range(name: str, numbers: Sequence[float], arguments: Sequence[syntax.Argument]) -> None:
-    """Faults E0304 for a negative deviation, and for bounds of which the first is the larger."""
+    """Raises E0304 for a negative deviation, and for bounds of which the first is the larger."""
     if name == "normal" and numbers[0] < 0:
         fault("E0304", "a standard deviation is not negative", arguments[0].span)
     if name == "uniform" and numbers[0] > numbers[1]:

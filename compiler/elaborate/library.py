@@ -31,7 +31,7 @@ class Library(Struct, frozen=True):
 
     @cache  # noqa: B019  there are few libraries, and all of them stay
     def blocks(self) -> tuple[syntax.Block, ...]:
-        """The blocks of the text. Faults E01xx if it does not parse."""
+        """The blocks of the text. Raises E01xx if it does not parse."""
         return tuple(item for item in parse(self.source).items if isinstance(item, syntax.Block))
 
     @cache  # noqa: B019  as above

@@ -42,19 +42,19 @@ class OperationCall(Struct):
         return self.operands[0]
 
     def value(self, argument: syntax.Argument) -> Value:
-        """The value of the graph that an argument stands for. Faults E0205 if it is none."""
+        """The value of the graph that an argument stands for. Raises E0205 if it is none."""
         item = evaluate(self.context, argument.value, self.scope)
         if isinstance(item, BlockFunction | LayerInstance):
             hint = f"x -> {argument.span.text} -> {self.operation.name}"
-            fault("E0205", "a layer is no value", argument.span, "it has to be applied to something", hint=hint)
+            fault("E0205", "a layer is not a value", argument.span, "it has to be applied to something", hint=hint)
         return self.context.as_value(item, argument.span)
 
     def constant(self, argument: syntax.Argument) -> Any:
-        """The constant that an argument stands for. Faults E0304 if it depends on data."""
+        """The constant that an argument stands for. Raises E0304 if it depends on data."""
         return constant(self.context, argument.value, self.scope)
 
     def integer(self, argument: syntax.Argument, what: str, least: int = 1) -> int:
-        """The integer that an argument stands for. Faults E0304 if it is none, or below `least`."""
+        """The integer that an argument stands for. Raises E0304 if it is none, or below `least`."""
         return constants.integer(self.constant(argument), argument.span, what, least)
 
     def axes(self, argument: syntax.Argument) -> tuple[int | str, ...]:

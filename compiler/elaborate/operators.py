@@ -74,9 +74,8 @@ def binary(context: Context, node: syntax.Binary, x: Item, y: Item) -> Item:
             fault("E0303", "`@` takes values of the model", span)
         for item, operand in ((x, left), (y, right)):
             if not isinstance(item, int | float | bool | str | tuple):
-                fault(
-                    "E0205", f"`{expression(operand)}` is no value", operand.span, "it has to be applied to something"
-                )
+                title = f"`{expression(operand)}` is not a value"
+                fault("E0205", title, operand.span, "it has to be applied to something")
         result: Item = constants.compute(symbol, x, y, span)
         return result
     a, b = context.as_value(x, left.span, like=y), context.as_value(y, right.span, like=x)

@@ -16,14 +16,14 @@ _SYNONYMS = {**TRUTH_WORDS, "zeros": "same", "zero": "same"}
 
 
 def refuse_other_word(argument: syntax.Argument, default: syntax.Expression | None, scope: Scope) -> None:
-    """Faults E0303 for an argument that is an unknown name, where the default says that one of some words is meant."""
+    """Raises E0303 for an argument that is an unknown name, where the default says that one of some words is meant."""
     words = next((words for words in _OPTIONS if isinstance(default, syntax.Name) and default.text in words), None)
     if words is not None and isinstance(argument.name, syntax.Name):
         refuse_unknown_word(argument, argument.name.text, words, scope)
 
 
 def refuse_unknown_word(argument: syntax.Argument, name: str, words: Sequence[str], scope: Scope) -> None:
-    """Faults E0303 for an argument that is a word of the language or an unknown name, and none of the words that `name`
+    """Raises E0303 for an argument that is a word of the language or an unknown name, and none of the words that `name`
     takes."""
     node = argument.value
     if not isinstance(node, syntax.Name) or node.text in words or (words is _TRUTHS and node.text == "training"):

@@ -29,7 +29,7 @@ def output(context: Context, statement: syntax.Output, scope: Scope) -> Value:
 def loss_or_metric(context: Context, statement: syntax.Loss | syntax.Metric, scope: Scope) -> None:
     """Adds a loss or a metric, and the weight that its sum is divided by if it is weighted.
 
-    Faults E0402 for a loss of integers.
+    Raises E0402 for a loss of integers.
     """
     kind = ResultKind.LOSS if isinstance(statement, syntax.Loss) else ResultKind.METRIC
     label, node, word = statement.name, statement.value, kind.value
@@ -54,7 +54,7 @@ def loss_or_metric(context: Context, statement: syntax.Loss | syntax.Metric, sco
 
 
 def _refuse_unapplied(context: Context, item: BlockFunction, node: syntax.Expression) -> None:
-    """Faults E0205 for `loss cross_entropy`, with what the model may compare."""
+    """Raises E0205 for `loss cross_entropy`, with what the model may compare."""
     called = node.arguments if isinstance(node, syntax.Call) else ()
     operands = [*list(context.named)[-1:], *list(context.targets)[:1]]
     if len(item.block.parameters) < 2 or len(operands) < 2 or not item.block.span.source.is_library:
@@ -62,7 +62,7 @@ def _refuse_unapplied(context: Context, item: BlockFunction, node: syntax.Expres
     written = [argument.span.text for argument in called if argument.name is not None]
     call = f"{item.block.name.text}({', '.join([*operands, *written])})"
     hint = Hint.code(call, node.span)
-    fault("E0205", "a block is no value", node.span, "it has to be applied to something", hint=hint)
+    fault("E0205", "a block is not a value", node.span, "it has to be applied to something", hint=hint)
 
 
 def _applied_name(node: syntax.Expression) -> str:
@@ -75,7 +75,7 @@ def _applied_name(node: syntax.Expression) -> str:
 
 
 def watch(context: Context, statement: syntax.Watch, scope: Scope) -> None:
-    """Adds a watched value. Faults E0402 if it is no float."""
+    """Adds a watched value. Raises E0402 if it is not a float."""
     context.path.start(statement.name.text, statement)
     value = context.as_value(evaluate(context, statement.value, scope), statement.value.span)
     if not value.type.is_float:
@@ -84,7 +84,7 @@ def watch(context: Context, statement: syntax.Watch, scope: Scope) -> None:
 
 
 def update(context: Context, statement: syntax.Update, scope: Scope) -> None:
-    """Adds a state's next value, after a step of training. Faults E0401 if its type is not the state's, E0202 if it has
+    """Adds a state's next value, after a step of training. Raises E0401 if its type is not the state's, E0202 if it has
     one already. A shared layer's further application replaces the value of the one before, which its own is based on.
     """
     name, node = statement.name, statement.value
@@ -92,7 +92,7 @@ def update(context: Context, statement: syntax.Update, scope: Scope) -> None:
     if isinstance(state, Value):
         state = context.states_of.get(state, state)
     if not isinstance(state, Value) or state.role is not Role.STATE:
-        fault("E0205", f"`{name.text}` is no state", name.span, hint=f"state {name.text}: float[...] = zeros")
+        fault("E0205", f"`{name.text}` is not a state", name.span, hint=f"state {name.text}: float[...] = zeros")
     value = context.as_value(evaluate(context, node, scope), node.span, like=state)
     if value.type.dims != state.type.dims or value.type.dtype != state.type.dtype:
         in_batch = " for each sample: it has to reduce over `batch`" if value.type.is_batched else ""
@@ -112,7 +112,7 @@ def update(context: Context, statement: syntax.Update, scope: Scope) -> None:
 
 
 def add_result(context: Context, result: Result, value: Value, span: Span) -> None:
-    """Adds a result of the graph. Faults E0202 if there is one of this name, E0401 if its steps cannot be reduced."""
+    """Adds a result of the graph. Raises E0202 if there is one of this name, E0401 if its steps cannot be reduced."""
     kind = result.kind.value
     if result in context.graph.results:
         fault(

@@ -48,7 +48,10 @@ def type_of(context: Context, node: syntax.TypeOf, scope: Scope, field_name: str
 
 
 def _varying(context: Context, dim: syntax.Expression, scope: Scope, axis: int, field_name: str | None) -> str | None:
-    """The name of a varying dimension; None if the dimension is a number. Faults where a varying one cannot stand."""
+    """The name of a varying dimension; None if the dimension is a number.
+
+    Raises a Fault where a dimension may not vary.
+    """
     if isinstance(dim, syntax.Binary) and dim.operator == "<=" and isinstance(dim.left, syntax.Name):
         bound = constants.integer(constant(context, dim.right, scope), dim.right.span, "the longest length")
         name = _varying(context, dim.left, scope, axis, field_name)
@@ -71,7 +74,7 @@ def _varying(context: Context, dim: syntax.Expression, scope: Scope, axis: int, 
         note = "its length differs from sample to sample" if item else "nothing of this name is defined"
         fault(
             "E0406",
-            f"`{dim.text}` is no number",
+            f"`{dim.text}` is not a number",
             dim.span,
             note,
             hint="only inputs and targets declare such a dimension",
@@ -85,7 +88,7 @@ def _varying(context: Context, dim: syntax.Expression, scope: Scope, axis: int, 
 
 
 def check_kind(node: syntax.TypeOf) -> None:
-    """Faults E0402 unless the type is a float, a bool or a class."""
+    """Raises E0402 unless the type is a float, a bool or a class."""
     if node.kind not in ("float", "bool", "class"):
         fault(
             "E0402",
@@ -96,7 +99,7 @@ def check_kind(node: syntax.TypeOf) -> None:
 
 
 def _class_count(context: Context, node: syntax.Name, field_name: str | None) -> int:
-    """The number of classes that `class(auto)` stands for, from the data. Faults E0402 and E0702 if no data says it."""
+    """The number of classes that `class(auto)` stands for, from the data. Raises E0402 and E0702 if no data says it."""
     if field_name is None:
         fault(
             "E0402",
@@ -115,7 +118,7 @@ def match_type(
 ) -> dict[str, Item]:
     """Checks a value against a declared type, and returns what the names of its dimensions stand for.
 
-    Faults E0401 and E0402 name both.
+    Raises E0401 and E0402 name both.
     """
     check_kind(node)
     kinds = {"float": value.type.is_float, "bool": value.type.dtype == "bool", "class": value.type.dtype == "i32"}

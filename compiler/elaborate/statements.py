@@ -132,7 +132,7 @@ def run_statement(  # noqa: C901  a case for each kind of node
 def assign(context: Context, statement: syntax.Assign, scope: Scope) -> None:
     """Gives one name the first result of an expression, or several names a result each.
 
-    Faults E0301 if there are too few.
+    Raises E0301 if there are too few.
     """
     names, node = statement.names, statement.value
     if statement.type is not None and names[0].text in STATEMENTS:
@@ -172,7 +172,7 @@ def _as_outputs(values: Sequence[syntax.Expression], span: Span, scope: Scope) -
 
 
 def _refuse_colon(statement: syntax.Assign, type_: syntax.TypeOf, word: syntax.Name, scope: Scope) -> NoReturn:
-    """Faults E0103 for `output: y = h`, which is read as a value `output` of the type `y`."""
+    """Raises E0103 for `output: y = h`, which is read as a value `output` of the type `y`."""
     scope.set(type_.span.text, Broken(), type_.span)
     hint = Hint.code(f"{word.text} {type_.span.text} = {statement.value.span.text}", statement.span)
     fault("E0103", f"no `:` stands after `{word.text}`", word.span, "a name follows", hint=hint)
@@ -185,7 +185,7 @@ def _note_name(context: Context, name: str, item: Item) -> None:
 
 
 def loop(context: Context, statement: syntax.For, scope: Scope, in_model: bool) -> None:
-    """Runs the statements of a `for` once for each number, written out. Faults E0304 if it has too many turns."""
+    """Runs the statements of a `for` once for each number, written out. Raises E0304 if it has too many turns."""
     start, stop = (
         constants.integer(constant(context, bound, scope), bound.span, what, least=-(10**6))
         for bound, what in ((statement.start, "the start of a loop"), (statement.stop, "the end of a loop"))

@@ -34,9 +34,9 @@ _MEASURED = (ResultKind.LOSS, ResultKind.LOSS_WEIGHT, ResultKind.METRIC, ResultK
 def ensemble(members: Sequence[Member], taken: Mapping[str, Type]) -> Model:
     """The model of an ensemble. `taken` are the types of the inputs and targets that members prepare by themselves.
 
-    The members agree on inputs, targets, outputs and precision, and one of them knows all classes. Faults E1009 for an
+    The members agree on inputs, targets, outputs and precision, and one of them knows all classes. Raises E1009 for an
     output of that one that has no mean: labels that follow from the choices of each member, or numbers for each class
-    that are no probabilities.
+    that are not probabilities.
     """
     return _Joined(members, taken).model()
 
@@ -180,7 +180,7 @@ class _Joined:
         return mean > 0.5 if result.kind is ResultKind.OUTPUT else mean
 
     def _require_same_classes(self, result: Result, value: Value) -> None:
-        """Faults E1009 for a result that each member computes by itself, with classes of its own."""
+        """Raises E1009 for a result that each member computes by itself, with classes of its own."""
         named = {name for member in self.members for name in member.classes}
         targets = [leaf for leaf in self.first.graph.values(Role.TARGET) if leaf.name in named]
         parts = self._everywhere(result)
@@ -225,11 +225,11 @@ class _Joined:
         return means
 
     def _probabilities(self, member: Member, part: Value, name: str, value: Value) -> Value:
-        """A member's output in the shape of the ensemble's. Faults E1009 if no number stands for an unknown class."""
+        """A member's output in the shape of the ensemble's. Raises E1009 if no number stands for an unknown class."""
         is_sure = value.definition is softmax and value.attributes_as(Over).over == (value.type.rank - 1,)
         spread = self._spread(member, part, value.type, 0.0) if is_sure or part.type == value.type else None
         if spread is None:
-            label = "members know other classes, and these are no probabilities"
+            label = "members know other classes, and these are not probabilities"
             fault("E1009", f"the output `{name}` has no mean", value.span, label, hint=f"output {name} = softmax(...)")
         return spread
 

@@ -60,7 +60,7 @@ _CALLS = {
 def numpy_file(exported: Exported, random: Callable[[str], Array]) -> str:
     """Returns the text of the file. `random` returns the initial words of a stream of random numbers.
 
-    Faults E1201 at an operation that cannot be written with NumPy.
+    Raises E1201 at an operation that cannot be written with NumPy.
     """
     return _NumpyFile(exported, random).text()
 

@@ -31,7 +31,7 @@ OPSET, _IR = 18, 8
 def onnx_file(exported: Exported) -> bytes:
     """Returns the serialised model, after ONNX's own checker accepted it.
 
-    Faults E1201 at an operation that ONNX does not have.
+    Raises E1201 at an operation that ONNX does not have.
     """
     content: bytes = _OnnxFile(exported).model().SerializeToString()
     return content

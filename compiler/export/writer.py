@@ -152,7 +152,7 @@ class Writer(ABC):
         return term
 
     def random_words(self, value: Value) -> Term:
-        """Writes a leaf that random numbers are generated from. Faults E1201 in formats that cannot hold it."""
+        """Writes a leaf that random numbers are generated from. Raises E1201 in formats that cannot hold it."""
         self.refuse(value, "random numbers", "what is drawn anew has no place in a file that is the same each time")
 
     def custom_kernel(self, value: Value, operands: Sequence[Term]) -> Term | None:
@@ -214,12 +214,12 @@ class Writer(ABC):
         return term
 
     def refuse(self, value: Value, what: str, why: str) -> NoReturn:
-        """Faults E1201 at a value that cannot be written."""
+        """Raises E1201 at a value that cannot be written."""
         hint = "netc export RUN -o model.py" if self.KIND == "ONNX" else None
         fault("E1201", f"{what} cannot be exported as {self.KIND}", value.span, why, hint=hint)
 
     def refuse_unbounded(self, value: Value, dim: str) -> NoReturn:
-        """Faults E1201 at a value that a file would have to store at a bound that nobody knows."""
+        """Raises E1201 at a value that a file would have to store at a bound that nobody knows."""
         title = f"how long `{dim}` is at most must be known to export this"
         fault("E1201", title, value.span, "it is stored at the bound", hint=f"{dim} <= 100, where it is declared")
 

@@ -169,7 +169,7 @@ class _Split:
 
     def product(self, value: Value, operands: list[Value]) -> Value:
         """Adds a product to the core. A weight is copied before all steps into an order that tiles read as it lies:
-        into panels if that pays (panels.py); else it is transposed, if the columns of the result are no columns of
+        into panels if that pays (panels.py); else it is transposed, if the columns of the result are not columns of
         it."""
         inputs, _, out = value.attributes_as(Subscripts).subscripts.partition("->")
         parts = inputs.split(",")

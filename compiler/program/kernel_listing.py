@@ -36,7 +36,7 @@ _SPELLING = Spelling(
 
 
 def heading(kernel: VectorKernel) -> str:
-    """Returns the words for a kernel that is no nest: what it computes, and in which type."""
+    """Returns the words for a kernel that is not a nest: what it computes, and in which type."""
     match kernel:
         case Contraction(dtype, of_pairs, in_tiles, gathered):
             operands = f" of pairs{' in tiles' if in_tiles else ''}" if of_pairs else ""

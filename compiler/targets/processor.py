@@ -43,7 +43,7 @@ def processor() -> Processor:
     """Returns this machine's processor, from the cache if it was asked for before."""
     try:
         name = f"processor-{records.key_of(version_of('llvmlite'), *facts_of_linux())}"
-    except OSError:  # this is no Linux
+    except OSError:  # this is not Linux
         return asked_of_llvm()
     content = records.read(name)
     if content is not None:

@@ -25,7 +25,7 @@ def activations() -> Figure:
     canvas, axes = figure(7.2, 4.0, 2, 4)
     for panel, name in zip(axes.flat, NAMES, strict=True):
         value, slope = _value_and_slope(name, x)
-        slope[1:][np.abs(np.diff(slope)) > 0.5] = np.nan  # a jump is no line
+        slope[1:][np.abs(np.diff(slope)) > 0.5] = np.nan  # a jump is not a line
         panel.axhline(0, color=GREY, linewidth=0.6)
         panel.axvline(0, color=GREY, linewidth=0.6)
         panel.plot(x, value, color=BLUE, label="value")

@@ -169,7 +169,7 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "returnsequences": "leave it out: the result has all steps; `-> last` takes the last one",
             "returnstate": "the result has all steps, and `last(states)` is the last one",
             "gobackwards": "`reverse(x, over = 0) -> lstm(64)` reads from the end; `bidirectional(lstm(64))` both ways",
-            "batchfirst": "leave it out: the batch is no dimension of a value",
+            "batchfirst": "leave it out: the batch is not a dimension of a value",
             "numlayers nlayers": "one after the other: `x -> lstm(64) -> lstm(64)`",
             "recurrentdropout dropoutrate": "dropout is a layer of its own: `x -> dense(64) -> relu -> dropout(0.2)`",
             "bias usebias": "a product without a bias: `param w: float[4, 8]`, then `x @ w`",

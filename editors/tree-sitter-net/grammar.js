@@ -136,7 +136,7 @@ module.exports = grammar({
     // words
     _name: ($) => choice($.identifier, alias($.soft, $.identifier)),
     soft: () => choice(...SOFT),
-    // any characters but those of ASCII that are no letters, digits or `_`; netc itself refuses some of the others
+    // any characters but those of ASCII that are not letters, digits or `_`; netc itself refuses some of the others
     identifier: () => /[^\x00-\x40\x5b-\x5e\x60\x7b-\x7f][^\x00-\x2f\x3a-\x40\x5b-\x5e\x60\x7b-\x7f]*/,
     // in `0..n` the number ends before the first point, which the scanner finds out
     number: ($) =>

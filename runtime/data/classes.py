@@ -24,7 +24,7 @@ from netc.runtime.data.tables.cells import is_missing, numbers
 def class_counter(file: syntax.File) -> Callable[[str, Constants, Span], int]:
     """Returns a function `count(name, constants, asked)`: how many classes a field of the file's data has.
 
-    It reads the data, once for all fields, and fits only that field's steps. Faults E0702 at `asked` if the file has
+    It reads the data, once for all fields, and fits only that field's steps. Raises E0702 at `asked` if the file has
     no such field, E0805 if the field has one class only.
     """
     read: list[tuple[Constants, Part]] = []  # the constants that data was read with, and its training part
@@ -74,7 +74,7 @@ def _stratifying_name(targets: Sequence[syntax.Target]) -> str | None:
 
 
 def _largest(field: FieldSpec, states: Sequence[State], part: Part) -> int:
-    """The largest number of a field, at least 0. Faults E0805 if one of its numbers is no integer."""
+    """The largest number of a field, at least 0. Raises E0805 if one of its numbers is not an integer."""
     largest = 0
     for array, location in step_outputs(field, states, part):
         values = numbers(array, location)

@@ -48,7 +48,7 @@ def convert(
     With `proposes_type`, the model and not the data is taken to be wrong where a sample has another shape. With a `cut`
     the type is that of a window, and the values are the rows that windows are cut from.
 
-    Faults E0803, E0804 and E0805 where a value, the shape of a sample or a class does not fit the type.
+    Raises E0803, E0804 and E0805 where a value, the shape of a sample or a class does not fit the type.
     """
     _check_class_count(field, labels_of(field, states), type_, declared)
     sample, window = type_, () if cut is None or cut.is_single else (cut.count,)
@@ -104,7 +104,7 @@ def _positions(part: Part, numbers_in_file: Array, count: int) -> slice | Array:
 
 
 def _check_class_count(field: FieldSpec, labels: Sequence[str], type_: Type, declared: Span) -> None:
-    """Faults E0805 if the data has another number of classes than the model says."""
+    """Raises E0805 if the data has another number of classes than the model says."""
     if type_.classes is None or not labels or len(labels) == type_.classes:
         return
     shown = ", ".join(map(cell, labels[:12]))
@@ -144,7 +144,7 @@ def _sequences(
             hint = "`characters` or `words` makes one of a text" if is_text else None
             if proposes_type and not is_text:
                 hint = _as_read("sample", sequences.shape[1:], field, type_.with_dims((BATCH,)))
-            fault("E0804", f"a sample of `{field.name}` is no sequence", field.span, location.cell([0]), hint=hint)
+            fault("E0804", f"a sample of `{field.name}` is not a sequence", field.span, location.cell([0]), hint=hint)
         step_location = per_step(location, sequences)
         values = _widened(field, numbers(sequences.rows, step_location, may_lack=may_lack), shape)
         if values.shape[1:] != shape:
@@ -163,7 +163,7 @@ def _sequences(
 def _refuse_shape(
     what: str, shape: tuple[int, ...], field: FieldSpec, type_: Type, declared: Span, proposes_type: bool
 ) -> None:
-    """Faults E0804 for a sample, or a step of one, whose shape is not the one that the model declares."""
+    """Raises E0804 for a sample, or a step of one, whose shape is not the one that the model declares."""
     fact = f"a {what} of `{field.name}` has the shape {list(shape)}, the model says {describe_sample(type_)}"
     hint = _as_read(what, shape, field, type_) if proposes_type or _has_places(field) else None
     read_here = [Label(field.span, "read here")] if field.span not in (declared, NOWHERE) else []
@@ -171,7 +171,7 @@ def _refuse_shape(
 
 
 def _refuse_sequences(field: FieldSpec, states: Sequence[State], part: Part, type_: Type, declared: Span) -> NoReturn:
-    """Faults E0804 for a field whose steps make sequences, where the type has no length of its own for each sample."""
+    """Raises E0804 for a field whose steps make sequences, where the type has no length of its own for each sample."""
     outputs = [values for values, _ in sample_outputs(field, states, part) if isinstance(values, Ragged)]
     lengths = np.concatenate([sequences.lengths for sequences in outputs])
     least, most = int(lengths.min()), int(lengths.max())
@@ -243,7 +243,7 @@ def convert_windows(
     if not cut.is_single and not type_.sample:
         fact = f"`{field.name}` is declared as {describe_sample(type_)}"
         rows, _ = next(sample_outputs(field, states, replace(part, rows=part.rows[:1])))
-        assert not isinstance(rows, Ragged), "rows of a series are no sequences"
+        assert not isinstance(rows, Ragged), "rows of a series are not sequences"
         hint = _as_read("sample", (cut.count, *rows.shape[1:]), field, type_)
         fault("E0804", fact, declared, others=[Label(cut.span, "and this is a window")], hint=hint)
     converted = convert(field, states, part, type_, declared, proposes_type, cut)
@@ -258,7 +258,7 @@ def _may_lack(field: FieldSpec, states: Sequence[State]) -> bool:
 def _checked(values: Array, location: Location, type_: Type, may_lack: bool = False) -> Array:
     """Returns `values`.
 
-    Faults E0805 for the rows with a value that is not a class of a class type, E0803 for those with one that is not
+    Raises E0805 for the rows with a value that is not a class of a class type, E0803 for those with one that is not
     finite, unless it `may_lack`: be missing.
     """
     if type_.classes is not None:

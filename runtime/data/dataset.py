@@ -73,7 +73,7 @@ def load(
     read: ReadSource = read_source,
     without: Collection[str] = (),
 ) -> Dataset:
-    """Reads the data of a model, divides it, fits its steps and applies them. Faults E08xx where the data is wrong.
+    """Reads the data of a model, divides it, fits its steps and applies them. Raises E08xx where the data is wrong.
 
     `states` are those of an earlier run; the fields that it lacks are fitted and added to it. No cell of the parts in
     `without` is looked at, and the dataset does not have them.
@@ -133,7 +133,7 @@ def _arrays(
 
 
 def _check_lengths(model: Model, parts: Mapping[str, Part], arrays: Mapping[str, dict[str, Field]]) -> None:
-    """Faults a sample whose sequences of one dimension differ in length, or are too short for the model."""
+    """Raises a Fault for a sample whose sequences of one dimension differ in length, or are too short for the model."""
     for name, part in parts.items():
         samples = Samples(part.table, part.rows)
         same_lengths(model, arrays[name], samples)
@@ -166,7 +166,7 @@ def _warnings(
 
 
 def _window_starts_by_part(spec: DataSpec, parts: Mapping[str, Part], types: Mapping[str, Type]) -> dict[str, Array]:
-    """The rows of each part at which a window starts; empty if the data is no series."""
+    """The rows of each part at which a window starts; empty if the data is not a series."""
     if not windows.is_series(spec.fields.values()):
         return {}
     cuts = [windows.cut_of(field) for name, field in spec.fields.items() if name in types]
@@ -198,7 +198,7 @@ def _as_array(values: Any) -> Array:
 def from_arrays(model: Model, spec: DataSpec, data: Mapping[str, Any]) -> Dataset:
     """Arrays by field name, samples first, as the training part.
 
-    Faults E0702 if a field is missing, E0803, E0804 or E0805 if its array does not fit the type that the model
+    Raises E0702 if a field is missing, E0803, E0804 or E0805 if its array does not fit the type that the model
     declares.
     """
     for name in spec.fields:

@@ -30,8 +30,8 @@ def listed(sequences: Any) -> Array:
 def cells_of(array: Array, location: Location, takes_text: bool = False) -> Array | Ragged:
     """The cells of a column as sequences; a column of texts is returned as it is, missing ones among them.
 
-    Where a step `takes_text`, all cells are texts if one is. Faults E0803 for the rows whose sequence is missing, E0804
-    for those whose cell is no sequence.
+    Where a step `takes_text`, all cells are texts if one is. Raises E0803 for the rows whose sequence is missing, E0804
+    for those whose cell is not a sequence.
     """
     if array.dtype != object:
         if array.ndim < 2:
@@ -41,7 +41,7 @@ def cells_of(array: Array, location: Location, takes_text: bool = False) -> Arra
     if (is_text | missing).all() and (takes_text or is_text.any()):
         return array
     if takes_text and is_text.any():
-        location.refuse(~(is_text | missing), "E0804", "this is no text, and other rows have texts")
+        location.refuse(~(is_text | missing), "E0804", "this is not text, and other rows have texts")
     refuse_missing(array, location, CellKind.SEQUENCE)
     _refuse_no_sequences(array, location)
     sequences = _sequences(array, location)
@@ -49,12 +49,12 @@ def cells_of(array: Array, location: Location, takes_text: bool = False) -> Arra
 
 
 def _refuse_no_sequences(array: Array, location: Location) -> None:
-    """Faults E0804 for the rows whose cell is no list, or an empty one."""
+    """Raises E0804 for the rows whose cell is not a list, or an empty one."""
     is_list = np.array([isinstance(cell, list) for cell in array], bool)
     location.refuse(
         np.array([not isinstance(cell, list) or not cell for cell in array], bool),
         "E0804",
-        lambda index: "an empty sequence" if is_list[index] else "this is no sequence",
+        lambda index: "an empty sequence" if is_list[index] else "this is not a sequence",
         hint="a sequence has at least one step",
     )
 
@@ -62,7 +62,7 @@ def _refuse_no_sequences(array: Array, location: Location) -> None:
 def _sequences(array: Array, location: Location) -> list[Array]:
     """The cells as arrays with a row for each step: numbers, or texts as objects.
 
-    Faults E0804 for the rows whose steps are no numbers, or of another shape than in the first row.
+    Raises E0804 for the rows whose steps are not numbers, or of another shape than in the first row.
     """
     sequences: list[Array] = []
     is_bad = np.zeros(len(array), bool)
@@ -110,7 +110,7 @@ class _Declaration(Struct, frozen=True):
         hint: str | None = None,
         others: Sequence[Label] = (),
     ) -> None:
-        """Faults E0804 for the samples of which `mask` is true. `label` says more about one of them."""
+        """Raises E0804 for the samples of which `mask` is true. `label` says more about one of them."""
         table, rows = self.samples.table, self.samples.rows
         location = Location(table.name, self.names, table.numbers(rows), self.span)
 
@@ -121,7 +121,7 @@ class _Declaration(Struct, frozen=True):
 
 
 def long_enough(model: "Model", fields: Mapping[str, Field], samples: Samples) -> None:
-    """Faults E0804 for the samples that are longer than their dimension's bound, or too short for what the model
+    """Raises E0804 for the samples that are longer than their dimension's bound, or too short for what the model
     does.
     """
     for name, type_ in _fields_of(model).items():
@@ -140,7 +140,7 @@ def long_enough(model: "Model", fields: Mapping[str, Field], samples: Samples) -
 
 
 def _refuse_too_long(field: Ragged, bound: int, dim: str, declaration: _Declaration) -> None:
-    """Faults E0804 for the samples that have more steps than the bound of their dimension."""
+    """Raises E0804 for the samples that have more steps than the bound of their dimension."""
     (name,) = declaration.names
     declaration.refuse(
         field.lengths > bound,
@@ -151,7 +151,7 @@ def _refuse_too_long(field: Ragged, bound: int, dim: str, declaration: _Declarat
 
 
 def _refuse_too_short(counts: Array, dim: str, lengths: Mapping[str, Array], declaration: _Declaration) -> None:
-    """Faults E0804 for the samples of which a computed dimension has no step; `counts` are its steps."""
+    """Raises E0804 for the samples of which a computed dimension has no step; `counts` are its steps."""
 
     def label(index: Index) -> str:
         declared = " and ".join(f"{name} is {length[index]}" for name, length in lengths.items())
@@ -170,7 +170,7 @@ def declared_lengths(model: "Model", fields: Mapping[str, Field]) -> dict[str, A
 
 
 def same_lengths(model: "Model", fields: Mapping[str, Field], samples: Samples) -> None:
-    """Faults E0804 for the samples whose lengths contradict the model.
+    """Raises E0804 for the samples whose lengths contradict the model.
 
     Two fields with the same dimension have the same lengths; a dimension that is computed from others has the lengths
     that these give; dimensions that are declared to be equal are equal.
@@ -211,7 +211,7 @@ def _refuse_difference(
     fact: str,
     others: Sequence[Label] = (),
 ) -> None:
-    """Faults E0804 for the samples in which two lengths differ; `names` are what the message calls them."""
+    """Raises E0804 for the samples in which two lengths differ; `names` are what the message calls them."""
     declaration.refuse(
         left != right,
         fact,

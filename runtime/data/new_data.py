@@ -116,7 +116,7 @@ def read_fields(
     """The inputs of these types, and inner values of the model as a prediction wrote them.
 
     Every row is kept, even where `impute(drop)` on a target would leave it out: new data has no target. The lengths of
-    sequences are not compared with each other, nor with what the model needs. Faults E0802, E0803, E0804 and E0805 if
+    sequences are not compared with each other, nor with what the model needs. Raises E0802, E0803, E0804 and E0805 if
     no row can be used, and with `is_strict` at the first that cannot.
     """
     spec = fitted.spec
@@ -192,7 +192,7 @@ def _start_of(table: Table) -> Span:
 def fitting_lengths(model: "Model", data: NewData, is_strict: bool = False) -> NewData:
     """New data without the samples whose lengths do not fit the model, or each other.
 
-    Faults E0804 if no sample is left, and with `is_strict` at the first that does not fit.
+    Raises E0804 if no sample is left, and with `is_strict` at the first that does not fit.
     """
     if not any(isinstance(field, Ragged) for field in data.fields.values()):
         return data

@@ -56,7 +56,7 @@ class Part(Struct, frozen=True):
         return self.table.numbers(self.rows)
 
     def window_starts(self, cuts: Sequence[windows.Cut], name: str, span: Span) -> Array:
-        """The places in `rows` at which windows start. Faults E0806 at `span` if none fits; `name` is for messages."""
+        """The places in `rows` at which windows start. Raises E0806 at `span` if none fits; `name` is for messages."""
         assert self.stretches is not None, "division/partition.py finds the series of data with windows"
         return windows.window_starts(cuts, len(self.rows), self.stretches, name, span)
 
@@ -65,7 +65,7 @@ def resolved(spec: DataSpec, table: Table) -> DataSpec:
     """A data block whose fields name their columns: `columns(all, except = ...)` are those of the training table.
 
     So all parts and all new data are read by these names, whatever else their files contain, and in whatever order.
-    Faults E0802 where `except` names a column that is not there.
+    Raises E0802 where `except` names a column that is not there.
     """
     fields = {
         name: replace(field, columns=columns_of(field, table), is_rest=False) for name, field in spec.fields.items()
@@ -94,7 +94,7 @@ def shape_of_pictures(source: SourceSpec, table: Table) -> tuple[int, int, int] 
 def columns_of(field: FieldSpec, table: Table) -> tuple[str, ...]:
     """The names of a field's columns in a table.
 
-    Faults E0802 where `columns(all, except = ...)` names one that is not there.
+    Raises E0802 where `columns(all, except = ...)` names one that is not there.
     """
     if not field.is_rest:
         return field.columns
@@ -107,7 +107,7 @@ def raw_chunks(field: FieldSpec, part: Part) -> Iterator[tuple[Array | Ragged, L
     """Yields the cells of a field before its first step: lists as sequences where the model declares them, or a step
     takes their elements for labels.
 
-    Faults E0802 and E0804 where its columns do not form one array.
+    Raises E0802 and E0804 where its columns do not form one array.
     """
     for values, location in _raw_chunks(field, part):
         yield _decoded(values), location
@@ -235,7 +235,7 @@ def _stepped(
 def _apply(step: StepSpec, state: State, is_series: bool, values: _Cells, location: Location) -> _Cells:
     """Applies one step; most steps see the rows of all sequences as one array.
 
-    Faults E0804 if a step does not take these values.
+    Raises E0804 if a step does not take these values.
     """
     location = replace(location, span=step.span)
     definition = STEPS[step.name]

@@ -64,8 +64,8 @@ def series_spec(spec: DataSpec) -> SeriesSpec:
 def series_of(table: Table, spec: DataSpec) -> Series:
     """The series in a table.
 
-    Faults E0803 where a row has no cell in the column of the series or of the time, or one that is no time, and E0841
-    where two rows of a series have the same time.
+    Raises E0803 where a row has no cell in the column of the series or of the time, or one that is not a time,
+    and E0841 where two rows of a series have the same time.
     """
     described = series_spec(spec)
     rows = np.arange(len(table))
@@ -114,6 +114,6 @@ def _times(table: Table, name: str, described: SeriesSpec) -> Array:
 
 
 def _seconds(cells: Array, form: str, location: Location) -> Array:
-    """Dates as seconds; those without a time zone are in UTC. Faults E0803 for the cells that are no dates."""
+    """Dates as seconds; those without a time zone are in UTC. Raises E0803 for the cells that are not dates."""
     dates = moments(cells, form, location, _WRITTEN)
     return np.array([(date - _START).total_seconds() for date in dates], np.float64)

@@ -94,7 +94,7 @@ def recorded(source: SourceSpec, folder: Path, rows: int, before: SourceRecord |
 
 
 def files_of(source: SourceSpec, folder: Path) -> list[Path]:
-    """The files that the table of a source is read from. Empty for a source that is no file."""
+    """The files that the table of a source is read from. Empty for a source that is not a file."""
     files = [file for path in paths_of(source, folder) for file in _files_at(path, source)]
     return list(dict.fromkeys(files))
 

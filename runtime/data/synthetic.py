@@ -19,8 +19,8 @@ def synthetic_data(
 ) -> dict[str, Field]:
     """`count` samples of every input and target, or of these `types`: normal numbers, or any class.
 
-    Sequences have as many steps as the model takes, up to `longest`. Faults E1005 if the memory does not hold the
-    samples.
+    Sequences have as many steps as the model takes, up to `longest`. Raises E1005 if the samples do not
+    fit in memory.
     """
     rng = np.random.default_rng(seed)
     types = types or {**model.inputs, **model.targets}

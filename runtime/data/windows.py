@@ -47,7 +47,7 @@ def is_series(fields: Iterable[FieldSpec]) -> bool:
 
 
 def cut_of(field: FieldSpec) -> Cut:
-    """The cut that the steps of a field describe. Faults E0804 if it has no window, or two."""
+    """The cut that the steps of a field describe. Raises E0804 if it has no window, or two."""
     windows = [i for i, step in enumerate(field.steps) if step.name == "window"]
     if len(windows) != 1:
         fact = f"`{field.name}` has {len(windows) or 'no'} window{'s' * bool(windows)}"
@@ -73,7 +73,7 @@ def _rows_ahead(steps: Iterable[StepSpec]) -> int:
 def window_starts(cuts: Iterable[Cut], rows: int, stretches: Array, part: str, span: Span) -> Array:
     """The rows at which windows start, out of so many. No window reaches from one of the `stretches` into the next.
 
-    Faults E0804 if the fields have different steps, E0806 if no window fits.
+    Raises E0804 if the fields have different steps, E0806 if no window fits.
     """
     cuts = list(cuts)
     first = cuts[0]
@@ -113,7 +113,7 @@ def row_type(type_: Type, cut: Cut) -> Type:
 
 
 def cut_windows(field: FieldSpec, cut: Cut, rows: Array, starts: Array, type_: Type, declared: Span) -> Array | Ragged:
-    """The windows of a field that start at `starts`. Faults E0804 if the model declares another length."""
+    """The windows of a field that start at `starts`. Raises E0804 if the model declares another length."""
     if cut.is_single:
         return np.ascontiguousarray(rows[starts + cut.first])
     if not type_.is_varying and type_.sample[0] != cut.count:

@@ -27,7 +27,7 @@ def claimed_together(
 ) -> Iterator[Path]:
     """Locks the folder of a run for rank 0. Yields it there, and a copy in the folder `temporary` to the other ranks.
 
-    The copy has those of the `files` that are there. Rank 0 names these, by their paths in the folder. Faults E1001 on
+    The copy has those of the `files` that are there. Rank 0 names these, by their paths in the folder. Raises E1001 on
     all ranks if rank 0 cannot lock it.
     """
     if ranks is None:

@@ -44,7 +44,7 @@ def launch_span() -> Span:
 def start() -> "MpiRanks | None":
     """The ranks that a launcher started to share batches; None in a process by itself.
 
-    Faults E1013 for a number of ranks that cannot share a batch, and like `ranks_of_launch`.
+    Raises E1013 for a number of ranks that cannot share a batch, and like `ranks_of_launch`.
     """
     count = launched_ranks()
     if count == 1:
@@ -59,7 +59,7 @@ def start() -> "MpiRanks | None":
 def ranks_of_launch() -> "MpiRanks":
     """The ranks that a launcher started, for any number of them.
 
-    Faults E1013 if mpi4py is not installed, and if the ranks run different versions of netc or on different kinds of
+    Raises E1013 if mpi4py is not installed, and if the ranks run different versions of netc or on different kinds of
     processors: their bits would differ.
     """
     count = launched_ranks()
@@ -82,7 +82,7 @@ def ranks_of_launch() -> "MpiRanks":
 
 
 def _require_same(ranks: "MpiRanks") -> None:
-    """Faults E1013 unless all ranks would compute the same bits."""
+    """Raises E1013 unless all ranks would compute the same bits."""
     from importlib.metadata import version  # here, because every command imports this file
 
     from netc.compiler.targets.named import machine_for

@@ -86,7 +86,7 @@ class CompiledModel(Struct):
     ) -> "CompiledModel":
         """A model whose arrays are zeros, those that a training graph adds among them.
 
-        Faults E1005 if they are larger than the memory of the machine, and E1013 if there are more ranks than shards.
+        Raises E1005 if they are larger than the memory of the machine, and E1013 if there are more ranks than shards.
         """
         _refuse_too_large(model, state_layout(model, training_graph)[2])
         _refuse_more_ranks(model, workers)
@@ -196,7 +196,7 @@ class CompiledModel(Struct):
     def generated(
         self, name: str, fields: Fields, order: Array, epoch: int = 0, scheduled: Scheduled | None = None
     ) -> dict[str, Array]:
-        """A leaf of a step that is no field of the data: sample numbers, rates, scales or random words."""
+        """A leaf of a step that is not a field of the data: sample numbers, rates, scales or random words."""
         if parse_table(name) is not None:
             return {}
         supplied = parse_supplied(name)
@@ -276,7 +276,7 @@ def _refuse_more_ranks(model: Model, workers: Workers) -> None:
 
 
 def _refuse_too_large(model: Model, size: int) -> None:
-    """Faults E1005 where parameters and states are larger than the memory of the machine."""
+    """Raises E1005 where parameters and states are larger than the memory of the machine."""
     if model.trainables:
         largest = max(model.trainables.values(), key=lambda info: info.type.nbytes(1))
         what = f"parameters and the optimizer's states, of which `{largest.name}` is the largest,"

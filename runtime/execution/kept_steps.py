@@ -162,7 +162,7 @@ def _layout_record(layout: CallLayout) -> _Layout:
 
 
 def _call_layout(record: _Record) -> CallLayout:
-    """The layout of a plan that has code. Raises ValueError for a text that is no type."""
+    """The layout of a plan that has code. Raises ValueError for a text that is not a type."""
     layout, facts = record.layout, record.facts
     assert layout is not None
     inputs, results = (

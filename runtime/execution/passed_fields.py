@@ -31,8 +31,9 @@ class PassedFields:
     def checked(self, fields: object) -> dict[str, Any]:
         """The fields as arrays and sequences, by name.
 
-        Raises TypeError for what is no mapping of names, and ArgumentFault, a ValueError, for a name that the model
-        does not have (E0201) and for a field whose values or shape do not fit its declared type: E0803, E0804 or E0805.
+        Raises TypeError for anything that is not a mapping of names, and ArgumentFault, a ValueError, for a name that
+        the model does not have (E0201) and for a field whose values or shape do not fit its declared type (E0803, E0804
+        or E0805).
         """
         if not (hasattr(fields, "keys") and hasattr(fields, "__getitem__")):  # a DataFrame has columns by name
             example = next(iter(self._types.model.inputs), "x")
@@ -50,7 +51,7 @@ class PassedFields:
 
 
 def _require_name(types: FieldTypes, name: object) -> None:
-    """Raises TypeError for what is no text, and ArgumentFault for a name that the model does not have."""
+    """Raises TypeError for what is not text, and ArgumentFault for a name that the model does not have."""
     if not isinstance(name, str):
         raise TypeError(f"fields are arrays by name, and {name!r} is {kind_of(name)}")
     if name in types.types:

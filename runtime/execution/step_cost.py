@@ -77,7 +77,8 @@ def cost_of_step(
 ) -> StepCost:
     """The cost of a step on a full batch of samples of a given length, by default as `longest_of` says.
 
-    `training_graph` is the model's, if the caller has it already. Faults as must_rematerialise.
+    `training_graph` is the model's, if the caller has it already. Raises what must_rematerialise
+    raises.
     """
     machine = machine_for(machine)
     longest = in_a_step(model, longest_of(model) if longest is None else longest)
@@ -135,7 +136,7 @@ def in_a_step(model: Model, longest: Mapping[str, int]) -> dict[str, int]:
 def must_rematerialise(model: Model, workers: int, machine: Machine | None = None) -> bool:
     """Whether a step stays under the model's memory limit only with rematerialisation.
 
-    Faults E1005 if it does not even then, and E0602 if a varying dimension of the model has no bound.
+    Raises E1005 if it does not even then, and E0602 if a varying dimension of the model has no bound.
     """
     limit = model.train.memory
     if limit is None:

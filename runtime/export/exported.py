@@ -129,7 +129,7 @@ def as_python(run: Run, asked: Exported) -> str:
 
 
 def as_onnx(asked: Exported) -> bytes:
-    """An exported run as an ONNX file. Faults E1202 if the package `onnx` is not installed."""
+    """An exported run as an ONNX file. Raises E1202 if the package `onnx` is not installed."""
     try:
         from netc.compiler.export.onnx_file import onnx_file
     except ImportError as error:

@@ -50,7 +50,7 @@ class Decoder(Struct, frozen=True):
 
 
 def decoders(model: Model) -> list[Decoder]:
-    """The outputs of a model that beam search can compute. Faults E0507 if there is none."""
+    """The outputs of a model that beam search can compute. Raises E0507 if there is none."""
     graph = prediction_graph(model)
     outputs = graph.results_of(ResultKind.OUTPUT)
     candidates = [_decoder(graph, name, value) for name, value in outputs.items()]

@@ -54,7 +54,7 @@ def _predicts_next_tokens(model: Model, spec: DataSpec) -> bool:
 def token_names(graph: Graph) -> tuple[str, Result]:
     """The input that a text is, class(n)[t], and the output of the scores of its next tokens, float[t, n].
 
-    Faults E0506 if the graph has not one of each.
+    Raises E0506 if the graph has not one of each.
     """
     inputs = list(graph.values(Role.INPUT))
     outputs = {

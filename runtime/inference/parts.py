@@ -16,8 +16,8 @@ from netc.compiler.pipeline import part_graph, prediction_graph
 def part_of(model: Model, fields: Collection[str], outputs: Sequence[str] | None = None) -> Graph:
     """The graph of the values `outputs`, or of all outputs that these fields suffice for: results `output.NAME`.
 
-    A field that is no input but a value of the model replaces what computes it. Raises ValueError for a name that the
-    model does not have, and for a value among the fields that no result depends on.
+    A field that is not an input but a value of the model replaces what computes it. Raises ValueError for a name that
+    the model does not have, and for a value among the fields that no result depends on.
     """
     values, data = model.values, {**model.inputs, **model.targets}
     inner = [name for name in fields if name in values and name not in data]
@@ -42,7 +42,7 @@ def _refuse_unknown(model: Model, outputs: Sequence[str]) -> None:
             raise ValueError(f"the model has no value `{name}`: it has {', '.join(model.values)}")
         ends = [ResultKind.LENGTH.named(dim.name) for dim in model.values[name].type.dims if isinstance(dim, Bounded)]
         if any(end not in model.graph.results for end in ends):
-            raise ValueError(f"`{name}` has two varying dimensions, and is no output")
+            raise ValueError(f"`{name}` has two varying dimensions, and is not an output")
 
 
 def inputs_of(graph: Graph) -> dict[str, Type]:

@@ -61,7 +61,7 @@ class Stepper:
     """The state of `samples` sequences, all after the same number of steps: `position`.
 
     A model with attention, or with a table of positions, cannot see more steps than its bound. A longer sequence is
-    begun again with the last half of its steps. Faults E0506 if a step would need a later one.
+    begun again with the last half of its steps. Raises E0506 if a step would need a later one.
     """
 
     def __init__(self, compiled: CompiledModel, what: Stepped, samples: int = 1) -> None:

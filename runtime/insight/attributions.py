@@ -100,7 +100,7 @@ class Explainer:
     ) -> tuple[tuple[float, float], dict[str, Array]]:
         """The scores at both ends of the path, and the mean gradient along it at each point of the graph.
 
-        The mean is Gauss-Legendre quadrature. Inputs that are no points are the same everywhere on the path.
+        The mean is Gauss-Legendre quadrature. Inputs that are not points are the same everywhere on the path.
         """
         origins = self.graphs.origins
         size = sum(_first(starts[name]).size for name in origins) or 1

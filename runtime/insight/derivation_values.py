@@ -32,7 +32,7 @@ class ValuedDerivation(Struct, frozen=True):
 def derive_with_values(model: Model, row: int | None = None) -> ValuedDerivation:
     """The equations of a model with their numbers for a row of the data, counted as in the file; the first by default.
 
-    A sample is synthetic if the file has no data. Faults E0501 without a loss, and as the data does; raises ValueError
+    A sample is synthetic if the file has no data. Raises E0501 without a loss, and as the data does; raises ValueError
     for a row that does not exist.
     """
     derivation = derive(in_f64(model))

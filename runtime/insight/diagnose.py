@@ -30,7 +30,7 @@ class Diagnosed(Struct, frozen=True):
 def diagnose(run: Run, samples: int = _SAMPLES, share: float = 1.0) -> Diagnosed:
     """Measures a run as it is, by at most `samples` samples.
 
-    `share` is the share of the steps that gradients should reach. Faults E0501 if the run was trained on arrays, which
+    `share` is the share of the steps that gradients should reach. Raises E0501 if the run was trained on arrays, which
     it does not keep.
     """
     if run.dataset is None and run.model.data is None:

@@ -52,14 +52,14 @@ class _Header(msgspec.Struct):
 
 
 def path_span(path: Path) -> Span:
-    """The span of a message about a file that is no text."""
+    """The span of a message about a file that is not a text."""
     return Span(Source(str(path), ""), 0, 0)
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all, whatever happens meanwhile; a pipe or a device gets the bytes directly.
 
-    Every command writes its files in this way. Faults E1001 if it cannot be written.
+    Every command writes its files in this way. Raises E1001 if it cannot be written.
     """
     try:
         if os.path.isdir(path):  # a symbolic link to a folder, too: it would be replaced
@@ -98,11 +98,11 @@ def _checksum(arrays: Mapping[str, Array], metadata: str) -> int:
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, Array], Progress, tuple[str, ...]]:
-    """All arrays by name, the position in training, and the model's own names. Faults E1001 if the file is damaged."""
+    """All arrays by name, the position in training, and the model's own names. Raises E1001 if the file is damaged."""
     try:
         opened(path).close()  # the library would wait for a pipe
         with safe_open(str(path), framework="numpy") as stored:
-            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  it is no dict
+            arrays = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118  it is not a dict
             metadata = stored.metadata() or {}
         content = metadata["netc"]
         if "checksum" in metadata:  # written by an earlier version
@@ -118,7 +118,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, Array], Progress, tuple[str, 
 
 
 def load_checkpoint(path: Path, arrays: Mapping[str, Array]) -> Progress:
-    """Fills the arrays, by name, from a checkpoint. Faults E1001 if it is damaged or of another model."""
+    """Fills the arrays, by name, from a checkpoint. Raises E1001 if it is damaged or of another model."""
     stored, progress, _ = read_checkpoint(path)
     for name, array in arrays.items():
         if name not in stored or stored[name].shape != array.shape or stored[name].dtype != array.dtype:

@@ -18,7 +18,7 @@ _TRIES, _PAUSE = 5, 0.02  # `is_claimed` locks a folder for a moment, and pauses
 def claimed(folder: Path) -> Iterator[Path]:
     """Lock the folder of a run for this process, and remove what killed processes left in it. Yields the folder.
 
-    Faults E1001 if there is no folder, or another process has locked it. The lock ends with its process, however that
+    Raises E1001 if there is no folder, or another process has locked it. The lock ends with its process, however that
     ends.
     """
     temporary.sweep(folder)

@@ -21,7 +21,7 @@ _KEEPING = 'its parts have other rows than then; `split = hash("id", ...)` keeps
 
 
 def require_division(folder: Path, spec: DataSpec, info: RunInfo | None) -> None:
-    """Faults E0842 if an earlier netc put rows of the run's data into other parts than this one would.
+    """Raises E0842 if an earlier netc put rows of the run's data into other parts than this one would.
 
     Rows that the run was trained on would then be in its test part.
     """

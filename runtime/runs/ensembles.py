@@ -25,7 +25,7 @@ def start_ensemble(folders: Sequence[Path], path: Path, threads: int | None = No
     """The ensemble of the runs in `folders`, each with the parameters that it is used with, in a new folder: `path`, or
     `path` with a number if that exists.
 
-    Faults E1009 if they do not fit together, E1001 if a folder is no run or the new one cannot be made.
+    Raises E1009 if they do not fit together, E1001 if a folder is not a run or the new one cannot be made.
     """
     require_creatable(path)
     if len(folders) < 2:
@@ -40,7 +40,7 @@ def start_ensemble(folders: Sequence[Path], path: Path, threads: int | None = No
 
 
 def _require_member(first: Run, run: Run) -> None:
-    """Faults E1009 for a run that is an ensemble itself, that was never trained, or whose data has changed since."""
+    """Raises E1009 for a run that is an ensemble itself, that was never trained, or whose data has changed since."""
     assert first.info is not None
     assert run.info is not None
     if run.info.members:

@@ -14,7 +14,7 @@ from netc.runtime.runs.checkpoint import path_span
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """An empty folder beside `path`, which the caller fills and then renames. Faults E1001 if it cannot be made."""
+    """An empty folder beside `path`, which the caller fills and then renames. Raises E1001 if it cannot be made."""
     require_creatable(path)
     with ExitStack() as stack:
         try:
@@ -26,7 +26,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def require_creatable(path: Path) -> None:
-    """Faults E1001 if it is certain that no folder can be made at this path. Makes nothing."""
+    """Raises E1001 if it is certain that no folder can be made at this path. Makes nothing."""
     if not path.name:
         fault("E1001", f"cannot make the folder `{path}`", path_span(path), "it exists")
     try:

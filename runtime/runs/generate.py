@@ -20,7 +20,7 @@ from netc.runtime.runs.run import Run
 class Generator:
     """A run's model that is stepped from token to token, for `samples` texts at once.
 
-    Faults E0506 if the model does not generate.
+    Raises E0506 if the model does not generate.
     """
 
     def __init__(self, run: Run, samples: int = 1) -> None:
@@ -72,7 +72,7 @@ def _pieces(steps: Collection[str], text: str) -> list[str]:
 def unknown_tokens(run: Run, prompt: str) -> list[str]:
     """The tokens of a prompt that training did not see, which all count as one and the same.
 
-    Faults E0506 if the model does not generate.
+    Raises E0506 if the model does not generate.
     """
     name, _ = token_names(steppable_graph(run.model))
     spec = run.spec.fields[name]
@@ -93,7 +93,7 @@ def draw(scores: Array, temperature: float, top_k: int, drawn: float) -> int:
         return int(logits.argmax())
     if 0 < top_k < len(logits):
         logits[logits < np.sort(logits)[-top_k]] = -np.inf
-    is_possible = logits > -np.inf  # -inf / inf, at an infinite temperature, is no number
+    is_possible = logits > -np.inf  # -inf / inf, at an infinite temperature, is not a number
     with np.errstate(over="ignore"):  # of a temperature near 0
         powers = np.exp(np.divide(logits - logits.max(), temperature, out=logits, where=is_possible))
     share = np.cumsum(powers) / powers.sum()
@@ -111,7 +111,7 @@ def generate(
 ) -> Iterator[str]:
     """The text that follows a prompt, token by token: at most `length` tokens, none after the text ends with `stop`.
 
-    It ends before the mark that the step `ends` puts behind each text. Without a prompt a new text begins; faults E1001
+    It ends before the mark that the step `ends` puts behind each text. Without a prompt a new text begins; raises E1001
     if the model cannot begin from nothing. The same seed gives the same text. Several threads may generate from one
     run. If it is trained meanwhile, each token is drawn by the parameters of its moment.
     """

@@ -1,6 +1,6 @@
 """The facts about a run's folder that a table of runs shows, only from its small files: no model is compiled for it.
 
-A folder that is damaged, or that is no run, has a message in place of its facts.
+A folder that is damaged, or that is not a run, has a message in place of its facts.
 """
 
 import math

@@ -68,7 +68,7 @@ class _JoinedField(Struct, frozen=True):
 
 
 def joined(members: Sequence[Trained]) -> Joined:
-    """One model of all members. Faults E1009 where they do not fit together."""
+    """One model of all members. Raises E1009 where they do not fit together."""
     first = members[0]
     for other in members[1:]:
         _require_alike(first, other)
@@ -170,7 +170,7 @@ def _joined_field(members: Sequence[Trained], name: str, is_undone: bool) -> _Jo
 def _with_categories(members: Sequence[Trained], field: FieldSpec, index: int, arithmetic: int) -> _JoinedField:
     """A field whose categories differ at step `index`, the last one before those that are arithmetic.
 
-    Faults E1009 if that step is another one, or if members do not know what the categories of others mean.
+    Raises E1009 if that step is another one, or if members do not know what the categories of others mean.
     """
     states = [trained.states[field.name] for trained in members]
     is_target = field.name in members[0].model.targets
@@ -194,7 +194,7 @@ def _kept(pairs: Pairs) -> Iterator[tuple[StepSpec, State]]:
 
 
 def _refuse_step(members: Sequence[Trained], field: FieldSpec, number: int) -> NoReturn:
-    """Faults E1009 at a step that members have fitted differently, and that is no arithmetic."""
+    """Raises E1009 at a step that members have fitted differently and that does not compute with numbers alone."""
     step, first = field.steps[number], members[0]
     other = next(each for each in members if each.states[field.name][number] != first.states[field.name][number])
     columns = ", ".join(f"`{cell(name)}`" for name in field.columns[:_LISTED])
@@ -220,7 +220,7 @@ def _apart(
 
 
 def _require_alike(first: Trained, other: Trained) -> None:
-    """Faults E1009 if two runs differ in what predictions of them take or return, or in how their data is divided."""
+    """Raises E1009 if two runs differ in what predictions of them take or return, or in how their data is divided."""
     for kind, mine, theirs in (
         ("input", first.model.inputs, other.model.inputs),
         ("target", first.model.targets, other.model.targets),

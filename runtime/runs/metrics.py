@@ -88,7 +88,7 @@ class MetricsFile:
     def save(self, path: Path, rows: Sequence[Row]) -> None:
         """Writes these rows, which begin with those of the last save. `path` may change with the name of the folder.
 
-        Faults E1001 if the file cannot be written.
+        Raises E1001 if the file cannot be written.
         """
         if self._stamp is None or len(rows) < self._rows or self._stamp != _stamp(path):
             content = _encoded(rows)
@@ -138,7 +138,7 @@ def _stamp(path: Path) -> _Stamp | None:
 
 
 def read_metrics(path: Path, epochs: int, checksum: int) -> Metrics:
-    """The rows of the epochs that a checkpoint counts. Faults E1001 if they are not as training left them."""
+    """The rows of the epochs that a checkpoint counts. Raises E1001 if they are not as training left them."""
     try:
         with opened(path) as file:
             lines = list(islice(file, epochs))
@@ -180,5 +180,5 @@ def _row_of(line: bytes) -> Row:
 
 def _integer(number: object) -> int:
     if not isinstance(number, float) or not number.is_integer():
-        raise ValueError("an epoch's number is no whole number")
+        raise ValueError("an epoch's number is not a whole number")
     return int(number)

@@ -33,7 +33,7 @@ from netc.runtime.runs.run_info import MemberInfo, RunInfo, States, check_states
 
 
 def require_plugins(folder: Path, names: Sequence[str]) -> None:
-    """Faults E1001 if a run needs a plug-in that the user has not named: a run imports nothing by itself."""
+    """Raises E1001 if a run needs a plug-in that the user has not named: a run imports nothing by itself."""
     missing = [name for name in names if name not in plugins.loaded()]
     if missing:
         label = f"it was trained with the plug-in {', '.join(f'`{name}`' for name in missing)}"
@@ -45,7 +45,7 @@ def open_run(folder: Path, threads: int | None = None, to_train: bool = False, r
     """A run as it was left: with its best parameters if `keep` kept them, or `to_train` with the last ones, by `ranks`
     as in Program.
 
-    Faults E1001 if the folder is no run, or damaged.
+    Raises E1001 if the folder is not a run, or damaged.
     """
     info, text, states = read_info(folder)
     plugins.load_installed()
@@ -72,7 +72,7 @@ def _run_as_written(folder: Path, info: RunInfo, text: str) -> tuple[Model, Data
 
 
 def _ensemble_as_written(folder: Path, info: RunInfo) -> tuple[Model, DataSpec]:
-    """The model of an ensemble and its data block. Faults E1001 if the states of a member's steps are damaged."""
+    """The model of an ensemble and its data block. Raises E1001 if the states of a member's steps are damaged."""
     from netc.runtime.runs.members import Trained, joined
 
     members = []
@@ -86,7 +86,7 @@ def _ensemble_as_written(folder: Path, info: RunInfo) -> tuple[Model, DataSpec]:
 
 
 def _require_states(folder: Path, file: str, model: Model, spec: DataSpec, states: States) -> None:
-    """Faults E1001 if the states of steps are not those that the steps keep."""
+    """Raises E1001 if the states of steps are not those that the steps keep."""
     try:
         # a field that the model does not read was never fitted
         check_states({name: spec.fields[name] for name in (*model.inputs, *model.targets)}, states)

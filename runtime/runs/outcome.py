@@ -18,7 +18,7 @@ OUTCOME = "outcome.json"
 
 class Outcome(msgspec.Struct, kw_only=True):
     """The epochs that were done when training was over, and those `of` its settings; the `stopped` sentence if it ended
-    before the last one; and the metrics of the test part, None where one was no number.
+    before the last one; and the metrics of the test part, None where one was not a number.
     """
 
     epoch: int
@@ -28,7 +28,7 @@ class Outcome(msgspec.Struct, kw_only=True):
 
 
 def save_outcome(run: Run, stopped: str | None, tested: Mapping[str, MetricValue] | None) -> None:
-    """Writes outcome.json of a run whose training is over. Faults E1001 if it cannot be written."""
+    """Writes outcome.json of a run whose training is over. Raises E1001 if it cannot be written."""
     numbers = dict[str, float | None](single_numbers(tested or {}))
     outcome = Outcome(epoch=run.progress.epoch, of=run.model.train.epochs, stopped=stopped, test=numbers)
     write_whole(run.folder / OUTCOME, json_text(msgspec.to_builtins(outcome), indent=2).encode())

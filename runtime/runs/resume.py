@@ -54,7 +54,7 @@ def kept_constants(folder: Path, file: syntax.File | None = None) -> dict[str, C
 
 
 def with_constants(folder: Path, constants: Mapping[str, Constant]) -> Model:
-    """The model of a run's own text with other constants. Faults like `elaborate`."""
+    """The model of a run's own text with other constants. Raises what `elaborate` raises."""
     info, text, _ = read_info(folder)
     info.set = dict(constants)
     return model_as_written(folder, info, text)
@@ -64,7 +64,7 @@ def adopt(run: Run, model: Model, constants: Mapping[str, Constant], epochs: int
     """Makes a run go on by another model, which was elaborated with `constants`, until `epochs` are done.
 
     Without `epochs` those of the text count if they changed, and else the run keeps its own, as `--epochs` set them.
-    Returns the changes of the model and its settings, besides the `epochs` that were asked for. Faults E1004 with every
+    Returns the changes of the model and its settings, besides the `epochs` that were asked for. Raises E1004 with every
     change that is not allowed, and for fewer epochs than are done.
     """
     before, kept = kept_constants(run.folder), run.model.train.epochs
@@ -93,7 +93,7 @@ def adopt(run: Run, model: Model, constants: Mapping[str, Constant], epochs: int
 
 
 def _refuse_fewer_epochs(run: Run, model: Model) -> None:
-    """Faults E1004 for fewer epochs than the run has begun."""
+    """Raises E1004 for fewer epochs than the run has begun."""
     progress, epochs = run.progress, model.train.epochs
     begun = progress.epoch + (progress.step > 0)
     if epochs < begun:
@@ -190,7 +190,7 @@ def _first_line(span: Span) -> Span:
 def take_data(run: Run, may_change: bool) -> int | None:
     """Loads the data of a run that is to be resumed.
 
-    Faults E0843 if the data has changed since the run was trained, because it could not end with the same bits. With
+    Raises E0843 if the data has changed since the run was trained, because it could not end with the same bits. With
     `may_change` the run goes on with the data as it is now. An epoch that was interrupted then begins anew, and its
     number is returned; otherwise None.
     """

@@ -91,7 +91,7 @@ class Run(Displayed, Struct, eq=False):
     def evaluate(self, part: str = "test") -> MetricValues:
         """`loss`, and each metric, over a part of the data, in the data's units.
 
-        Faults E0806 if the split has no such part.
+        Raises E0806 if the split has no such part.
         """
         return self.program.evaluator.evaluate(self._fields_of(part), self.undone())
 
@@ -103,7 +103,7 @@ class Run(Displayed, Struct, eq=False):
         return self.program.evaluator.evaluate_with_intervals(self._fields_of(part), self.undone())
 
     def _fields_of(self, part: str) -> Fields:
-        """A part of the data. Faults E0806 if the split does not have it."""
+        """A part of the data. Raises E0806 if the split does not have it."""
         parts = self.load_data().parts
         if part not in parts:
             part = str(part)
@@ -117,7 +117,7 @@ class Run(Displayed, Struct, eq=False):
     def load_data(self) -> Dataset:
         """The data that the run was trained on, through its fitted steps.
 
-        Faults E0501 if that were arrays, E0842 if this version of netc would divide it in another way.
+        Raises E0501 if that were arrays, E0842 if this version of netc would divide it in another way.
         """
         with self._loading:
             if self.dataset is None:
@@ -138,7 +138,7 @@ class Run(Displayed, Struct, eq=False):
     def read(self, table: Table, names: Sequence[str] | None = None, is_strict: bool = False) -> NewData:
         """The inputs of new data through the fitted steps, and the inner values among `names` as they are.
 
-        Faults E0802 if a column of an input is missing, and as `read_fields` if no row can be used.
+        Raises E0802 if a column of an input is missing, and as `read_fields` if no row can be used.
         """
         inputs, values = inputs_and_values(self.model, [*self.model.inputs] if names is None else names)
         data = read_fields(self.fitted, table, inputs, values, is_strict)

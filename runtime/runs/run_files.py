@@ -14,7 +14,7 @@ INFO, MODEL, STATES, METRICS = "run.json", "model.net", "data.json", "metrics.js
 
 
 def read_info(folder: Path) -> tuple[RunInfo, str, States]:
-    """run.json, the model's text, and the fitted steps. Faults E1001 if the folder is no run, or was changed.
+    """run.json, the model's text, and the fitted steps. Raises E1001 if the folder is not a run, or was changed.
 
     A process that trains in the folder may replace its files meanwhile, one after the other: then they are read again.
     """
@@ -45,13 +45,13 @@ def _decoded(folder: Path, written: bytes) -> tuple[RunInfo, str, States]:
 
 
 def refuse(folder: Path, error: Exception) -> NoReturn:
-    """Faults E1001 for a folder that is no run."""
+    """Raises E1001 for a folder that is not a run."""
     hint = "a run's folder is what `netc train` printed, such as runs/iris"
     refuse_folder(folder, "run", INFO, error, hint)
 
 
 def refuse_folder(folder: Path, kind: str, file: str, error: Exception, hint: str | None = None) -> NoReturn:
-    """Faults E1001 for a folder that is none of this kind, which has such a file. The hint is the most similar folder
+    """Raises E1001 for a folder that is not of this kind, which has such a file. The hint is the most similar folder
     that is one, or else `hint`."""
     text = str(error)
     if isinstance(error, FileNotFoundError):

@@ -88,14 +88,14 @@ def _own_hash(values: Mapping[str, Any]) -> str:
 
 
 def decoded(content: bytes) -> RunInfo:
-    """run.json. Raises ValueError if it is no JSON of this type, or not as it was written."""
+    """run.json. Raises ValueError if it is not JSON of this type, or not as it was written."""
     return decoded_as(content, RunInfo)
 
 
 def decoded_as(content: bytes, type_: type[_Info], name: str = "it") -> _Info:
     """The data of a file that `encoded` wrote; messages call it `name`.
 
-    Raises ValueError if it is no JSON of this type, or not as it was written.
+    Raises ValueError if it is not JSON of this type, or not as it was written.
     """
     values = parsed(content, dict[str, Any])
     info: _Info = converted(values, type_)

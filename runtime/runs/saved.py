@@ -116,7 +116,7 @@ class SavedPrediction:
 
 
 def open_saved(folder: Path, threads: int | None = None) -> SavedPrediction | None:
-    """The saved prediction of a run, with its parameters, or None if the cache has none. Faults as `open_run`."""
+    """The saved prediction of a run, with its parameters; None if the cache has none. Raises what `open_run` raises."""
     info, text, states = read_info(folder)
     name = _name_of(info, text, states)
     content = records.read(name) if name is not None else None
@@ -154,7 +154,7 @@ def _source(info: RunInfo, text: str) -> Source:
 
 
 def name_of(folder: Path) -> str | None:
-    """The name of a run's record as its files are now, or None as in `_name_of`. Faults E1001 as `open_run`."""
+    """The name of a run's record as its files are now, or None as in `_name_of`. Raises E1001 as `open_run`."""
     return _name_of(*read_info(folder))
 
 

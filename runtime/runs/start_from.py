@@ -46,7 +46,7 @@ class StartReport(Struct, frozen=True):
 
 
 def check_start_from(model: Model) -> None:
-    """Faults E1003 and E1001 as `start_from`, if the model has this setting."""
+    """Raises E1003 and E1001 as `start_from`, if the model has this setting."""
     if model.train.start_from is not None:
         _matched(model, model.train.start_from)
 
@@ -54,7 +54,7 @@ def check_start_from(model: Model) -> None:
 def start_from(model: Model, setting: StartFrom, program: Program, sources: Iterable[SourceRecord] = ()) -> StartReport:
     """Loads all parameters and states, or those that match `only`. `sources` is what the new run's data is now.
 
-    Faults E1003 if one of them is missing on one side, or has another shape.
+    Raises E1003 if one of them is missing on one side, or has another shape.
     """
     report, arrays = _matched(model, setting)
     for name in report.loaded:

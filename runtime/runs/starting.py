@@ -23,7 +23,7 @@ def data_of_new_run(
 ) -> Dataset:
     """The data that a new run in `folder` would train on: the data block, read by `read`, or arrays by field name.
 
-    Faults like `require_creatable` and `check_start_from`, before the data is read, and like `load`.
+    Raises what `require_creatable` and `check_start_from` raise, before the data is read, and what `load` raises.
     """
     require_creatable(folder)
     check_start_from(model)

@@ -48,7 +48,7 @@ def are_numbers(cells: Iterable[str]) -> bool:
 
 
 def number_example(cells: Sequence[str]) -> str | None:
-    """An example of how the numbers are written, for the step `number`; None if they are no numbers with a unit or
+    """An example of how the numbers are written, for the step `number`; None if they are not numbers with a unit or
     with marks between thousands.
     """
     unsigned = [split_sign(cell.replace("\u2212", "-"))[1] for cell in cells]

@@ -23,7 +23,7 @@ from netc.runtime.starting.cell_forms import are_numbers, date_formats, is_mark,
 
 _MOST_CLASSES, _MOST_CATEGORIES = 1000, 100
 _MOST_NUMBER_CLASSES = 20
-_RARE = 5  # rows: a category with fewer has no place of its own, and a target with fewer a label is no class
+_RARE = 5  # rows: a category with fewer has no place of its own, and a target with fewer a label is not a class
 _MOSTLY = 0.95  # a column with a larger share of missing cells is left out
 _ODD_TEXTS, _ODD_SHARE = 2, 0.02  # the most texts, and share of all cells, that are marks among numbers
 _MANY_NUMBERS = 20  # different ones: with fewer, a text among them may be a category, such as `4 and more`
@@ -172,7 +172,7 @@ def _is_id(name: str, values: Array) -> bool:
 def _target(
     name: str, texts: Sequence[str], counts: Counter[str], values: Array | None, example: str | None, empty: int
 ) -> Guess:
-    """A class with few labels that occur often enough, else a number, else a text, which is no target."""
+    """A class with few labels that occur often enough, else a number, else a text, which is not a target."""
     labels = tuple(sorted(counts.items(), key=lambda item: natural(item[0])))
     is_number = values is not None or example is not None
     is_whole = values is None or bool((values == np.floor(values)).all())

@@ -28,7 +28,7 @@ _NO_TABLES = ("images", "text", "idx")
 def source_named(data: str, span: Span) -> SourceSpec:
     """The source that `data` names: `orders.csv`, `part-*.csv`, or `sql("sqlite:///shop.db", "select ...")`.
 
-    `span` is that of a path for messages. Faults E0101 and E0301 to E0303 for a source that is not written right,
+    `span` is that of a path for messages. Raises E0101 and E0301 to E0303 for a source that is not written right,
     E0801 for a database without a query.
     """
     if _CALL.match(data) is None or os.path.lexists(data):

@@ -1,4 +1,4 @@
-"""Writes first `.net` files for data that is no table: pictures, a text."""
+"""Writes first `.net` files for data that is not a table: pictures, a text."""
 
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from netc.runtime.starting.picture_columns import maps_of, shape_of
 def images_file(data: Path, path: str, span: Span) -> tuple[list[str], str]:
     """The lines for a folder with a folder of pictures for each class, and a note on what they were made from.
 
-    Faults E0801 if there are no pictures, E0803 if there is only one class.
+    Raises E0801 if there are no pictures, E0803 if there is only one class.
     """
     files = sorted(file for file in data.glob("*/*") if file.suffix.lower() in SUFFIXES and file.name[0] != ".")
     if not files:

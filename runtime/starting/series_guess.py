@@ -104,7 +104,7 @@ def _groups(inputs: Sequence[Guess], time: Guess, cells: Cells) -> Iterator[tupl
 def _usual_distance(distances: Array) -> float | None:
     """The distance of neighbouring rows; None if two are at the same time, or if distances differ too much.
 
-    Of days without weekends it is the distance over a weekend, so that weekends are no gaps.
+    Of days without weekends it is the distance over a weekend, so that weekends are not gaps.
     """
     usual = float(np.median(distances))
     if distances.min() <= 0 or (distances < _NEAR * usual).mean() > _IRREGULAR:

@@ -69,7 +69,7 @@ class Request(Struct, frozen=True):
         """A path of the data as the file names it: relative to the folder of the file if it lies in it, or if the user
         named it by a relative path.
 
-        Faults E0801 if no text can name it.
+        Raises E0801 if no text can name it.
         """
         path = real(Path(data))
         try:
@@ -104,7 +104,7 @@ def starting_file(
 
     `data` is a path or a source, as in `source_named`.
 
-    With `tries` it is tried: its data is read, its steps are fitted, and two training steps are run. Faults E0801 if no
+    With `tries` it is tried: its data is read, its steps are fitted, and two training steps are run. Raises E0801 if no
     text in quotes can hold the path, E0802 if there is no column `target` or no other column to learn from, E0803 if
     the column cannot be a target, E0806 if there are too few rows, and what a trial raises.
     """
@@ -240,7 +240,7 @@ def _possible_targets(table: Table, target: str, span: Span) -> list[str]:
 
 
 def _check_target(goal: Guess, data: str, span: Span, others: Callable[[], list[str]]) -> None:
-    """Faults E0803 if a column can be neither a class nor a number to predict; `others` are columns for the hint."""
+    """Raises E0803 if a column can be neither a class nor a number to predict; `others` are columns for the hint."""
     if why := _unwritable(goal.name):
         why, hint = f"no `.net` text can name it: {why}", "give the column another name, or --target COLUMN"
     elif goal.kind in _TARGETS:
@@ -263,7 +263,7 @@ def _unwritable(text: str) -> str:
 
 
 def _without_faulty(columns: Columns, fields: Sequence[Field], source: Source, wrong: Fault) -> Columns:
-    """The columns without those that the messages of a trial are about. Raises the Fault if that is none of the inputs.
+    """The columns without those that the messages of a trial are about. Raises the Fault if none of these is an input.
 
     A message is about a column if it points at the only column of a field, or names one of several.
     """

@@ -173,7 +173,7 @@ def _numbers(numeric: Sequence[Guess]) -> Field:
 
 
 def _input(guess: Guess, word: str, categories: int | None) -> Field:
-    """The field `word` of a column that is no plain number. `categories` is their number, if counted."""
+    """The field `word` of a column that is not a plain number. `categories` is their number, if counted."""
     match guess.kind:
         case "category":
             return _category(guess, word, categories)

@@ -1,6 +1,6 @@
 """Tries a file that is not written yet: reads its data, fits the steps, and runs two training steps.
 
-Takes a text with the path that it will have. Faults are those that `netc train` would end in.
+Takes a text with the path that it will have. Raises the faults that `netc train` would end in.
 """
 
 import numpy as np
@@ -44,7 +44,7 @@ def category_counts(source: Source, label: str | None, read: ReadSource) -> dict
 def try_training(source: Source, read: ReadSource = read_source) -> None:
     """Loads the data, by `read`, and runs two training steps.
 
-    Faults E1002 if a loss is not a number, and what loading raises.
+    Raises E1002 if a loss is not a number, and what loading raises.
     """
     file = parse(source)
     model = elaborate(file, class_count=class_counter(file))

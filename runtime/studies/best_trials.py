@@ -19,7 +19,7 @@ def runs_of_best(folder: Path, count: int, on_progress: Callable[[Report], None]
     """The runs of the best trials of a study, the best one first: those that it has already, or new ones beside them,
     which are trained here.
 
-    Faults E1001 if the folder is no study, E1009 if the study has not ended, or has too few trials.
+    Raises E1001 if the folder is not a study, E1009 if the study has not ended, or has too few trials.
     """
     study = open_study(folder)
     if not study.folder.results():

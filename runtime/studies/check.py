@@ -22,8 +22,8 @@ _MOST_CASES = 64  # that are elaborated: a large model takes a second
 def check_study(model: Model, constants: Mapping[str, Any] | None = None, file: syntax.File | None = None) -> StudySpec:
     """The `study` block of a model, which is elaborated with every choice and with the bounds of every range.
 
-    `constants` replaced values of `file`, by default the text that the model was read from. Faults like `parse_study`,
-    and those of a model with such values.
+    `constants` replaced values of `file`, by default the text that the model was read from. Raises what
+    `parse_study` raises, and the faults of a model with such values.
     """
     spec = parse_study(model)
     file = file or parse(model.source)

@@ -30,7 +30,7 @@ _LARGEST = 1 << 53  # whole numbers beyond it are not exact in the samplers, whi
 
 
 def name_of_distribution(node: syntax.Expression) -> str | None:
-    """`log` of `log(1e-4, 1e-1)`; None if an expression is no distribution."""
+    """`log` of `log(1e-4, 1e-1)`; None if an expression is not a distribution."""
     match node:
         case syntax.Call(function=syntax.Name(text=text)) if text in EXAMPLES:
             return text
@@ -40,7 +40,7 @@ def name_of_distribution(node: syntax.Expression) -> str | None:
 def read_domain(node: syntax.Expression, constants: Constants, is_let: bool) -> Domain:
     """The values of a distribution. `is_let` says that a `let` varies, whose values are constants.
 
-    Faults E0602 for anything else, E0302 and E0303 for wrong arguments.
+    Raises E0602 for anything else, E0302 and E0303 for wrong arguments.
     """
     name = name_of_distribution(node)
     if name is None or not isinstance(node, syntax.Call):
@@ -164,7 +164,7 @@ def _arguments(
 
 
 def _number(node: syntax.Expression, constants: Constants) -> Any:
-    """A finite number. Faults E0303 for anything else."""
+    """A finite number. Raises E0303 for anything else."""
     value = constant_value(node, constants)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         fault("E0303", "this must be a number", node.span)
@@ -175,7 +175,7 @@ def _number(node: syntax.Expression, constants: Constants) -> Any:
 
 
 def check_condition(node: syntax.Expression, space: Mapping[str, Varying], later: Sequence[str]) -> None:
-    """Faults E0201 and E0602 unless a condition compares settings of `space`, which come before it, with their values.
+    """Raises E0201 and E0602 unless a condition compares settings of `space`, which come before it, with their values.
 
     `later` are the names of the settings that come after it, or are its own.
     """

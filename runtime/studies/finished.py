@@ -32,7 +32,7 @@ def spec_of(folder: StudyFolder) -> StudySpec:
 def finished_trials(folder: StudyFolder, spec: StudySpec) -> list[Trial]:
     """The trials of all rounds that are done, in the order of their numbers.
 
-    A trial whose files are gone, or were changed, is left out. Faults E1001 if the table of trials was changed.
+    A trial whose files are gone, or were changed, is left out. Raises E1001 if the table of trials was changed.
     """
     try:
         text = content_of(folder.path / TABLE).decode()
@@ -55,7 +55,7 @@ def _outcomes(folder: StudyFolder, text: str) -> list[tuple[int, Outcome]]:
         return [(int(row["trial"]), Outcome(row["state"])) for row in rows]
     except (csv.Error, KeyError, TypeError, ValueError) as error:
         path = folder.path / TABLE
-        fault("E1001", f"`{path}` is no table of trials", path_span(path), str(error))
+        fault("E1001", f"`{path}` is not a table of trials", path_span(path), str(error))
 
 
 def path_of(trial: Trial, spec: StudySpec) -> list[tuple[int, Mean]]:

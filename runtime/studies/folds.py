@@ -120,7 +120,7 @@ def start_folds(
 ) -> Folds:
     """A new cross-validation in a new folder: `path`, or `path` with a number if that exists.
 
-    `constants` and `epochs` replace those of the file. Faults E0602 if the file has no split into folds, and like
+    `constants` and `epochs` replace those of the file. Raises E0602 if the file has no split into folds, and like
     `load_model` and `new_folder`.
     """
     model = load_model(with_fold(file, 1), dict(constants))
@@ -148,7 +148,7 @@ def is_folds(folder: Path) -> bool:
 
 
 def read_folds(folder: Path) -> FoldsInfo:
-    """The facts about all folds of a cross-validation. Faults E1001 if the folder is none, or was changed by hand."""
+    """The facts about all folds of a cross-validation. Raises E1001 if the folder is none, or was changed by hand."""
     try:
         return decoded_as(content_of(folder / FOLDS), FoldsInfo, FOLDS)
     except (OSError, ValueError) as error:
@@ -156,7 +156,7 @@ def read_folds(folder: Path) -> FoldsInfo:
 
 
 def open_folds(folder: Path, threads: int | None = None, ranks: Ranks | None = None) -> Folds:
-    """The cross-validation in a folder. Faults as `read_folds`, and E1001 if a plug-in is missing."""
+    """The cross-validation in a folder. Raises what `read_folds` raises, and E1001 if a plug-in is missing."""
     info = read_folds(folder)
     require_plugins(folder, info.plugins)
     return Folds(folder, info, threads, ranks)

@@ -21,7 +21,7 @@ _MOST_METRICS, _MOST_PLOTS, _MOST_EPOCHS = 40, 9, 500
 
 
 def folds_page(folder: Path) -> str:
-    """The whole page. Faults E1001 if the folder is none of folds, or was changed by hand."""
+    """The page. Raises E1001 if the folder is not one of folds, or was changed by hand."""
     info, row = read_folds(folder), listed(folder)
     subtitle = f"{folder.resolve().name}: {row.epochs} of {info.folds} folds, {time_text(row.seconds)} of training"
     return page_html(info.name, subtitle, [*_sections(row), *file_sections(info.text, "run's")])

@@ -22,7 +22,7 @@ from netc.runtime.studies.study import Study
 def pool() -> Iterator[Any]:
     """Yields the executor of the other ranks on rank 0, and None on these, where it returns once rank 0 is done.
 
-    Faults E1013 like `ranks_of_launch`.
+    Raises E1013 like `ranks_of_launch`.
     """
     ranks = ranks_of_launch()
     from mpi4py.futures import MPICommExecutor

@@ -69,7 +69,7 @@ def rate_test(
 
 
 def _judged(rates: Array, losses: Array) -> RateTest:
-    """The steps before the loss has risen to several times its least mean, or is no number."""
+    """The steps before the loss has risen to several times its least mean, or is not a number."""
     means, mean, weight = np.empty(len(losses)), 0.0, 0.0
     end = len(losses)
     for i, loss in enumerate(losses):

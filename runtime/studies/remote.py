@@ -57,7 +57,7 @@ def _serve() -> None:
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches it too
     replies = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a model's data step prints is no reply
+    os.dup2(2, 1)  # what a model's data step prints is not a reply
     requests: queue.SimpleQueue[Any] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, requests), daemon=True).start()
     path, expected, job = requests.get()

@@ -35,7 +35,7 @@ WORDS = {Outcome.PRUNED: "given up", Outcome.FAILED: "failed"}
 
 
 def page(folder: StudyFolder) -> str:
-    """The whole page. Faults like `parse_study`, if the text of the study needs what is not installed."""
+    """The page. Raises what `parse_study` raises, if the text of the study needs a package that is not installed."""
     spec = spec_of(folder)
     view = View(spec, finished_trials(folder, spec))
     title = folder.source.file_name

@@ -35,7 +35,7 @@ class Outcome(Enum):
 
 
 def require_optuna(span: Span) -> None:
-    """Faults E1011 if Optuna, or a package that one of its samplers needs, is not installed."""
+    """Raises E1011 if Optuna, or a package that one of its samplers needs, is not installed."""
     try:
         for package in ("optuna", "cmaes", "scipy"):
             importlib.import_module(package)

@@ -1,6 +1,6 @@
 """Checks a `study` block: the settings that vary, and those of the study itself.
 
-Faults E0601 for unknown or repeated settings, E0602 for wrong values, E0201 and E0302 for names in them.
+Raises E0601 for unknown or repeated settings, E0602 for wrong values, E0201 and E0302 for names in them.
 """
 
 import re
@@ -98,7 +98,7 @@ class _Reader(Struct):
     # ------------------------------------------------------------ what varies
 
     def varying(self, setting: syntax.StudySetting) -> Varying:
-        """A setting that varies. Faults E0601 if it is none of the file's, or cannot vary."""
+        """A setting that varies. Raises E0601 if it is none of the file's, or cannot vary."""
         name, is_let = setting.name.text, self.is_let(setting.name.text)
         if not is_let and name not in TRAIN_SETTINGS:
             self.check_argument(setting)
@@ -124,7 +124,7 @@ class _Reader(Struct):
         return {name_of_call(node): node for node in varying.domain.nodes}
 
     def check_argument(self, setting: syntax.StudySetting) -> None:
-        """Faults E0601 for a name that is neither a `let`, nor a setting, nor an argument of an optimizer."""
+        """Raises E0601 for a name that is neither a `let`, nor a setting, nor an argument of an optimizer."""
         name, optimizers = setting.name.text, self.optimizers()
         arguments = {argument: None for optimizer in optimizers for argument in arguments_of(optimizer)}
         if name in arguments:
@@ -141,7 +141,7 @@ class _Reader(Struct):
         fault("E0601", title, setting.name.span, hint=hint)
 
     def check_optimizers(self, varying: Varying) -> None:
-        """Faults E0602 if an argument varies in trials whose optimizer does not have it."""
+        """Raises E0602 if an argument varies in trials whose optimizer does not have it."""
         having = [name for name in self.optimizers() if varying.name in arguments_of(name)]
         for case in edge_cases(varying, (*self.space.values(), varying), free=("optimizer",)):
             optimizer = name_of_call(case["optimizer"].node) if "optimizer" in case else having[0]
@@ -281,7 +281,7 @@ def _defaults(method: Method) -> dict[str, int]:
 
 
 def _check_methods(spec: StudySpec) -> None:
-    """Faults E0602 if the search or the pruning does not go with the space or with several metrics."""
+    """Raises E0602 if the search or the pruning does not go with the space or with several metrics."""
     search, prune = SEARCHES[spec.search.name], spec.prune
     for varying in spec.space:
         if search.is_finite and varying.domain.finite is None:

@@ -128,7 +128,7 @@ class StudyFolder:
         return trainings
 
     def write(self, number: int, run: int, training: Training) -> None:
-        """Stores what was done of a training. Faults E1001 if it cannot be written."""
+        """Stores what was done of a training. Raises E1001 if it cannot be written."""
         path = self._training(number, run)
         try:
             path.parent.mkdir(exist_ok=True)
@@ -198,7 +198,7 @@ def new_study(
     counted: Mapping[str, int],
     sources: tuple[SourceRecord, ...],
 ) -> StudyFolder:
-    """A new study in a new folder: `path`, or `path` with a number if that exists. Faults like `new_folder`."""
+    """A new study in a new folder: `path`, or `path` with a number if that exists. Raises what `new_folder` raises."""
     source = file.source
     info = StudyInfo(
         name=source.name,
@@ -216,7 +216,7 @@ def new_study(
 
 
 def open_folder(folder: Path) -> StudyFolder:
-    """The study in a folder. Faults E1001 if it is none, or was changed by hand."""
+    """The study in a folder. Raises E1001 if it is none, or was changed by hand."""
     try:
         info = decoded_as(content_of(folder / STUDY), StudyInfo, STUDY)
     except (OSError, ValueError) as error:

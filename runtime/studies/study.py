@@ -62,7 +62,7 @@ def start_study(
     """A new study in a new folder: `path`, or `path` with a number if that exists.
 
     `lines` are those of its `study` block besides the file's own, and `tell` is called with the checked model and
-    its data, without the test part, before the folder is made. Faults E0501 without a study, E1011 without Optuna,
+    its data, without the test part, before the folder is made. Raises E0501 without a study, E1011 without Optuna,
     and like `check_study` and `new_folder`.
     """
     require_creatable(path)
@@ -81,7 +81,7 @@ def start_study(
 def open_study(path: Path, lines: Sequence[str] = ()) -> Study:
     """The study in a folder, with further lines of its `study` block.
 
-    Faults E1001 if it is none, and E0843 if its data has changed: its trials could not be compared.
+    Raises E1001 if it is none, and E0843 if its data has changed: its trials could not be compared.
     """
     folder = open_folder(path)
     file = with_lines(folder.file, lines)

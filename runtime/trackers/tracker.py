@@ -61,7 +61,7 @@ TRACKERS: Mapping[str, _Kind] = {
 
 
 def require_trackers(names: Sequence[str]) -> None:
-    """Faults E1012 if a package that one of these trackers needs is not installed. Raises ValueError for a name that is
+    """Raises E1012 if a package that one of these trackers needs is not installed. Raises ValueError for a name that is
     none of a tracker."""
     for name in names:
         if name not in TRACKERS:

@@ -32,9 +32,9 @@ _SINGLE_CLASS = 0.5  # the share of steps with one class only, from which class 
 
 
 def check_training(model: Model, dataset: "Dataset") -> list[Diagnostic]:
-    """Faults for settings with which training would end in a fault, and warnings for those with little effect.
+    """Refuses settings that would end training in a fault, and returns warnings for those with little effect.
 
-    Faults E0602 and E0611. Warnings: W0514, W0611 and W0612.
+    Raises E0602 and E0611. Warnings: W0514, W0611 and W0612.
     """
     from netc.runtime.inference.next_token import generation_warnings
 
@@ -50,7 +50,7 @@ def check_training(model: Model, dataset: "Dataset") -> list[Diagnostic]:
 
 
 def _check_conformal(model: Model, dataset: "Dataset") -> None:
-    """Faults E0602 if a part has too few samples for the level of conformal prediction: bounds would be infinite."""
+    """Raises E0602 if a part has too few samples for the level of conformal prediction: bounds would be infinite."""
     for margin in margins_of(model.graph).values():
         info = model.states[margin.state]
         part = fitting_part(info, dataset.parts)
@@ -62,7 +62,7 @@ def _check_conformal(model: Model, dataset: "Dataset") -> None:
 
 
 def _check_full_batch(model: Model, samples: int) -> None:
-    """Faults E0602 if the optimizer searches for its steps, and a batch has not all samples: its loss would change."""
+    """Raises E0602 if the optimizer searches for its steps, and a batch has not all samples: its loss would change."""
     train = model.train
     if OPTIMIZERS[train.optimizer.name].searches and train.batch < samples:
         title = f"`{train.optimizer.name}` takes all samples in one batch"
@@ -71,7 +71,7 @@ def _check_full_batch(model: Model, samples: int) -> None:
 
 
 def check_parts(model: Model, parts: Collection[str]) -> None:
-    """Faults E0602 if a setting reads a metric of a part that the split does not have, or a state is fitted on it."""
+    """Raises E0602 if a setting reads a metric of a part that the split does not have, or a state is fitted on it."""
     for info in model.states.values():
         if (part := fitting_part(info, parts)) not in parts:
             title = f"this is fitted on the part `{part}`, which the data does not have"
@@ -85,7 +85,7 @@ def check_parts(model: Model, parts: Collection[str]) -> None:
 
 
 def check_schedules(model: Model, steps_an_epoch: int | None = None) -> list[Diagnostic]:
-    """Faults E0611 for a factor that is no number or negative; returns W0612 for a rate that rises until the end.
+    """Raises E0611 for a factor that is not a number or negative; returns W0612 for a rate that rises until the end.
 
     Without `steps_an_epoch`, schedules that read `step` are left out.
     """
@@ -117,7 +117,7 @@ def check_schedules(model: Model, steps_an_epoch: int | None = None) -> list[Dia
 
 
 def _check_factors(model: Model, setting: str, values: Array, epochs: Array, what: str = "") -> None:
-    """Faults E0611 at a setting if one of its factors is negative or no number. `epochs` has the epoch of each."""
+    """Raises E0611 at a setting if one of its factors is negative or no number. `epochs` has the epoch of each."""
     wrong = np.flatnonzero(~(np.isfinite(values) & (values >= 0)))
     if len(wrong):
         value, epoch = values[wrong[0]], int(epochs[wrong[0]]) + 1

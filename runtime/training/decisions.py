@@ -25,7 +25,7 @@ def metric_of(better: Better, row: Row) -> float:
 class Best(Struct):
     """The best value of a metric so far, its epoch, and for how many epochs there was no better one.
 
-    Epochs before the first value do not count. After it, an epoch without a value is no improvement.
+    Epochs before the first value do not count. After it, an epoch without a value is not an improvement.
     """
 
     better: Better

@@ -152,7 +152,7 @@ class _Search:
         return _Trial(length, float(point.gradient @ self._direction) if point.is_finite else math.inf, point)
 
     def _is_too_long(self, trial: _Trial) -> bool:
-        """Whether the loss has not fallen enough for this length, or is no number."""
+        """Whether the loss has not fallen enough for this length, or is not a number."""
         enough = self._start.loss + _DECREASE * trial.length * self._start.slope
         return not (trial.point.is_finite and trial.loss <= enough)
 

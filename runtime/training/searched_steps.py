@@ -24,7 +24,7 @@ _GRADIENT = "gradient."  # the states in which the step keeps the gradients of p
 class SearchedSteps:
     """Moves the parameters of a compiled model. `arrays` is what goes on in a resumed training, by name.
 
-    Faults E1005 if the history is larger than the memory of the machine.
+    Raises E1005 if the history is larger than the memory of the machine.
     """
 
     def __init__(self, compiled: CompiledModel) -> None:

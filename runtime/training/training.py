@@ -47,7 +47,7 @@ class Training:
 
     @classmethod
     def of(cls, model: Model, options: Options, workers: Workers) -> "Training":
-        """A model with initial parameters. Faults like must_rematerialise, and E1005 if it is too large."""
+        """A model with initial parameters. Raises what must_rematerialise raises, and E1005 if it is too large."""
         graph, rematerialises = _training_graph(model, options, workers)
         training = cls(CompiledModel.of(model, options, workers, graph), graph, rematerialises)
         training.compiled.initialise()
@@ -97,11 +97,11 @@ class Training:
         return self._searched is not None and self._searched.is_over
 
     def training_graph(self) -> Graph:
-        """The graph of a training step before the passes. Faults E0501 if the model has no loss."""
+        """The graph of a training step before the passes. Raises E0501 if the model has no loss."""
         return self._graph or pipeline.training_graph(self.compiled.model, self._rematerialises)
 
     def step_for(self, fields: Fields) -> Step:
-        """The training step for fields that are stored in this way, built once. Faults E0501 without a loss."""
+        """The training step for fields that are stored in this way, built once. Raises E0501 without a loss."""
         return self.compiled.step_of("training", self.training_graph, fields)
 
     def profiled_step(self, fields: Fields) -> Step:

@@ -73,7 +73,7 @@ class Check(Struct, frozen=True):
 
 
 def with_single_steps(subject: Subject) -> Subject:
-    """The subject with gradient descent in place of an optimizer that searches, whose steps are no values of a graph.
+    """The subject with gradient descent in place of an optimizer that searches, whose steps are not values of a graph.
 
     What it searches by, the loss and its gradients, is the same.
     """

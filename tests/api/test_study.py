@@ -315,7 +315,7 @@ def test_changed_data_and_damaged_files_are_noticed(folder: Path) -> None:
     text = (study / "study.json").read_text(encoding="utf-8")
     (study / "study.json").write_text(text.replace("1e-2", "1e-3"), encoding="utf-8")
     result = command("study", "--resume", "studies/m", cwd=folder)
-    assert "is no folder of a study" in result.stderr
+    assert "is not a folder of a study" in result.stderr
 
 
 def test_time_ends_a_study_at_the_end_of_a_round(folder: Path) -> None:
@@ -347,7 +347,7 @@ def test_what_cannot_be_a_study_is_refused(folder: Path) -> None:
         (("m.net", "--vary", "widht=2,3"), 1, "did you mean `width`?"),
         (("m.net", "--vary", "width=2,3", "--set", "width=4"), 1, "and `--set` gives it a value"),
         (("m.net", "--vary", "width=2,3", "--set", "epochs=1,2"), 2, "has several values"),
-        (("--resume", "m.net"), 1, "is no folder of a study"),
+        (("--resume", "m.net"), 1, "is not a folder of a study"),
         (("--resume", "studies/m", "--vary", "width=2"), 2, "goes on as it began"),
     ):
         result = command("study", *arguments, cwd=folder)
@@ -381,7 +381,7 @@ def test_a_report_and_a_table_of_studies(folder: Path) -> None:
     assert (folder / "page.html").read_text(encoding="utf-8") == page
     for arguments, status, message in (
         (("--report", "d", "--trials", "3"), 2, "takes no other option"),
-        (("--report", "d"), 1, "is no folder of a study"),
+        (("--report", "d"), 1, "is not a folder of a study"),
     ):
         result = command("study", *arguments, cwd=folder)
         assert result.returncode == status

@@ -364,7 +364,7 @@ def test_recurrent_layers_agree_with_pytorch(layer: str) -> None:
 
 
 def test_a_layer_after_a_scan_is_named_after_its_statement() -> None:
-    """It is not named after the last statement of the scan's body. Values of the body are no values of the model."""
+    """It is not named after the last statement of the scan's body. Values of the body are not values of the model."""
     model = netc.parse("""model {
   input x: float[time, 2]
   total = last(scan xt in x with h = zeros(2) {

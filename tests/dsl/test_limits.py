@@ -210,7 +210,7 @@ def test_numbers_have_64_bits(number: str, is_right: bool) -> None:
     ):
         expected = codes(text)
         assert (expected == ["E0107"]) != is_right or expected == ["E0304"], (
-            "a dimension that is no whole number is another fault"
+            "a dimension that is not a whole number is another fault"
         )
         if not is_right:
             with pytest.raises(netc.Fault) as fault:

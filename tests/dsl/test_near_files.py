@@ -44,7 +44,7 @@ def test_the_nearest_path(shown: str, hint: str | None, folder: Path) -> None:
 
 def test_a_run_is_a_folder_with_its_file(folder: Path) -> None:
     assert near_file("runs/iriss", folder, inside="run.json") == "did you mean `runs/iris`?"
-    assert near_file("run", folder, inside="run.json") is None, "`runs` is no run"
+    assert near_file("run", folder, inside="run.json") is None, "`runs` is not a run"
 
 
 def test_a_folder_that_cannot_be_listed_gives_no_hint(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -91,7 +91,7 @@ class Report(Struct):
 
 
 class OutOfTime(BaseException):
-    """Raised if a check takes too long. It is no Exception, so that no check handles it as one of its own."""
+    """Raised if a check takes too long. It is not an Exception, so that no check handles it as one of its own."""
 
 
 def failures_of(program: Program, checks: Sequence[str], seconds: int) -> Iterator[Failure]:

@@ -112,7 +112,7 @@ def test_intervals_are_part_of_exported_files_and_saved_predictions(cars: netc.R
 
 
 def test_a_metric_has_the_units_of_the_data_only_if_all_of_it_can() -> None:
-    """A value that is no output is not brought to the units of the target, and must not be compared with it there."""
+    """A value that is not an output stays in its own units, and must not be compared with the target in its units."""
     text = """
 data {
   source = csv("cars.csv")

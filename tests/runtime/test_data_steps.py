@@ -165,7 +165,7 @@ def test_dates_on_their_circles(tmp_path: Path) -> None:
     for steps, message in (
         ("date -> cycle(month)", "`cycle` takes year, week and day|month"),
         ("date -> cycle(week, week)", "`cycle` takes year, week and day, each once at most"),
-        ("cycle(year)", "is no year"),
+        ("cycle(year)", "is not a year"),
     ):
         with pytest.raises(netc.Fault, match=message):
             loaded(tmp_path, column(["20000", "3"]), f'column("x") -> {steps}', "float[2]")

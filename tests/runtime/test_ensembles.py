@@ -417,7 +417,7 @@ def test_classes_are_those_of_all_members(tmp_path: Path) -> None:
 def test_numbers_for_each_class_that_are_no_probabilities_have_no_mean(tmp_path: Path) -> None:
     members = members_with_other_classes(tmp_path, AUTO + "\n  output doubled = 2 * p")
     message = refusal(members, tmp_path / "runs" / "e")
-    assert message.startswith("the output `doubled` has no mean: members know other classes, and these are no prob")
+    assert message.startswith("the output `doubled` has no mean: members know other classes, and these are not prob")
 
 
 def test_labels_that_a_member_has_no_place_for_are_refused(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_interrupted_folds_go_on_to_the_same_bits(tmp_path: Path) -> None:
         (("m.net", "--folds", "--fold", "2"), "no --fold"),
         (("m.net", "--folds", "--set", "a=1,2"), "trains with each"),
         (("--folds",), "give a file to train"),
-        (("--folds", "--resume", "nowhere"), "is no folder of folds"),
+        (("--folds", "--resume", "nowhere"), "is not a folder of folds"),
         (("plain.net", "--folds"), "the file has no split into folds"),
     ],
 )

@@ -54,4 +54,4 @@ def test_forged_states_of_steps_are_a_message(forged: Path, content: bytes) -> N
     forge(forged, hashes={**hashes, "data.json": [hashlib.sha256(content).hexdigest()]})
     refused = command("eval", forged.name, cwd=forged.parent)
     assert refused.returncode == 1
-    assert refused.stderr.startswith("error[E1001]: `run` is no run\n"), refused.stderr
+    assert refused.stderr.startswith("error[E1001]: `run` is not a run\n"), refused.stderr

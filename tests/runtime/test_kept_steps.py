@@ -135,7 +135,7 @@ def test_a_step_from_the_cache_gives_the_same_bits(name: str, plans: list[Plan])
     assert_same(ran(MODELS[name]), first)
     assert not plans
     assert_same(ran(MODELS[name], threads=1), first)
-    assert not plans, "the number of threads is no part of a plan"
+    assert not plans, "the number of threads is not part of a plan"
 
 
 def change_head(change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]:

@@ -25,7 +25,7 @@ LAUNCHES = {
     "mpiexec of Open MPI in a step": ({**STEP, **PMIX, "OMPI_COMM_WORLD_SIZE": "8", "OMPI_COMM_WORLD_RANK": "7"}, 8, 7),
     "mpiexec of MPICH in a step": ({**STEP, "PMI_SIZE": "2", "PMI_RANK": "0"}, 2, 0),
     "MVAPICH": ({"MV2_COMM_WORLD_SIZE": "2", "MV2_COMM_WORLD_RANK": "1"}, 2, 1),
-    "a variable that is no number": ({"PMI_SIZE": "many", "PMI_RANK": "0"}, 1, 0),
+    "a variable that is not a number": ({"PMI_SIZE": "many", "PMI_RANK": "0"}, 1, 0),
 }
 
 

@@ -98,7 +98,7 @@ def test_parts_from_other_files_are_bound_by_name(folder: Path) -> None:
 
 
 def test_a_run_goes_on_with_its_columns(run: Path, folder: Path) -> None:
-    """A column that was added since is no input; a changed learning rate is no change of the data."""
+    """A column that was added since is not an input; a changed learning rate is not a change of the data."""
     from netc.runtime.runs.opening import open_run
     from netc.runtime.runs.resume import adopt
 
@@ -407,5 +407,5 @@ def test_a_bad_row_alone_does_not_refuse_new_data(
 
 def test_new_data_of_bad_rows_alone_is_a_fault(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text("{\n[\n", encoding="utf-8")
-    with pytest.raises(netc.Fault, match="line 1 is no JSON"):
+    with pytest.raises(netc.Fault, match="line 1 is not JSON"):
         read("jsonl", tmp_path / "t.jsonl", "t.jsonl", NOWHERE, every(Use.NUMBERS), {}, BadRows())

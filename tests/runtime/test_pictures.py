@@ -169,7 +169,7 @@ def test_what_is_left_out_is_noted(tmp_path: Path) -> None:
     }
     assert notes == (
         "p: left out 6 hidden files or folders: .ipynb_checkpoints, __MACOSX, cat/.DS_Store, ...",
-        "p: left out 4 files that are no pictures: 2 .heic, 1 .txt, 1 .csv",
+        "p: left out 4 files that are not pictures: 2 .heic, 1 .txt, 1 .csv",
         "p: left out 1 picture beside the class folders: loose.png",
         "p: left out 1 class folder without pictures: fox",
     )
@@ -265,7 +265,7 @@ def test_another_column_may_name_the_pictures(name: str, tmp_path: Path) -> None
         ("image,path\n1,a/0.png\n", {}, "has a column `image`"),
         ("file,label\na/0.png,x\n", {}, 'no column `path`(.|\n)*path = "COLUMN" names another(.|\n)*file, label'),
         ("path,label\na/0.png,x\n", {"path": "file"}, "no column `file`"),
-        ("path\na/0.png\n", {"sheet": "b"}, "`sheet` is no option of `csv`"),
+        ("path\na/0.png\n", {"sheet": "b"}, "`sheet` is not an option of `csv`"),
     ],
 )
 def test_wrong_tables_of_pictures(content: str, options: dict[str, Any], message: str, tmp_path: Path) -> None:

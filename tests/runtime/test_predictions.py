@@ -144,5 +144,5 @@ def test_the_sigmoid_of_the_logit_belongs_to_a_float_target() -> None:
     ],
 )
 def test_a_reconstruction_is_compared_with_its_input(body: str, expected: dict[str, str]) -> None:
-    """A classifier, a residual and a gate of the input's shape are no reconstructions."""
+    """A classifier, a residual and a gate of the input's shape are not reconstructions."""
     assert reconstructions(netc.parse(f"model {{\n  input x: float[2]\n  target y: class(2)\n{body}}}\n")) == expected

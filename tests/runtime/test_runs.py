@@ -399,9 +399,9 @@ def test_a_run_that_another_process_trains_is_not_changed(project: Path) -> None
         os.close(handle)
     assert {path.name: path.read_bytes() for path in (project / "run").iterdir()} == before
     missing = command("train", "--resume", "nowhere", cwd=project)
-    assert "error[E1001]: `nowhere` is no run" in missing.stderr
+    assert "error[E1001]: `nowhere` is not a run" in missing.stderr
     of_a_model = command("eval", "m.net", cwd=project).stderr
-    assert "`m.net` is no run" in of_a_model
+    assert "`m.net` is not a run" in of_a_model
     assert "this is a file, and a run is a folder" in of_a_model
     assert "`netc train m.net` trains it and prints the run's folder" in of_a_model
 

@@ -324,7 +324,7 @@ def test_the_distance_of_rows_is_written_in_words(every: datetime.timedelta, tex
 
 
 def test_days_of_work_are_a_series(tmp_path: Path) -> None:
-    """A weekend between two rows is no gap."""
+    """A weekend between two rows is not a gap."""
     days = [datetime.date(2023, 1, 2) + datetime.timedelta(days=i) for i in range(300)]
     days = [day for day in days if day.weekday() < 5]
     columns = {"day": [f"{day:%m/%d/%Y}" for day in days], "price": [f"{100 + i % 23}.25" for i in range(len(days))]}
@@ -438,7 +438,7 @@ def test_a_text_or_two_among_numbers_is_a_mark(tmp_path: Path) -> None:
 
 
 def test_a_table_may_name_pictures(tmp_path: Path) -> None:
-    """The pictures are read, beside the other columns; their column has any name, and is no text."""
+    """The pictures are read, beside the other columns; their column has any name, and is not a text."""
     (tmp_path / "shop").mkdir()
     for i in range(24):
         Image.fromarray(np.full((40, 20, 3), 100 * (i % 2), np.uint8)).save(tmp_path / "shop" / f"{i}.png")

@@ -188,7 +188,7 @@ def test_a_trial_whose_files_are_gone_is_left_out(tmp_path: Path) -> None:
     assert [trial.number for trial in finished_trials(study, spec_of(study))] == [2], "the others are gone or damaged"
     assert "Trial 2 is best" in report.page(study)
     (study.path / "trials.csv").write_text("trial,state\n0,lost\n", encoding="utf-8")
-    with pytest.raises(Fault, match="is no table of trials"):
+    with pytest.raises(Fault, match="is not a table of trials"):
         report.page(study)
 
 

@@ -251,9 +251,9 @@ def test_sheets_and_blank_rows_of_a_workbook(tmp_path: Path) -> None:
     [
         ('{"a": 1}\n{"a": 2}\n', 'jsonl("...")'),
         ('{"a": [1, 2]}', "it is one value"),
-        ("[1, 2]", "element 1 is no object"),
+        ("[1, 2]", "element 1 is not an object"),
         ("[]", "has no rows"),
-        ("[" * 100_000, "is no JSON"),
+        ("[" * 100_000, "is not JSON"),
     ],
 )
 def test_json_that_is_no_list_of_objects(content: str, message: str, tmp_path: Path) -> None:

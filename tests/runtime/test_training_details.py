@@ -178,7 +178,7 @@ def rows(values: list[float]) -> list[dict[str, float]]:
 @pytest.mark.parametrize(
     ("better", "values", "epochs"),
     [
-        # a thousandth of the size is no improvement, whatever the sign
+        # a thousandth of the size is not an improvement, whatever the sign
         (LOWER, [1.0, 0.9999, 0.999, 0.997, 0.99], [0, 3, 4]),
         (LOWER, [-1.0, -1.0001, -1.001, -1.003, -1.01], [0, 3, 4]),
         (HIGHER, [-1.0, -0.9999, -0.999, -0.997, -0.99], [0, 3, 4]),

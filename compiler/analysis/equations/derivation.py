@@ -51,7 +51,7 @@ class Derivation(Struct, frozen=True):
 def derive(model: Model) -> Derivation:
     """The forward equations up to the loss, then each derivative from the loss back to the parameters.
 
-    Faults E0501 if the model has no loss.
+    Raises E0501 if the model has no loss.
     """
     level, total = _level(_prepared(model))
     taken = {name.text for name in level.names.values() if isinstance(name, Name)}

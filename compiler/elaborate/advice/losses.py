@@ -73,7 +73,7 @@ def compared_with_an_input(context: Context, train: TrainSettings) -> Iterator[D
         )
         yield Diagnostic(
             "W0512",
-            f"`{each.loss}` compares with the input `{leaf.name}`, which is no target",
+            f"`{each.loss}` compares with the input `{leaf.name}`, which is not a target",
             Label(context.user_span(each.label_span)),
             (Label(context.declared[leaf.name], fact),),
             f"`target {leaf.name}: ...` in place of `input {leaf.name}: ...`",

@@ -121,7 +121,7 @@ def _of_hidden_target(context: Context, diagnostic: Diagnostic) -> Diagnostic:
 
 
 def _hint(context: Context, name: str, value: syntax.Expression) -> str | None:
-    """A hint at what the user most likely meant; None if the name is no word of the language."""
+    """A hint at what the user most likely meant; None if the name is not a word of the language."""
     if name in _STATEMENTS:
         text = applied(value, context.statements) if isinstance(value, syntax.Text) else expression(value)
         return _STATEMENTS[name].format(text)

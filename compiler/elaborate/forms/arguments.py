@@ -17,7 +17,7 @@ Arguments = Sequence[syntax.Argument]
 def required(
     context: Context, what: str, names: Sequence[str], arguments: Arguments, span: Span, example: str
 ) -> list[syntax.Argument]:
-    """The arguments of a form that takes exactly these, in order. Faults E0301 and E0302 for any others."""
+    """The arguments of a form that takes exactly these, in order. Raises E0301 and E0302 for any others."""
     bound = bind(context, names, arguments, what, span)
     missing = [name for name in names if name not in bound]
     if missing:
@@ -26,7 +26,7 @@ def required(
 
 
 def refuse_names(what: str, arguments: Arguments, hint: str = "its arguments have no names") -> None:
-    """Faults E0302 for an argument with a name, which the form `what` takes by their positions alone."""
+    """Raises E0302 for an argument with a name, which the form `what` takes by their positions alone."""
     for argument in arguments:
         if argument.name is not None:
             name = argument.name.span
@@ -34,5 +34,5 @@ def refuse_names(what: str, arguments: Arguments, hint: str = "its arguments hav
 
 
 def value_of(context: Context, argument: syntax.Argument, scope: Scope) -> Value:
-    """The value of the graph that an argument stands for. Faults E0205 if it is none."""
+    """The value of the graph that an argument stands for. Raises E0205 if it is none."""
     return context.as_value(evaluate(context, argument.value, scope), argument.span)

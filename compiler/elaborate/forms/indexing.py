@@ -19,7 +19,7 @@ from netc.dsl.source import Span
 
 
 def index(context: Context, node: syntax.Index, scope: Scope) -> Item:
-    """An entry of a list, or part of a value. Faults E0404 if it is out of range, E0901 if it does not run yet."""
+    """An entry of a list, or part of a value. Raises E0404 if it is out of range, E0901 if it does not run yet."""
     item = evaluate(context, node.value, scope)
     if isinstance(item, tuple):
         return _entry(context, item, node.indices[0], scope)
@@ -89,7 +89,7 @@ def _step_of(value: Value, item: Item, span: Span) -> Value:
 
 
 def slice_axis(context: Context, value: Value, axis: int, part: syntax.Slice, scope: Scope) -> Value:
-    """A slice of one axis. Faults E0404 if it is empty."""
+    """A slice of one axis. Raises E0404 if it is empty."""
     size = value.type.dims[axis]
     if isinstance(size, str):
         return _steps(context, value, part, scope)

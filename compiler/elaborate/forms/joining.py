@@ -16,7 +16,7 @@ from netc.compiler.operations.scan import to_steps, unpack
 
 
 def split(x: Value, parts: int, axis: int) -> Results:
-    """x cut into equal parts along an axis. Raises Mismatch if its size is no multiple of their number."""
+    """x cut into equal parts along an axis. Raises Mismatch if its size is not a multiple of their number."""
     size = x.type.dims[axis]
     if isinstance(size, str | Bounded):
         raise Mismatch(

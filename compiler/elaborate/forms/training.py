@@ -118,7 +118,7 @@ def fitted(context: Context, arguments: Arguments, span: Span, scope: Scope) -> 
 
 
 def _part(argument: syntax.Argument | None) -> str:
-    """The part of the data that an argument names, `train` without one. Faults E0303 for another."""
+    """The part of the data that an argument names, `train` without one. Raises E0303 for another."""
     if argument is None:
         return "train"
     name = argument.value.text if isinstance(argument.value, syntax.Name) else ""

@@ -23,7 +23,7 @@ def inner_scan(context: Context, node: syntax.Scan, scope: Scope, head: Span) ->
 
     Beyond a sample's end its carries stay as they are.
 
-    Faults E0901 for `until` and for too many steps, E0401 if a step changes the type of a carry.
+    Raises E0901 for `until` and for too many steps, E0401 if a step changes the type of a carry.
     """
     if node.until is not None:
         fault("E0901", "`until` in an inner scan does not run yet", node.until.span)

@@ -34,7 +34,7 @@ _MOST_TRIED = 4  # carries that begin as integers and may be tokens
 
 
 def scan(context: Context, node: syntax.Scan, scope: Scope) -> Item:
-    """The values that the body yields, each stacked along the steps. Faults if the body does not fit its carries."""
+    """The values that the body yields, each stacked along the steps. Raises a Fault if body and carries do not fit."""
     head = _head(node)
     if context.frames:
         return inner_scan(context, node, scope, head)
@@ -155,7 +155,7 @@ def _run_statements(context: Context, node: syntax.Scan, inner: Scope) -> list[V
 
 
 def _end_condition(context: Context, node: syntax.Expression, inner: Scope) -> Value:
-    """Whether a sample's last step is done, computed after the step. Faults E0402 unless it is a bool a sample."""
+    """Whether a sample's last step is done, computed after the step. Raises E0402 unless it is a bool a sample."""
     value = context.as_value(evaluate(context, node, inner), node.span)
     if value.type.dtype != "bool" or value.type.sample:
         note = f"this is {describe_sample(value.type)}"
@@ -190,7 +190,7 @@ def _sequences(context: Context, node: syntax.Scan, scope: Scope) -> tuple[list[
 
 
 def _begin(context: Context, carry: syntax.Carry, item: Item, is_token: bool) -> Value:
-    """The first value of a carry, for each sample. Faults E0401 for a sequence."""
+    """The first value of a carry, for each sample. Raises E0401 for a sequence."""
     with context.graph.at(context.user_span(carry.span)):
         value = (
             context.graph.add("constant", (), Constant(item), Type("i32"))
@@ -209,7 +209,7 @@ def _begin(context: Context, carry: syntax.Carry, item: Item, is_token: bool) ->
 
 
 def _next(context: Context, carry: syntax.Carry, begin: Value, inner: Scope, graph: Graph) -> Value:
-    """A carry's value at the next step. Faults E0401 if its type is not the one that it began with."""
+    """A carry's value at the next step. Raises E0401 if its type is not the one that it began with."""
     item, span = inner.names[carry.name.text], inner.spans[carry.name.text]
     outer, context.graph = context.graph, graph
     try:

@@ -15,7 +15,7 @@ from netc.dsl.diagnostics import Label, fault
 
 
 def checked_body(node: syntax.Scan) -> tuple[Any, ...]:
-    """The body's statements. Faults E0103 unless the last one yields and each carry is assigned."""
+    """The body's statements. Raises E0103 unless the last one yields and each carry is assigned."""
     *statements, last = node.body or (None,)
     if not isinstance(last, syntax.Yield):
         fault("E0103", "a scan ends with `yield`", node.span, hint="yield h")
@@ -34,7 +34,7 @@ def checked_body(node: syntax.Scan) -> tuple[Any, ...]:
 
 
 def range_bounds(context: Context, over: syntax.Range, scope: Scope) -> tuple[int, int]:
-    """The first number that a scan counts, and the one after its last. Faults E0404 if there is none between."""
+    """The first number that a scan counts, and the one after its last. Raises E0404 if there is none between."""
     start, stop = (
         constants.integer(constant(context, bound, scope), bound.span, "a bound of a scan", least=-(10**9))
         for bound in (over.start, over.stop)
@@ -47,7 +47,7 @@ def range_bounds(context: Context, over: syntax.Range, scope: Scope) -> tuple[in
 def check_walked(
     context: Context, node: syntax.Scan, nodes: Sequence[syntax.Expression], values: Sequence[Value]
 ) -> None:
-    """Faults unless the values are sequences of the same number of steps, with a name for each."""
+    """Raises a Fault unless the values are sequences of the same number of steps, with a name for each."""
     if len(values) != len(node.names):
         fault("E0301", f"{len(node.names)} names for {len(values)} sequences", node.names[-1].span)
     for operand, value in zip(nodes, values, strict=True):

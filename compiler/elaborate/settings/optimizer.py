@@ -56,7 +56,7 @@ def optimizer(node: syntax.Expression, constant: Any) -> Optimizer:
 
 
 def _name_of(node: syntax.Expression) -> str:
-    """The name of an optimizer. Faults E0602 if there is none of this name, or if it stands in quotes."""
+    """The name of an optimizer. Raises E0602 if there is none of this name, or if it stands in quotes."""
     function = node.function if isinstance(node, syntax.Call) else node
     if isinstance(function, syntax.Name) and function.text in OPTIMIZERS:
         return function.text

@@ -23,7 +23,7 @@ TRUTH_WORDS = {  # what stands for a truth elsewhere, and what netc writes
 
 
 def value_of(node: syntax.Expression, constant: Any, fact: str) -> Any:
-    """The constant that a setting's value stands for. Faults E0602 with this fact for a name that stands for none."""
+    """The constant that a setting's value stands for. Raises E0602 with this fact for a name that stands for none."""
     try:
         return constant(node)
     except Fault as error:
@@ -98,7 +98,7 @@ def at_least_zero(node: syntax.Expression, constant: Any) -> float:
 def entries_of(
     entries: Sequence[syntax.Argument], keys: Sequence[str], what: str, span: Span
 ) -> dict[str, syntax.Expression]:
-    """The values of `name = value` pairs by their names. Faults E0602 for a name that is not in `keys`, or twice."""
+    """The values of `name = value` pairs by their names. Raises E0602 for a name that is not in `keys`, or twice."""
     values: dict[str, syntax.Expression] = {}
     for position, entry in enumerate(entries):
         name = entry.name.text if isinstance(entry.name, syntax.Name) else keys[min(position, len(keys) - 1)]

@@ -52,7 +52,7 @@ def with_constants(
 ) -> tuple[syntax.File, dict[str, Any]]:
     """The file with the settings of `train` among some values, and the other values, which replace those of `let`s.
 
-    A text stands for what would be written in the file: `adam(lr = 0.1)`. Raises a Fault if it is no expression.
+    A text stands for what would be written in the file: `adam(lr = 0.1)`. Raises a Fault if it is not an expression.
     """
     lets = names_of_lets(file)
     of_train = {name: value for name, value in values.items() if name in TRAIN_SETTINGS and name not in lets}

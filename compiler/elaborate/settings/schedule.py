@@ -25,8 +25,8 @@ PROGRESS = ("step", "epoch", "progress", "epochs")  # the inputs of a schedule's
 def schedule_graph(context: Context, node: syntax.Expression) -> Graph:
     """The graph whose result `factor` is the schedule, computed from the inputs of PROGRESS.
 
-    A library's schedule gets those of its parameters that are inputs without being written. Faults E0602 if the result
-    is no float of one number.
+    A library's schedule gets those of its parameters that are inputs without being written. Raises E0602 if the result
+    is not a float of one number.
     """
     inner = Context.of(replace(context.rules, scan=_refuse_scan), context.globals)
     inner.graph.precision = "f64"

@@ -1,6 +1,6 @@
 """The `train` block: a table of settings, each with the function that reads its value.
 
-Faults E0601 for an unknown setting, E0602 for a wrong value.
+Raises E0601 for an unknown setting, E0602 for a wrong value.
 """
 
 import re
@@ -144,7 +144,7 @@ def _check_accumulation(values: dict[str, Any], names: Mapping[str, syntax.Name]
 
 
 def _check_name(name: syntax.Name, earlier: Mapping[str, syntax.Name]) -> None:
-    """Faults E0601 for a setting that an earlier line sets."""
+    """Raises E0601 for a setting that an earlier line sets."""
     if name.text in earlier:
         others = [Label(earlier[name.text].span, "first here")]
         fault("E0601", f"`{name.text}` is set twice", name.span, others=others)

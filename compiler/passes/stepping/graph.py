@@ -73,5 +73,5 @@ def _reads(value: Value, field: str) -> bool:
 
 
 def refuse(need: NeedsAll) -> NoReturn:
-    """Faults E0506 at the value that needs all steps."""
+    """Raises E0506 at the value that needs all steps."""
     fault("E0506", "a step would see a later one", need.value.span, need.reason, hint=need.hint)

@@ -46,7 +46,7 @@ from netc.dsl.structs import replace
 def stepping(graph: Graph, dim: str, capacity: int = 1, precision: Precision = "f32") -> Stepping:
     """Returns one step of a graph along a dimension, with histories of `capacity` steps.
 
-    Its products read operands of a precision. Faults E0506 if a step would need a later one.
+    Its products read operands of a precision. Raises E0506 if a step would need a later one.
     """
     return _Builder(graph, dim, capacity, precision).run().narrowed(precision)
 
@@ -70,7 +70,7 @@ class _Builder:
         self.number: Value | None = None
 
     def run(self) -> Stepping:
-        """Adds all values that a result needs. Faults E0506 if one of them needs a later step."""
+        """Adds all values that a result needs. Raises E0506 if one of them needs a later step."""
         try:
             axes = needed_axes(self.graph)
             self.check_names(axes)
@@ -91,7 +91,7 @@ class _Builder:
         return self.stepping
 
     def check_names(self, axes: dict[Value, list[int]]) -> None:
-        """Faults E0506 at a value along another dimension."""
+        """Raises E0506 at a value along another dimension."""
         for value in self.graph.values():
             names = names_of_steps(value) - {self.dim} if value in axes else set()
             if names:

@@ -183,7 +183,7 @@ def kernel_module(source: KernelSource, machine: Machine) -> tuple[Any, int]:
 
 
 def _generic_module(kernel: VectorKernel, symbol: str, machine: Machine) -> Any:
-    """Returns a kernel that is no loop."""
+    """Returns a kernel that is not a loop."""
     from netc.compiler.targets.cpu.attention import gradient, query
     from netc.compiler.targets.cpu.attention import kernel as attention
     from netc.compiler.targets.cpu.convolutions import grouped, winograd

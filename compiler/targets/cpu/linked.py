@@ -34,7 +34,7 @@ _PROGRAM, _SYMBOLS, _RELOCATIONS, _NO_BITS, _BARE_RELOCATIONS, _UNWIND = 1, 2, 4
 _NEVER_RUN = (".ctors", ".dtors")  # sections of functions that a linker would have called at start and exit
 _WRITE, _ALLOCATED, _THREAD_LOCAL = 1, 2, 0x400  # flags of sections
 _ADDRESS_64, _OFFSET_64 = 1, 24  # relocations: R_X86_64_64 and R_X86_64_PC64
-_LOCAL, _FIRST_SPECIAL = 0, 0xFF00  # the binding of a local symbol; numbers that are no sections
+_LOCAL, _FIRST_SPECIAL = 0, 0xFF00  # the binding of a local symbol; numbers that are not sections
 _LINE = 64
 
 
@@ -145,10 +145,10 @@ def _placed(objects: Sequence[bytes]) -> tuple[list[_Object], int, int]:
 def _sections(content: bytes) -> list[_Section]:
     """The sections of an object file."""
     if not content.startswith(_ELF64_LITTLE_ENDIAN):
-        raise Unloadable("this is no ELF object of 64 bits")
+        raise Unloadable("this is not an ELF object of 64 bits")
     kind, machine, _, _, _, start, _, _, _, _, _, count, number_of_names = _HEADER.unpack_from(content)
     if kind != _OBJECT or machine != _X86_64:
-        raise Unloadable("this is no object for x86-64")
+        raise Unloadable("this is not an object for x86-64")
     names = _SECTION.unpack_from(content, start + number_of_names * _SECTION.size)[4]  # where they are in the file
     sections = []
     for number in range(count):

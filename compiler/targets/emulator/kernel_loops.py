@@ -83,7 +83,7 @@ def are_apart(first: PlacedOffset, second: PlacedOffset, limits: Mapping[str, in
     factors = {name: first.form[name] for name in shared if first.form.get(name)}
     if factors != {name: second.form[name] for name in shared if second.form.get(name)}:
         return False
-    if not factors:  # neither moves in a loop around both, so such a loop is no axis
+    if not factors:  # neither moves in a loop around both, so such a loop is not an axis
         return True
     low = high = first.form.get("", 0) - second.form.get("", 0)
     for form, sign in ((first.form, 1), (second.form, -1)):

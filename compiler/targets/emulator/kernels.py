@@ -72,7 +72,7 @@ def kernel_of_text(text: str, memory: PointerUse) -> EmulatedKernel:
 
 
 class _Elements(ast.NodeTransformer):
-    """Turns loads and stores into calls of an Access, and numbers into NumPy's, for which 0.0 / 0.0 is no error."""
+    """Turns loads and stores into calls of an Access, and numbers into NumPy's, for which 0.0 / 0.0 is not an error."""
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
         return ast.Call(ast.Name("F64", ast.Load()), [node], []) if isinstance(node.value, float) else node

@@ -188,7 +188,7 @@ class Access(Struct, frozen=True):
     def _elements(self, pointer: Reference, index: Array, size: int, verb: str) -> Array:
         """Turns indices from a pointer into indices from the beginning of its region."""
         if pointer.start % size:
-            raise self.fail(f"{verb} {pointer} at an address that is no multiple of {size}")
+            raise self.fail(f"{verb} {pointer} at an address that is not a multiple of {size}")
         if index.size:
             low, high = int(index.min()) * size + pointer.start, int(index.max()) * size + pointer.start
             if low < pointer.low or high + size > pointer.high:

@@ -32,7 +32,7 @@ class _Apply(Struct, frozen=True):
 def constant_value(node: syntax.Expression, constants: Constants) -> Any:
     """The value of a constant expression: a number, a text, the value of a `let`, or a tuple of these.
 
-    Faults E0303 for anything else.
+    Raises E0303 for anything else.
     """
     values: list[Any] = []
     pending: list[syntax.Expression | _Apply] = [node]

@@ -36,7 +36,7 @@ class _Columns(Struct, frozen=True):
 def parse_field(name: str, node: syntax.Expression, constants: Constants, block: syntax.Data) -> FieldSpec:
     """A field with its steps. `block` has the other fields and the source, for a hint.
 
-    Faults E0303 and E0701 for what is no field, no step, or an argument that a step does not take.
+    Raises E0303 and E0701 for anything that is not a field or a step, or for an argument that a step does not take.
     """
     steps: list[StepSpec] = []
     faults = Diagnostics()
@@ -64,7 +64,7 @@ def _columns(
     constants: Constants,
     block: syntax.Data,
 ) -> _Columns:
-    """The columns that a field begins with. Faults E0701 if it begins with something else."""
+    """The columns that a field begins with. Raises E0701 if it begins with something else."""
     kind, arguments = call_of(head)
     others = block.fields
     if isinstance(head, syntax.Name) and head.text in others and head.text != name:
@@ -160,7 +160,7 @@ def _one_column(head: syntax.Expression, arguments: Sequence[syntax.Argument], c
 
 
 def _column_name(node: syntax.Expression, constants: Constants) -> Any:
-    """The name of a column. Faults E0303 for a word without quotes."""
+    """The name of a column. Raises E0303 for a word without quotes."""
     if isinstance(node, syntax.Name) and node.text not in constants:
         fault("E0303", "the name of a column stands in quotes", node.span, hint=f'"{node.text}"')
     return constant_value(node, constants)

@@ -25,7 +25,7 @@ _UNITS = {  # in seconds
 
 
 def parse_series(node: syntax.Expression, constants: Constants) -> SeriesSpec:
-    """The series of a table, by a column, a time, or both. Faults E0301 to E0303 where this is something else."""
+    """The series of a table, by a column, a time, or both. Raises E0301 to E0303 where this is something else."""
     way, arguments = call_of(node)
     if isinstance(node, syntax.Tuple):
         arguments = node.entries
@@ -71,7 +71,7 @@ def _time(node: syntax.Expression, arguments: Sequence[syntax.Argument], constan
 
 
 def _form(node: syntax.Expression, constants: Constants) -> str:
-    """The format of dates. Faults E0303 if it is no format."""
+    """The format of dates. Raises E0303 if it is not a format."""
     form = constant_value(node, constants)
     if not is_format(form):
         fact = "`format` has the directives of strptime, in quotes"

@@ -16,7 +16,7 @@ from netc.runtime.data.readers.sql import SCHEMES
 
 
 def parse_source(node: syntax.Expression, constants: Constants) -> SourceSpec:
-    """A source as written. Faults E0701 for an unknown reader, E0301 to E0303 for arguments that it does not take."""
+    """A source as written. Raises E0701 for an unknown reader, E0301 to E0303 for arguments that it does not take."""
     name, arguments = call_of(node)
     if name not in READERS:
         _refuse_reader(name, node)
@@ -45,7 +45,7 @@ def parse_source(node: syntax.Expression, constants: Constants) -> SourceSpec:
 
 
 def _refuse_reader(name: str, node: syntax.Expression) -> NoReturn:
-    """Faults E0701 for what is no reader: a path by itself, or a function of another library."""
+    """Raises E0701 for anything that is not a reader: a path by itself, or a function of another library."""
     path = node.value if isinstance(node, syntax.Text) else ""
     if path:
         kind = next((reader for ending, reader in _ENDINGS.items() if path.lower().endswith(ending)), "csv")
@@ -69,7 +69,7 @@ _ENDINGS = {
 
 
 def _query(texts: list[Any], span: Span) -> tuple[str, dict[str, Any]]:
-    """The path of a database, and the options that say how it is read. Faults E0301 and E0303."""
+    """The path of a database, and the options that say how it is read. Raises E0301 and E0303."""
     hint = 'sql("sqlite:///shop.db", "select ... from ...")'
     if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
         fault("E0301", "`sql` takes a database and a query in quotes", span, hint=hint)
@@ -85,7 +85,7 @@ _CHARACTERS = ("delimiter", "decimal", "thousands", "quote", "comment")
 
 
 def _refuse_same_characters(options: Mapping[str, Any], span: Span) -> None:
-    """Faults E0303 if two options of a csv are the same character. Only cells in quotes may contain the delimiter."""
+    """Raises E0303 if two options of a csv are the same character. Only cells in quotes may contain the delimiter."""
     seen: dict[str, str] = {}
     for name in _CHARACTERS:
         character = options.get(name)

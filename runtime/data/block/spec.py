@@ -2,8 +2,8 @@
 
 Knows nothing of rows, and only the inputs and targets of a model, with their types.
 
-Faults for unknown readers, steps and settings, for inputs that the block does not give, and for targets whose steps do
-not fit their types.
+Raises a Fault for unknown readers, steps and settings, for inputs that the block does not give, and for targets whose
+steps do not fit their types.
 """
 
 from collections.abc import Collection, Mapping
@@ -30,7 +30,7 @@ from netc.runtime.data.steps.steps import STEPS
 
 
 def check_tokens(field: FieldSpec) -> None:
-    """Faults E0701 if a field consists of characters or words that no step makes numbers of."""
+    """Raises E0701 if a field consists of characters or words that no step makes numbers of."""
     names = [step.name for step in field.steps]
     cut = next((i for i, name in enumerate(names) if name in ("characters", "words")), None)
     if cut is not None and {*names[cut + 1 :]} <= {"ends", "next", "window"}:
@@ -41,7 +41,7 @@ def check_tokens(field: FieldSpec) -> None:
 
 
 def parse_data(model: Model) -> DataSpec:
-    """The `data` block of a model. Faults E0402, E0701, E0702 and E0804 where both do not fit together."""
+    """The `data` block of a model. Raises E0402, E0701, E0702 and E0804 where both do not fit together."""
     spec, faults = parse_block(model.source, model.data, model.constants), Diagnostics()
     for name, type_ in (*model.inputs.items(), *model.targets.items()):
         if name not in spec.fields:
@@ -71,7 +71,7 @@ def missing_field_hint(name: str, spec: DataSpec, read: Collection[str]) -> str:
 
 
 def _check_target(field: FieldSpec, type_: Type, declared: Span) -> None:
-    """Faults E0701 for a step that predictions cannot undo, E0402 if the labels of classes are declared as numbers."""
+    """Raises E0701 for a step that predictions cannot undo, E0402 if the labels of classes are declared as numbers."""
     for step in field.steps:
         definition = STEPS[step.name]
         if definition.undo is None:
@@ -119,7 +119,7 @@ class _Settings(Struct):
 def parse_block(source: Source, data: syntax.Data | None, constants: Constants) -> DataSpec:
     """The `data` block of a file, without regard to its model.
 
-    Faults E0501 if there is none, E0601 if a name is set twice; all faults of the block are reported together.
+    Raises E0501 if there is none, E0601 if a name is set twice; all faults of the block are reported together.
     """
     if data is None:
         fact, hint = "the file has no `data` block", 'data { source = csv("data.csv") ... }'

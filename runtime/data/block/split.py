@@ -29,7 +29,7 @@ _FOLDS_EXAMPLE = 'folds(5) or folds(5, by = "patient")'
 def parse_split(node: syntax.Expression, constants: Constants) -> SplitSpec:
     """A split.
 
-    Faults E0602 if its parts are not among PARTS, or their fractions are not right; E0301 and E0303 without a
+    Raises E0602 if its parts are not among PARTS, or their fractions are not right; E0301 and E0303 without a
     column or a number that it needs.
     """
     way, arguments = call_of(node)
@@ -74,7 +74,7 @@ def _with_less_for_training(fractions: Mapping[str, float], total: float) -> str
 def with_fold(file: syntax.File, fold: int) -> syntax.File:
     """A file whose split into folds takes the fold of this number as its validation part, whatever the text says.
 
-    Faults E0602 if the file has no such split.
+    Raises E0602 if the file has no such split.
     """
     data = next((item for item in file.items if isinstance(item, syntax.Data)), None)
     split = next((setting for setting in data.settings if setting.name.text == "split"), None) if data else None
@@ -186,7 +186,7 @@ def _parts(entries: Sequence[syntax.Argument], constants: Constants, takes_seed:
 
 
 def _fraction(node: syntax.Expression, constants: Constants, most: float = 1) -> float:
-    """The share of a part. Faults E0602 if it is none, or if it leaves no rows where some are needed (`most`)."""
+    """The share of a part. Raises E0602 if it is none, or if it leaves no rows where some are needed (`most`)."""
     fraction = constant_value(node, constants)
     if isinstance(fraction, bool) or not isinstance(fraction, int | float) or not 0 < fraction <= most:
         is_percent = isinstance(fraction, int | float) and 1 < fraction < 100

@@ -40,7 +40,7 @@ class Detected(Struct, frozen=True):
 
 
 def detect(file: TextFile, options: Mapping[str, Any]) -> Detected:
-    """The dialect of a file, by the declared options and its beginning. Faults E0801 where two are possible.
+    """The dialect of a file, by the declared options and its beginning. Raises E0801 where two are possible.
 
     For new data the options have two more: `training` is the notation of the training data, and `expected` are the
     columns that the header names; the lines above it are left out, however many there are.
@@ -101,7 +101,7 @@ def _quoted(text: str) -> str:
 def _delimiter(file: TextFile, sample: str, is_cut: bool, dialect: Dialect) -> str:
     """The delimiter that gives each record as many cells as the first one, and at least two.
 
-    Faults E0801 if several do. If none does, it is the one that occurs in the header, or blanks where they give such
+    Raises E0801 if several do. If none does, it is the one that occurs in the header, or blanks where they give such
     records and numbers, or separate the names that a run expects, or a comma.
     """
     regular: list[str] = []
@@ -131,7 +131,7 @@ def _shown(delimiter: str) -> str:
 def _names(file: TextFile, dialect: Dialect, rows: list[list[str]]) -> tuple[tuple[str, ...], list[list[str]]]:
     """The names of the columns, and the sampled rows below the header.
 
-    Faults E0801 if a name occurs twice, E0804 if the option `header` has not as many names as a row has cells.
+    Raises E0801 if a name occurs twice, E0804 if the option `header` has not as many names as a row has cells.
     """
     if dialect.header is True:
         names = tuple(rows[0]) if rows else ()
@@ -139,7 +139,7 @@ def _names(file: TextFile, dialect: Dialect, rows: list[list[str]]) -> tuple[tup
         for name in names:
             if name in seen:
                 looks_like_data = all(map(is_number_or_blank, names))
-                no_header = "header = false, if the first row is no header"
+                no_header = "header = false, if the first row is not a header"
                 hint = no_header if looks_like_data else "another name for one of them in the file"
                 fault("E0801", f"`{file.shown}` has two columns `{cell(name)}`", file.span, hint=hint)
             seen.add(name)

@@ -60,7 +60,7 @@ class IrregularText(Struct):
     numbers: RowNumbers = FROM_ONE
 
     def frames(self, names: Sequence[str]) -> "Iterator[polars.DataFrame]":
-        """Yields the columns `names`, with clean cells. Faults where the text is no table."""
+        """Yields the columns `names`, with clean cells. Raises a Fault where the text is not a table."""
         import polars
 
         dialect = self.detected.dialect

@@ -23,7 +23,7 @@ def notation_of(
     """The notation of numbers, and the columns whose points may be either decimal points or between thousands.
 
     Decimal commas are recognised only where commas do not separate cells. A number with both marks, such as 1.234,5,
-    shows that the other one stands between thousands. Faults E0801 if some columns have decimal commas and others
+    shows that the other one stands between thousands. Raises E0801 if some columns have decimal commas and others
     decimal points. Where the rows do not show it, and the file has the delimiter of the `training` data, the notation
     is that of training: a row alone means what it means among others.
     """

@@ -39,7 +39,7 @@ _SMALL = 1 << 20  # bytes of a text that is read without polars, which takes a q
 
 
 def read_csv(request: Request) -> Table:
-    """The table of a csv file; its cells are texts. Faults E0801, E0803 and E0804 where the file is no table."""
+    """The table of a csv file; its cells are texts. Raises E0801, E0803 and E0804 where the file is not a table."""
     is_packed = request.path.suffix == ".gz"
     is_stored = not is_packed and is_large(request.path)
     is_on_disk = is_stored or (not is_packed and request.path.stat().st_size > _SMALL)
@@ -110,7 +110,7 @@ def _by_polars(file: TextFile, request: Request, detected: Detected, is_stored: 
 
 
 def _require_columns(file: TextFile, request: Request, columns: int) -> None:
-    """Faults E1005 if these columns of numbers do not fit into memory."""
+    """Raises E1005 if these columns of numbers do not fit into memory."""
     rows = sum(piece.count(b"\n") for piece in file.pieces())
     require_at(_NUMBER * rows * columns, f"the {rows * columns:,} cells of `{request.shown}`", request.span, ON_DISK)
 

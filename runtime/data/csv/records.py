@@ -94,7 +94,7 @@ def lines(text: str, line_end: str) -> Iterator[str]:
 
 
 def sample_rows(sample: str, is_cut: bool, dialect: Dialect) -> list[list[str]]:
-    """The first records of a sample, up to one that is no csv; the last one is left out if it may be cut."""
+    """The first records of a sample, up to one that is not csv; the last one is left out if it may be cut."""
     rows: list[list[str]] = []
     with suppress(csv.Error):
         for row in islice(Records(lines(sample, dialect.line_end), dialect, is_strict=False), _ROWS + 1):

@@ -43,7 +43,7 @@ class CsvRows(Struct):
     def batches(self) -> Iterator[dict[str, list[str | None]]]:
         """Yields the cells of the needed columns, some thousand rows at a time; None where a cell is missing.
 
-        Faults E0804 at the first row that is not as long as the header, E0801 where quotes are wrong, E0803 at the
+        Raises E0804 at the first row that is not as long as the header, E0801 where quotes are wrong, E0803 at the
         first number that is written in another notation than the others. Of new data (with `bad_rows`) such rows are
         noted, and all of their cells are missing, unless a quote is never closed.
         """
@@ -115,7 +115,7 @@ class CsvRows(Struct):
         self._refuse(RowFault([diagnostic], [RowProblem(number, column, f"the row has {cells}")]))
 
     def _refuse_quotes(self, number: int, message: str, is_header: bool) -> None:
-        """Refuses a row whose quotes or line ends are wrong (E0801). Faults if no row follows, and in the header."""
+        """Refuses a row whose quotes or line ends are wrong. Raises E0801 if no row follows, and in the header."""
         hint: Hint | None = Hint.options('quote = ""', note=" takes quotes as they are")
         if "new-line character" in message:
             note, hint = "there is a carriage return (\\r) outside of quotes", None

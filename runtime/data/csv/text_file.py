@@ -60,7 +60,7 @@ class TextFile(Struct, frozen=True):
 
     @classmethod
     def of(cls, path: Path, shown: str, span: Span, is_on_disk: bool) -> "TextFile":
-        """Opens a file; faults E1005 if it is to be in memory and does not fit."""
+        """Opens a file; raises E1005 if it is to be in memory and does not fit."""
         return cls(path, shown, span, None if is_on_disk else content(path, shown, span))
 
     def open(self) -> BinaryIO:
@@ -79,7 +79,7 @@ class TextFile(Struct, frozen=True):
 def encoding_of(file: TextFile, declared: str | None) -> str:
     """The encoding of a file, which is checked to the end.
 
-    Faults E0801 if the file is not in the declared encoding, or if more than one encoding is possible.
+    Raises E0801 if the file is not in the declared encoding, or if more than one encoding is possible.
     """
     with file.open() as stream:
         head = stream.read(_HEAD)
@@ -113,7 +113,7 @@ def _by_null_bytes(head: bytes) -> str | None:
 
 
 def _first_error(file: TextFile, encoding: str) -> int | None:
-    """The position of the first byte that is no text in an encoding; None if all are."""
+    """The position of the first byte that is not text in an encoding; None if all are."""
     decoder = codecs.getincrementaldecoder(encoding)("strict")
     done = 0
     for piece in _with_end(file.pieces()):
@@ -154,7 +154,7 @@ def _is_western(file: TextFile) -> bool:
 
 
 def _refuse_encoding(file: TextFile, position: int) -> None:
-    """Faults E0801 for a file that is not UTF-8. The hint shows how another encoding would read its first word."""
+    """Raises E0801 for a file that is not UTF-8. The hint shows how another encoding would read its first word."""
     label = f"byte {position}, in line {_line_of(file, position)}, is not text"
     hint = Hint('encoding = "..." names the right one, for example encoding = "latin-1"')
     with file.open() as stream:

@@ -32,7 +32,7 @@ def _is_header(names: Sequence[str]) -> bool:
 
 
 def refuse_title(file: TextFile, sample: str, is_cut: bool, dialect: Dialect, rows: list[list[str]]) -> None:
-    """Faults E0801 if the first lines are no table, and a table with a header follows them."""
+    """Raises E0801 if the first lines are not a table, and a table with a header follows them."""
     if not rows or (rows[0].count("") < 2 and all(len(row) == len(rows[0]) > 1 for row in rows)):
         return
     first = [*islice(lines(sample, dialect.line_end), _LONGEST_TITLE)]
@@ -64,7 +64,7 @@ def with_header(sample: str, dialect: Dialect, expected: Sequence[str]) -> Diale
 
 
 def _first_record(sample: str, dialect: Dialect) -> list[str]:
-    """The first record of a sample; empty if there is none, or it is no csv."""
+    """The first record of a sample; empty if there is none, or it is not a csv."""
     with suppress(csv.Error):
         return next(iter(Records(lines(sample, dialect.line_end), dialect, is_strict=False)), [])
     return []

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 def read_parts(spec: DataSpec, source: Source, label: str | None, read: ReadSource = read_source) -> dict[str, Part]:
     """The parts by name. `label` is the target whose classes a random split distributes evenly.
 
-    Faults E0806 if a part has no rows, and what `read` raises.
+    Raises E0806 if a part has no rows, and what `read` raises.
     """
     sources = dict(spec.split.sources)
     table, rows = _read_table(spec.source, spec, source, read)
@@ -79,7 +79,7 @@ def part_of(table: Table, rows: Array, series: Series | None) -> Part:
 
 
 def _refuse_empty(name: str, parts: Mapping[str, Part], spec: DataSpec, label: FieldSpec | None) -> NoReturn:
-    """Faults E0806 for a part without rows, with the reason."""
+    """Raises E0806 for a part without rows, with the reason."""
     rows = sum(len(part.rows) for part in parts.values())
     note, hint = f"the data has {rows} row{'s' * (rows != 1)}", "a larger fraction, or more data"
     training = parts.get("train")
@@ -177,7 +177,7 @@ def _kept_rows(table: Table, spec: DataSpec) -> tuple[Array, list[Diagnostic]]:
 
 
 def _refuse_no_rows(table: Table, lacks: Sequence[tuple[int, FieldSpec]]) -> NoReturn:
-    """Faults E0806 for a table of which no row is left, at the field that leaves out most; `lacks` says how many."""
+    """Raises E0806 for a table of which no row is left, at the field that leaves out most; `lacks` says how many."""
     count, field = max(lacks, key=lambda lack: lack[0])
     note = f"a cell is missing in {count:,} of {len(table):,} rows of `{table.name}`"
     hint = f"a step that fills them in place of impute(drop), or `{field.name}` without the columns that are empty"

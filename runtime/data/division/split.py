@@ -31,8 +31,8 @@ def divide(
     """The rows of each part, in the order of `rows`.
 
     A random split distributes the labels of the field `label` evenly. `series` has the number of each row's series, if
-    windows are cut from them: they are divided in order. Faults E0803 and E0806 if a column names the parts and its
-    cells are no names of parts, or never "train".
+    windows are cut from them: they are divided in order. Raises E0803 and E0806 if a column names the parts and its
+    cells are not names of parts, or never "train".
     """
     split = spec.split
     if split.way == "column":
@@ -104,7 +104,7 @@ def class_numbers(table: Table, rows: Array, label: FieldSpec) -> Array | None:
 def group_numbers(table: Table, rows: Array, name: str | None, span: Span) -> Array:
     """The number of each row's group: rows with the same cell in the column `name` have the same.
 
-    Without a column there is one group. Faults E0803 at the first row whose cell is missing.
+    Without a column there is one group. Raises E0803 at the first row whose cell is missing.
     """
     if name is None:
         return np.zeros(len(rows), np.int64)
@@ -115,7 +115,7 @@ def group_numbers(table: Table, rows: Array, name: str | None, span: Span) -> Ar
 
 
 def require_cells(cells: Array, rows: Array, table: Table, name: str, span: Span) -> None:
-    """Faults E0803 at the first row that has no cell in the column that the split or the series reads."""
+    """Raises E0803 at the first row that has no cell in the column that the split or the series reads."""
     is_empty = is_missing(cells).reshape(len(rows), -1).any(axis=1)
     if is_empty.any():
         note = f"{table.words_for_row(rows[is_empty][0])}, column `{cell(name)}`; {int(is_empty.sum())} in all"
@@ -148,7 +148,7 @@ def _by_column(table: Table, rows: Array, spec: DataSpec) -> dict[str, Array]:
             if name not in PARTS:
                 location = f"{table.words_for_row(chunk[cells == name][0])}, column `{spec.split.column}`"
                 hint = nearest(name, PARTS) or "train, valid, test and calibration"
-                fault("E0803", f'"{cell(name)}" is no part', spec.split.span, location, hint=hint)
+                fault("E0803", f'"{cell(name)}" is not a part', spec.split.span, location, hint=hint)
             parts.setdefault(name, []).append(chunk[cells == name])
     if "train" not in parts:
         fault("E0806", "the part `train` has no rows", spec.split.span)

@@ -163,7 +163,7 @@ AUGMENTATIONS: dict[str, Augmentation] = {
 def augmentations_of(field: FieldSpec, type_: Type, declared: Span) -> tuple[AugmentationSpec, ...]:
     """The augmentations that a field's steps `train_only` name, in their order; the model declares `type_`.
 
-    Faults E0804 if the samples are no images, or have fewer pixels than an augmentation takes away.
+    Raises E0804 if the samples are not images, or have fewer pixels than an augmentation takes away.
     """
     specs: list[AugmentationSpec] = []
     for step in field.steps:
@@ -179,7 +179,7 @@ def augmentations_of(field: FieldSpec, type_: Type, declared: Span) -> tuple[Aug
 
 
 def _refuse_excess(spec: AugmentationSpec, name: str, type_: Type, declared: Span) -> None:
-    """Faults E0804 if an augmentation of the field `name` takes as many pixels as its images have rows or columns."""
+    """Raises E0804 if an augmentation of the field `name` takes as many pixels as its images have rows or columns."""
     excess, most = AUGMENTATIONS[spec.name].excess, min(type_.shape(1)[1:3]) - 1
     if excess and spec.arguments[0] > most:
         fact, note = f"`{spec.name}({spec.arguments[0]})` {excess}", f"`{name}` is {describe_sample(type_)}"

@@ -91,7 +91,7 @@ def why(error: Exception) -> str:
 def pixels(file: Path, settings: Settings) -> Array:
     """The pixels [h, w, c] of a picture, of an animation or a file with several pictures those of the first.
 
-    Within `decoding_pictures`. Raises TooManyPixels, NotEnough if the memory does not hold it, and any exception that a
+    Within `decoding_pictures`. Raises TooManyPixels, NotEnough if it does not fit in memory, and any exception that a
     decoder of Pillow raises for a broken picture.
     """
     from PIL import Image

@@ -1,6 +1,6 @@
 """Lists the files of a source of pictures: a folder with a folder for each class, a flat folder, one file, or a table.
 
-What is left out is said in notes: hidden files, files that are no pictures, pictures that have no class.
+What is left out is said in notes: hidden files, files that are not pictures, pictures that have no class.
 """
 
 import os
@@ -51,7 +51,7 @@ class _LeftOut(Struct):
         kinds = [f"{count} {suffix}" for suffix, count in suffixes.most_common()]
         notes = (
             _note(self.hidden, "hidden file or folder", "hidden files or folders", self.hidden),
-            _note(self.others, "file that is no picture", "files that are no pictures", kinds),
+            _note(self.others, "file that is not a picture", "files that are not pictures", kinds),
             _note(self.loose, "picture beside the class folders", "pictures beside the class folders", self.loose),
             _note(self.empty, "class folder without pictures", "class folders without pictures", self.empty),
         )
@@ -70,7 +70,7 @@ def list_pictures(request: Request, read_table: ReadTable) -> Listing:
     """The pictures of a source: of a folder in the order of their paths, of a table in the order of its rows.
 
     Pictures beside class folders have no class: they are left out, but not of new data (with `bad_rows`), where a class
-    is not needed. Faults E0801 if there are no pictures, and what `table_of_pictures` faults.
+    is not needed. Raises E0801 if there are no pictures, and what `table_of_pictures` faults.
     """
     path, shown, span = request.path, request.shown, request.span
     is_folder = os.path.isdir(path)

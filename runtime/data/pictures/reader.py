@@ -49,7 +49,7 @@ def read_images(request: Request, read_table: ReadTable) -> Table:
     """The table of a source of pictures. `read_table` reads a table that names them.
 
     With `bad_rows`, for new data, pictures that cannot be used are noted there, and stay in the table as rows of zeros.
-    Without it, faults E0801 at the first picture that cannot be decoded, and E0804 at the first of another size than
+    Without it, raises E0801 at the first picture that cannot be decoded, and E0804 at the first of another size than
     those before it.
     """
     listing = list_pictures(request, read_table)

@@ -28,7 +28,7 @@ def table_of_pictures(request: Request, read_table: ReadTable) -> tuple[Table, A
     """The table with the columns that are needed, and the paths of its pictures as texts.
 
     The paths are in the column `path` of the table, whatever it is called in the file. A row without a path is noted in
-    the request's `bad_rows`, and its path is empty; without `bad_rows` it is a fault E0803. Faults E0802 if there is no
+    the request's `bad_rows`, and its path is empty; without `bad_rows` it is a fault E0803. Raises E0802 if there is no
     column of paths, E0801 if another one is called `image`.
     """
     path = path_column(request.options)
@@ -70,7 +70,7 @@ def location(table: Table, request: Request) -> Location:
 
 
 def refuse_options_of_tables(request: Request) -> None:
-    """Faults E0302 if a source that is no table has an option that is about tables."""
+    """Raises E0302 if a source that is not a table has an option that is about tables."""
     for name in [*_options_of_tables(request.options), *({"path"} & {*request.options})]:
         what = "a folder" if os.path.isdir(request.path) else "a picture"
         fact = f"`{name}` is about a table of pictures, and `{shown_cell(request.shown)}` is {what}"

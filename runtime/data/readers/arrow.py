@@ -15,7 +15,7 @@ _FILE = b"ARROW1"  # a file begins with it, a stream of record batches does not
 
 
 def read_arrow(request: Request) -> Table:
-    """The table of a file or a stream of record batches. Faults E0801 if polars cannot read it."""
+    """The table of a file or a stream of record batches. Raises E0801 if polars cannot read it."""
     import polars
 
     with opened(request.path) as file:

@@ -1,4 +1,4 @@
-"""The content of data files, read only if the memory holds what becomes of it: a small file may unpack to any size."""
+"""The content of data files, read only if its cells fit in memory: a small file may unpack to any size."""
 
 import gzip
 import os
@@ -25,7 +25,7 @@ ON_DISK = "a .csv or .parquet file that is large, and not in a .gz, is read from
 def content(path: Path, shown: str, span: Span) -> bytes:
     """The bytes of a file, unpacked if it is a .gz.
 
-    Faults E1005 if they are too many for the memory; raises what the file system or gzip raises.
+    Raises E1005 if they are too many for the memory; raises what the file system or gzip raises.
     """
     if path.suffix == ".gz":
         return _unpacked(path, shown, span)
@@ -60,13 +60,13 @@ def _stated_size(file: BinaryIO) -> int:
 
 
 def refuse_other_kind(head: bytes, shown: str, span: Span) -> None:
-    """Faults E0801 if the first bytes of a text are those of a file of another kind, packed or not."""
+    """Raises E0801 if the first bytes of a text are those of a file of another kind, packed or not."""
     if (kind := other_kind(head)) is not None:
         fault("E0801", f"`{shown}` is {kind[0]}, and no text", span, hint=kind[1])
 
 
 def require_cells(text: bytes, separators: bytes, shown: str, span: Span) -> None:
-    """Faults E1005 if the memory does not hold the cells of a table of text.
+    """Raises E1005 if the cells of a table of text do not fit in memory.
 
     Each cell ends with one of `separators`; the first of these separates the cells of a row.
     """
@@ -78,7 +78,7 @@ def require_cells(text: bytes, separators: bytes, shown: str, span: Span) -> Non
 
 
 def require_characters(text: str, size: int, shown: str, span: Span) -> None:
-    """Faults E1005 if the memory does not hold each character of a text of `size` bytes as a cell.
+    """Raises E1005 if the characters of a text of `size` bytes, a cell each, do not fit in memory.
 
     Python shares the objects of characters of Latin-1.
     """
@@ -86,7 +86,7 @@ def require_characters(text: str, size: int, shown: str, span: Span) -> None:
 
 
 def text_content(path: Path, shown: str, span: Span) -> tuple[str, bytes]:
-    """The text of a file, and its bytes. Faults E0801 if they are not UTF-8."""
+    """The text of a file, and its bytes. Raises E0801 if they are not UTF-8."""
     raw = content(path, shown, span)
     refuse_other_kind(raw[:HEAD], shown, span)
     try:

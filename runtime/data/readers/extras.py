@@ -8,7 +8,7 @@ from netc.dsl.source import Span
 
 
 def require_package(package: str, extra: str, span: Span) -> ModuleType:
-    """Imports a package. Faults E0821 with the command that installs it, if it is not there."""
+    """Imports a package. Raises E0821 with the command that installs it, if it is not there."""
     try:
         return importlib.import_module(package)
     except ImportError:

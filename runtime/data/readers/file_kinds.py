@@ -18,5 +18,5 @@ _KINDS: tuple[tuple[bytes, str, str], ...] = (
 
 
 def other_kind(head: bytes) -> tuple[str, str] | None:
-    """The words for a kind of file that is no text, and a hint for reading it; None if the bytes begin no such file."""
+    """The words for a kind of file that is not text, and a hint for reading it; None for the bytes of other files."""
     return next(((words, hint) for magic, words, hint in _KINDS if head.startswith(magic)), None)

@@ -23,7 +23,7 @@ _MOST_AXES = 32
 def _read_idx_file(path: Path, span: Span) -> Array:
     """The array in a file: two zero bytes, a type, the number of dimensions, each as a big-endian int32, the elements.
 
-    Faults E0801 if the file has another format or is cut short.
+    Raises E0801 if the file has another format or is cut short.
     """
     shown = path.name
     opening(path, shown, span)

@@ -11,7 +11,7 @@ from netc.runtime.data.tables.table import Table
 
 
 def read_json(request: Request) -> Table:
-    """A table with a row for each object of the list. Faults E0801 where the file is no list of objects."""
+    """A table with a row for each object of the list. Raises E0801 where the file is not a list of objects."""
     shown, span = request.shown, request.span
     text, raw = text_content(request.path, shown, span)
     require_cells(raw, b",:\n", shown, span)
@@ -21,16 +21,16 @@ def read_json(request: Request) -> Table:
         lines = text.strip().split("\n", 1)
         is_lines = len(lines) > 1 and lines[0].startswith("{")
         hint = 'jsonl("...") reads an object in each line' if is_lines else None
-        fault("E0801", f"`{shown}` is no JSON", span, reason(error), hint=hint)
+        fault("E0801", f"`{shown}` is not JSON", span, reason(error), hint=hint)
     columns = Columns(request)
     for number, row in enumerate(rows if isinstance(rows, list) else [rows], 1):
         hint = '[{"x": [1, 2], "label": "a"}, ...]'
-        fact = f"`{shown}` is no list of objects"
+        fact = f"`{shown}` is not a list of objects"
         if not isinstance(rows, list):
             fault("E0801", fact, span, "it is one value", hint=hint)
         if isinstance(row, dict):
             columns.add(row)
         else:
-            where = f"element {number} is no object"
-            columns.refuse(number, "the element is no object", Diagnostic("E0801", fact, Label(span, where), hint=hint))
+            label = Label(span, f"element {number} is not an object")
+            columns.refuse(number, "the element is not an object", Diagnostic("E0801", fact, label, hint=hint))
     return columns.table()

@@ -16,8 +16,8 @@ from netc.runtime.data.tables.table import Column, SparseColumn, Table, column_o
 def read_jsonl(request: Request) -> Table:
     """A table with a row for each line. Lists of one shape are arrays; a key that a line lacks is a missing value.
 
-    Faults E0801 at the first line that is no JSON object. Of new data (with `bad_rows`) such lines are noted, and all
-    of their cells are missing.
+    Raises E0801 at the first line that is not a JSON object. Of new data (with `bad_rows`) such lines are noted, and
+    all of their cells are missing.
     """
     shown, span = request.shown, request.span
     text, raw = text_content(request.path, shown, span)
@@ -31,15 +31,15 @@ def read_jsonl(request: Request) -> Table:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:  # ValueError: no JSON, or an integer of some thousand digits
             hint = 'json("...") reads a list of objects' if not columns.count and line.lstrip()[:1] == "[" else None
-            fact, note = f"`{shown}`, line {number} is no JSON", reason(error)
+            fact, note = f"`{shown}`, line {number} is not JSON", reason(error)
             columns.refuse(
-                number, f"the line is no JSON: {note}", Diagnostic("E0801", fact, Label(span, note), hint=hint)
+                number, f"the line is not JSON: {note}", Diagnostic("E0801", fact, Label(span, note), hint=hint)
             )
             continue
         if not isinstance(row, dict):
             hint = '{"x": [1, 2], "label": "a"}; json("...") reads a list of objects'
-            fact = f"`{shown}`, line {number} is no JSON object"
-            columns.refuse(number, "the line is no JSON object", Diagnostic("E0801", fact, Label(span), hint=hint))
+            fact = f"`{shown}`, line {number} is not a JSON object"
+            columns.refuse(number, "the line is not a JSON object", Diagnostic("E0801", fact, Label(span), hint=hint))
             continue
         columns.add(row)
     return columns.table()
@@ -59,7 +59,7 @@ class Columns:
         self._gaps.append(self.count)
 
     def refuse(self, number: int, why: str, diagnostic: Diagnostic) -> None:
-        """Notes a row of new data that is no object: it has no cells. Raises a RowFault otherwise."""
+        """Notes a row of new data that is not an object: it has no cells. Raises a RowFault otherwise."""
         fault = RowFault([diagnostic], [RowProblem(number, "", why)])
         if self._request.bad_rows is None:
             raise fault
@@ -74,7 +74,7 @@ class Columns:
         self.count += 1
 
     def table(self) -> Table:
-        """The table of the needed columns. Faults E0801 if there are no rows or no columns."""
+        """The table of the needed columns. Raises E0801 if there are no rows or no columns."""
         request, count = self._request, self.count
         if not count:
             fault("E0801", f"`{request.shown}` has no rows", request.span)

@@ -27,13 +27,13 @@ _CELL = 80  # bytes of a text that is a cell
 
 
 def read_arrays(path: Path, shown: str, span: Span) -> dict[str, Array]:
-    """The arrays of an archive by name; texts as cells. Faults E0801 if the file is no archive of arrays."""
+    """The arrays of an archive by name; texts as cells. Raises E0801 if the file is not an archive of arrays."""
     with opened(path) as file:
         if not zipfile.is_zipfile(file):
             file.seek(0)
             kind = other_kind(file.read(HEAD))
             label = "" if kind is None else f"it is {kind[0]}"
-            fault("E0801", f"`{shown}` is no .npz archive", span, label, hint=None if kind is None else kind[1])
+            fault("E0801", f"`{shown}` is not an .npz archive", span, label, hint=None if kind is None else kind[1])
         with decoding(shown, span), zipfile.ZipFile(file) as archive:
             arrays = _arrays(archive, shown, span)
     return arrays
@@ -51,7 +51,7 @@ def _arrays(archive: zipfile.ZipFile, shown: str, span: Span) -> dict[str, Array
 def _members(archive: zipfile.ZipFile, shown: str, span: Span) -> dict[str, zipfile.ZipInfo]:
     """The members of an archive by the name of their array. Only their headers are read.
 
-    Faults E0801 if a member is no array that netc reads, E1005 if the memory does not hold all arrays.
+    Raises E0801 if a member is not an array that netc reads, E1005 if the arrays do not fit in memory.
     """
     if not archive.infolist():
         fault("E0801", f"`{shown}` holds no arrays", span)
@@ -61,7 +61,8 @@ def _members(archive: zipfile.ZipFile, shown: str, span: Span) -> dict[str, zipf
     for member in archive.infolist():
         name = member.filename.removesuffix(".npy")
         if name == member.filename:
-            fault("E0801", f"`{shown}` holds `{cell(name)}`, which is no array", span, "np.savez writes arrays alone")
+            title = f"`{shown}` holds `{cell(name)}`, which is not an array"
+            fault("E0801", title, span, "np.savez writes arrays alone")
         if name in members:
             fault("E0801", f"`{shown}` holds two arrays `{cell(name)}`", span)
         with decoding(f"{shown}: {cell(name)}", span), archive.open(member) as stream:
@@ -76,7 +77,7 @@ def _members(archive: zipfile.ZipFile, shown: str, span: Span) -> dict[str, zipf
 
 
 def refuse_lengths(lengths: Mapping[str, int], what: str, shown: str, span: Span) -> None:
-    """Faults E0801 if the arrays or files of a source have different numbers of rows, or if there are none. `what` is
+    """Raises E0801 if the arrays or files of a source have different numbers of rows, or if there are none. `what` is
     their name in messages.
     """
     if not lengths:
@@ -90,7 +91,7 @@ def refuse_lengths(lengths: Mapping[str, int], what: str, shown: str, span: Span
 def _head(stream: IO[bytes], member: zipfile.ZipInfo, what: str, span: Span) -> tuple[tuple[int, ...], "np.dtype[Any]"]:
     """The shape of an array and the type of its elements, from its header.
 
-    Faults E0801 if netc does not read such elements, or the archive does not have as many bytes as the header says.
+    Raises E0801 if netc does not read such elements, or the archive does not have as many bytes as the header says.
     """
     version = np.lib.format.read_magic(stream)
     if version not in ((1, 0), (2, 0)):

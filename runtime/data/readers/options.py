@@ -16,7 +16,7 @@ from netc.dsl.structs import replace
 from netc.runtime.data.block.constant_values import constant_or_truth, constant_value
 from netc.runtime.data.block.declarations import Constants
 
-# `codecs` has others besides encodings of characters: some take long, and some are no text
+# `codecs` has others besides encodings of characters: some take long, and some are not text
 _ENCODING = re.compile(
     r"(ascii|utf|latin|iso|cp[0-9]|windows|mac|koi|gb|hz|big5|shift|euc|johab|tis|ptcp|kz)[a-z0-9_-]*", re.IGNORECASE
 )
@@ -24,13 +24,13 @@ _MOST_SKIPPED = 1_000
 
 
 class Option(Struct, frozen=True):
-    """An option of a reader: `read` gives its value or faults E0303, `example` shows how it is written."""
+    """An option of a reader: `read` gives its value or raises E0303, `example` shows how it is written."""
 
     read: Callable[[syntax.Expression, Constants], Any]
     example: str
 
     def parse(self, node: syntax.Expression, constants: Constants) -> Any:
-        """The value of the option. Faults E0303 for another one, with the example where there is no other hint."""
+        """The value of the option. Raises E0303 for another one, with the example where there is no other hint."""
         try:
             return self.read(node, constants)
         except Fault as error:
@@ -54,7 +54,7 @@ def _character(name: str, example: str, choices: str = "", may_be_empty: bool = 
 
 
 def _texts(name: str, example: str, node: syntax.Expression, constants: Constants) -> tuple[str, ...]:
-    """A list of texts. Faults E0303 for anything else."""
+    """A list of texts. Raises E0303 for anything else."""
     value = constant_or_truth(node, constants)
     texts = (value,) if isinstance(value, str) else value
     if not isinstance(texts, tuple) or not all(isinstance(text, str) for text in texts):

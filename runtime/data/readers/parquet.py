@@ -21,7 +21,7 @@ _CELL = 24  # bytes of a number while it is read: in the file, in polars, and as
 
 
 def read_parquet(request: Request) -> Table:
-    """The table of a parquet file. Faults E0801 if polars cannot read it, E1005 if the memory does not hold it."""
+    """The table of a parquet file. Raises E0801 if polars cannot read it, E1005 if it does not fit in memory."""
     import polars
 
     return read_scan(request, partial(polars.scan_parquet, request.path, glob=False))
@@ -58,7 +58,7 @@ def _open_scan(frame: "polars.LazyFrame", needed: list[str], rules: CellRules) -
 
 
 def rules_of(request: Request) -> CellRules:
-    """The rules for the texts of a typed table: its missing marks; numbers are no texts there."""
+    """The rules for the texts of a typed table: its missing marks; numbers are not texts there."""
     return CellRules(tuple(request.options.get("missing", ())))
 
 

@@ -11,7 +11,7 @@ from netc.runtime.data.tables.cell_text import BLANKS, CellRules, Misread, clean
 
 
 def float_array(column: polars.Series, rules: CellRules) -> Array | None:
-    """A column as float64, NaN where a cell is missing; None if a cell is no number, or a text that is infinite.
+    """A column as float64, NaN where a cell is missing; None if a cell is not a number, or a text that is infinite.
 
     Raises Misread where a number is written in another notation than that of the rules. polars reads the plain numbers
     of texts, which are some of those that Python reads; Python reads each distinct cell of the others.
@@ -53,7 +53,7 @@ def _is_float(text: str) -> bool:
 
 
 def _number(text: str, rules: CellRules) -> float | None:
-    """The number of a cell of text, NaN if it is missing, None if it is no number."""
+    """The number of a cell of text, NaN if it is missing, None if it is not a number."""
     if rules.notation.misreads(text):
         raise Misread
     plain = cleaner(rules, False, False)(text)

@@ -206,7 +206,7 @@ def reader_of(path: Path, default: str) -> str:
 def read_by_suffix(request: Request) -> Table:
     """The table of a file, by the reader that its name asks for, or else as a csv.
 
-    Faults E0302 for an option that this reader does not have; with `bad_rows`, for new data, it does not count.
+    Raises E0302 for an option that this reader does not have; with `bad_rows`, for new data, it does not count.
     """
     from netc.runtime.data.readers.options import OPTIONS
 
@@ -214,7 +214,7 @@ def read_by_suffix(request: Request) -> Table:
     allowed = OPTIONS.get(name, {})
     for option in request.options:
         if option not in allowed and request.bad_rows is None:
-            fault("E0302", f"`{option}` is no option of `{name}`, which reads `{request.shown}`", request.span)
+            fault("E0302", f"`{option}` is not an option of `{name}`, which reads `{request.shown}`", request.span)
     options = {option: value for option, value in request.options.items() if option in allowed}
     return read(name, request.path, request.shown, request.span, request.uses, options, request.bad_rows)
 
@@ -231,7 +231,7 @@ def read(
     """The table of a source. `shown` is its name in messages, `span` the text that names it.
 
     `uses` says what each column is needed for. With `bad_rows`, for new data, rows that the reader can leave out are
-    noted there. Faults E0801 if the source is not there, broken or empty.
+    noted there. Raises E0801 if the source is not there, broken or empty.
     """
     reader = READERS[reader_name]
     opening(path, shown, span)

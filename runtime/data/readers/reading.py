@@ -22,7 +22,7 @@ _ABSENT = (errno.ENOENT, errno.ENOTDIR)
 
 @contextmanager
 def reading(shown: str, span: Span) -> Iterator[None]:
-    """Faults E0801 at `span`, which names the file `shown`, if the system refuses the file or its content is broken."""
+    """Raises E0801 at `span`, which names the file `shown`, if the system refuses the file or its content is broken."""
     try:
         yield
     except _BROKEN as error:
@@ -36,7 +36,7 @@ def decoding(shown: str, span: Span) -> Iterator[None]:
         yield
     except _NOT_BROKEN:
         raise
-    except BaseException as error:  # a panic of polars is no Exception
+    except BaseException as error:  # a panic of polars is not an Exception
         _cannot_read(shown, span, error)
 
 
@@ -52,7 +52,7 @@ def _near(path: Path, shown: str) -> str | None:
 
 
 def refuse_irregular(path: Path, shown: str, span: Span) -> None:
-    """Faults E0801 if there is no regular file at a path: reading a pipe or a device could wait for ever."""
+    """Raises E0801 if there is no regular file at a path: reading a pipe or a device could wait for ever."""
     with reading(shown, span):
         try:
             mode = os.stat(path).st_mode
@@ -68,4 +68,4 @@ def refuse_irregular(path: Path, shown: str, span: Span) -> None:
         if stat.S_ISDIR(mode):
             fault("E0801", f"`{shown}` is a folder", span, "this reader takes a file")
         if not stat.S_ISREG(mode):
-            fault("E0801", f"`{shown}` is no regular file", span)
+            fault("E0801", f"`{shown}` is not a regular file", span)

@@ -30,7 +30,7 @@ _MOST_FILES = 10_000
 def read_source(source: SourceSpec, folder: Path, uses: Uses) -> Table:
     """The table of a source whose relative paths start from `folder`.
 
-    Faults E0801 if a file is not there, broken or named twice, E0802 if it lacks a column of the first file or has
+    Raises E0801 if a file is not there, broken or named twice, E0802 if it lacks a column of the first file or has
     another one.
     """
     options = dict(source.options)
@@ -52,13 +52,13 @@ def read_source(source: SourceSpec, folder: Path, uses: Uses) -> Table:
 
 
 def paths_of(source: SourceSpec, folder: Path) -> list[Path]:
-    """The files and folders that the paths of a source stand for. A path that is no pattern may not exist."""
+    """The files and folders that the paths of a source stand for. A path that is not a pattern may not exist."""
     takes_folder = READERS[source.reader].takes_folder
     return [folder / name for path in (source.path, *source.others) for name in _matching(path, folder, takes_folder)]
 
 
 def _names(path: str, folder: Path, source: SourceSpec) -> list[str]:
-    """The names of the files that a path stands for. Faults E0801 if there are none, or too many."""
+    """The names of the files that a path stands for. Raises E0801 if there are none, or too many."""
     if glob.has_magic(path):
         start = folder.joinpath(*_fixed(Path(path).parts))
         opening(start, path, source.span)
@@ -73,7 +73,7 @@ def _names(path: str, folder: Path, source: SourceSpec) -> list[str]:
 
 
 def _refuse_twice(names: Sequence[str], folder: Path, source: SourceSpec) -> None:
-    """Faults E0801 if two paths of a source stand for the same file, whose rows would all be read twice."""
+    """Raises E0801 if two paths of a source stand for the same file, whose rows would all be read twice."""
     paths = set()
     for name in names:
         path = os.path.normpath(folder / name)
@@ -84,7 +84,7 @@ def _refuse_twice(names: Sequence[str], folder: Path, source: SourceSpec) -> Non
 
 
 def _matching(path: str, folder: Path, takes_folder: bool) -> list[str]:
-    """The names that match a pattern, in order, from `folder`; a path that exists or is no pattern stands for itself.
+    """The names that match a pattern, in order, from `folder`. A path that exists or is not a pattern matches itself.
 
     Each part of the pattern matches names in a folder, as a shell does: hidden ones only if it begins with a dot. A
     part `**` stands for any folders, or none. Links to folders are not followed there, so that the search ends.

@@ -33,7 +33,7 @@ _ALLOWED = (sqlite3.SQLITE_SELECT, sqlite3.SQLITE_READ, sqlite3.SQLITE_FUNCTION)
 
 
 def read_sql(request: Request) -> Table:
-    """The table that a query returns. Faults E0822 where the database refuses it."""
+    """The table that a query returns. Raises E0822 where the database refuses it."""
     read = _sqlite if request.options["engine"] == "sqlite" else _duckdb
     with decoding(request.shown, request.span):
         names, rows = read(request, request.options["query"])
@@ -92,7 +92,7 @@ def _sqlite(request: Request, query: str) -> tuple[list[str], Iterable[Sequence[
     try:
         for setting in ("trusted_schema = off", "query_only = on", "cell_size_check = on"):
             connection.execute(f"pragma {setting}")
-        connection.execute("select count(*) from sqlite_master")  # fails here if the file is no database
+        connection.execute("select count(*) from sqlite_master")  # fails here if the file is not a database
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, _LONGEST)
         connection.set_progress_handler(give_up, _STEPS)
         connection.set_authorizer(authorise)
@@ -109,14 +109,14 @@ def _sqlite(request: Request, query: str) -> tuple[list[str], Iterable[Sequence[
 
 
 def _refuse_cut(request: Request) -> None:
-    """Faults E0801 if a database does not end with a whole page: SQLite would read zeros instead of the rest."""
+    """Raises E0801 if a database does not end with a whole page: SQLite would read zeros instead of the rest."""
     with opened(request.path) as file:
         head = file.read(_HEAD)
         size = file.seek(0, os.SEEK_END)
     page = int.from_bytes(head[16:18], "big")
     page = 1 << 16 if page == 1 else page
     if len(head) == _HEAD and head.startswith(b"SQLite format 3\0") and page and size % page:
-        label = f"{size:,} bytes are no whole pages of {page:,}"
+        label = f"{size:,} bytes are not whole pages of {page:,}"
         fault("E0801", f"`{request.shown}` is cut short", request.span, label)
 
 

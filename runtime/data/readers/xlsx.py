@@ -32,7 +32,7 @@ _FIRST_ROW = 2
 def read_xlsx(request: Request) -> Table:
     """The needed columns of a sheet: the first one, or the one that the option `sheet` names.
 
-    Rows without a cell are left out. Faults E0801 if the file is no workbook, or has a column twice.
+    Rows without a cell are left out. Raises E0801 if the file is not a workbook, or has a column twice.
     """
     fastexcel: Any = require_package("fastexcel", "xlsx", request.span)
     shown, span = request.shown, request.span
@@ -62,10 +62,10 @@ def read_xlsx(request: Request) -> Table:
 
 
 def _require_memory(request: Request) -> None:
-    """Faults E0801 if a file is no workbook, E1005 if the memory does not hold what its archive unpacks to."""
+    """Raises E0801 if a file is not a workbook, E1005 if its unpacked archive does not fit in memory."""
     with opened(request.path) as file:
         if not zipfile.is_zipfile(file):
-            fact = f"`{request.shown}` is no workbook"
+            fact = f"`{request.shown}` is not a workbook"
             fault("E0801", fact, request.span, hint="save it as .xlsx, or as csv")
         with decoding(request.shown, request.span), zipfile.ZipFile(file) as archive:
             size = sum(member.file_size for member in archive.infolist())
@@ -77,8 +77,9 @@ def _require_memory(request: Request) -> None:
 
 
 def _require_rectangle(sheet: IO[bytes], request: Request) -> None:
-    """Faults E1005 if the memory does not hold the rectangle of a sheet that has all of its cells: the decoder takes
-    the whole of it, and ends the process if it cannot.
+    """Raises E1005 if the rectangle around all cells of a sheet does not fit in memory.
+
+    The decoder allocates this rectangle, and ends the process if it cannot.
     """
     columns: set[bytes] = set()
     rows: set[bytes] = set()

@@ -25,7 +25,7 @@ def _cycle(array: Array, state: State, location: Location) -> Array:
     location.refuse(
         ~((years >= _FIRST) & (years < _LAST + 1)),
         "E0803",
-        lambda index: f"{years[index]:g} is no year",
+        lambda index: f"{years[index]:g} is not a year",
         hint='column("day") -> date -> cycle(year, week)',
     )
     points = []

@@ -18,7 +18,7 @@ _YEAR = re.compile(r"(\d{4})(?:-(\d{2}))?$")  # the two forms that `datetime.fro
 
 
 def moment_of(text: str, form: str) -> datetime | None:
-    """A text as a moment without a time zone, in UTC if it names one; None if the text is no date.
+    """A text as a moment without a time zone, in UTC if it names one; None if the text is not a date.
 
     `form` has strptime's directives. If it is empty, the text is in a form of ISO 8601, or a year, or a year and month.
     """
@@ -37,7 +37,7 @@ def moment_of(text: str, form: str) -> datetime | None:
 def moments(array: Array, form: str, location: Location, hint: str) -> Array:
     """The cells as moments (`moment_of`), None where one is missing.
 
-    Faults E0803 for the rows with a cell that is no date. `hint` says how one is written where there is no `form`.
+    Raises E0803 for the rows with a cell that is not a date. `hint` says how one is written where there is no `form`.
     """
     missing = is_missing(array).ravel()
     moment_by_text: dict[str, datetime | None] = {}

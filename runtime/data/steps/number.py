@@ -32,7 +32,7 @@ class NumberForm(Struct, frozen=True):
 
     @classmethod
     def of(cls, example: str) -> "NumberForm | None":
-        """The form of an example such as `€ 1,234.50`; None if that is no number, or not clear.
+        """The form of an example such as `€ 1,234.50`; None if that is not a number, or not clear.
 
         Of two different marks the first stands between thousands. A single mark before three digits does so too, unless
         it is a point.

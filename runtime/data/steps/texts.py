@@ -22,7 +22,7 @@ _LONGEST_GRAM = 8  # characters
 
 
 def _texts(array: Array, location: Location) -> list[str]:
-    """The cells as texts. Faults E0803 for the rows with an empty one."""
+    """The cells as texts. Raises E0803 for the rows with an empty one."""
     refuse_missing(array, location, CellKind.TEXT)
     return [str(cell) for cell in array.ravel().tolist()]
 
@@ -39,7 +39,7 @@ def _words(array: Array, state: State, location: Location) -> TextSequences:
 
 
 def _lengths(array: Array, sequences: Sequence[Sequence[str]], location: Location, what: str) -> Array:
-    """The lengths of the sequences of an array's cells. Faults E0804 for those without steps, which `what` names."""
+    """The lengths of the sequences of an array's cells. Raises E0804 for those without steps, which `what` names."""
     lengths = np.array([len(sequence) for sequence in sequences], np.int64)
     location.refuse(lengths.reshape(array.shape) == 0, "E0804", f"a text without {what}")
     return lengths
@@ -105,7 +105,7 @@ def _vocabulary_fit(chunks: Chunks, arguments: Sequence[Any]) -> State:
 
 
 def _refuse_missing_tokens(tokens: Array | TextColumn, location: Location) -> None:
-    """Faults E0803 for the rows without a token."""
+    """Raises E0803 for the rows without a token."""
     if not isinstance(tokens, TextColumn) or (tokens.codes < 0).any():
         refuse_missing(tokens[:], replace(location, are_tokens=True), CellKind.CATEGORY)
 

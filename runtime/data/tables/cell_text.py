@@ -108,7 +108,7 @@ class Notation(Struct, frozen=True, dict=True):
         return f"{sign}{digits}{f'.{fraction}' if fraction else ''}{exponent or ''}"
 
     def misreads(self, text: str) -> bool:
-        """Whether a cell is no number in this notation, but would be taken for one after all: `1.500` among decimal
+        """Whether a cell is not a number in this notation, but would be taken for one after all: `1.500` among decimal
         commas.
         """
         if self.decimal == "." or self._pattern.fullmatch(text.strip(BLANKS)) is not None:

@@ -224,7 +224,7 @@ def _are_texts(cells: list[Any]) -> bool:
 
 
 def refuse_missing(array: Array, location: Location, kind: CellKind) -> None:
-    """Faults E0803 for the rows with an empty cell; `kind` is what the cells are taken for."""
+    """Raises E0803 for the rows with an empty cell; `kind` is what the cells are taken for."""
     missing = is_missing(array, location.are_tokens)
 
     def hint(index: Index) -> str:
@@ -251,8 +251,8 @@ def numbers(
 ) -> Array:
     """The cells as float64, or the array itself if its cells are numbers already; true and false are 1 and 0.
 
-    Faults E0803 and E0804 for the rows with a cell that is no number, or an infinite one, or one that is missing. With
-    `may_lack` a missing one is NaN.
+    Raises E0803 and E0804 for the rows with a cell that is not a number, or is infinite or missing. With `may_lack` a
+    missing cell is NaN.
     """
     if not may_lack:
         refuse_missing(array, location, CellKind.NUMBER)
@@ -291,7 +291,7 @@ def _with_truth_values(array: Array) -> Array:
 
 
 def _as_mark(cell: Any) -> str:
-    """The hint that declares a cell as a mark of missing values; "" for what is no text, too long, or not writable."""
+    """The hint that declares a cell as a mark of missing values; "" for what is not text, too long, or not writable."""
     mark = cell.strip() if isinstance(cell, str) else ""
     if not 0 < len(mark) <= CELL or not is_writable(mark):
         return ""
@@ -299,7 +299,7 @@ def _as_mark(cell: Any) -> str:
 
 
 def _refuse_other_lengths(array: Array, location: Location) -> None:
-    """Faults E0804 for the rows with a list that is not as long as most lists of the array."""
+    """Raises E0804 for the rows with a list that is not as long as most lists of the array."""
     lengths = np.full(array.shape, -1, np.int64)
     for index, cell in np.ndenumerate(array):
         if isinstance(cell, list | tuple):
@@ -318,7 +318,7 @@ def _refuse_other_lengths(array: Array, location: Location) -> None:
 
 
 def _refuse_other_kinds(array: Array, location: Location, hint_for_text: str) -> None:
-    """Faults E0803 for the rows with a cell that is no number."""
+    """Raises E0803 for the rows with a cell that is not a number."""
     facts: dict[Index, str] = {}
     too_large: set[Index] = set()
     for index, cell in np.ndenumerate(_with_truth_values(array)):

@@ -28,7 +28,7 @@ _NAME = "data"  # of such a table in messages
 def raw_table(fitted: Fitted, data: Any, inputs: Sequence[str], inner: Sequence[str] = ()) -> Table:
     """The table of raw data for a run. `inputs` are the fields that it predicts from, and `inner` inner values.
 
-    Faults E0702 if `data` has arrays by the names of fields, where columns are needed. Raises TypeError for what is no
+    Raises E0702 if `data` has arrays by the names of fields, where columns are needed. Raises TypeError for what is no
     table.
     """
     span, names, spec = Span(Source(_NAME, ""), 0, 0), [*inputs, *inner], fitted.spec
@@ -45,7 +45,7 @@ def raw_table(fitted: Fitted, data: Any, inputs: Sequence[str], inner: Sequence[
 
 
 def _refuse_fields(fitted: Fitted, columns: Sequence[str], inputs: Sequence[str], span: Span) -> None:
-    """Faults E0702 if a name is that of a field, and the columns of that field are not there."""
+    """Raises E0702 if a name is that of a field, and the columns of that field are not there."""
     for name in inputs:
         needed = fitted.spec.fields[name].columns
         if name in columns and name not in needed and not set(needed) <= {*columns}:
@@ -86,7 +86,7 @@ def _table(data: Any, request: Request) -> Table:
 
 
 def _by_name(columns: Iterable[tuple[Any, Any]], request: Request) -> dict[str, Any]:
-    """Columns or cells by their names as texts. Faults E0801 for a second one of a name."""
+    """Columns or cells by their names as texts. Raises E0801 for a second one of a name."""
     by_name: dict[str, Any] = {}
     for name, cells in columns:
         if str(name) in by_name:

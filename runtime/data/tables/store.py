@@ -117,7 +117,7 @@ def stored_columns(request: Request, names: Sequence[str], open_scan: Open) -> S
     """The needed columns of a table, out of `names`, mapped from a copy in the cache, which is written if there is none
     of this file.
 
-    Faults E0801 if polars cannot read the table, if it has no rows, or if its copy cannot be written.
+    Raises E0801 if polars cannot read the table, if it has no rows, or if its copy cannot be written.
     """
     import polars
 

@@ -160,12 +160,12 @@ class Table(Struct, frozen=True):
         return np.cumsum([0, *lengths[:-1]])
 
     def column(self, name: str, span: Span) -> Column:
-        """A column by its name. Faults E0802 at `span` if there is none."""
+        """A column by its name. Raises E0802 at `span` if there is none."""
         self.require(name, span)
         return self.columns[name]
 
     def require(self, name: str, span: Span, label: str = "") -> None:
-        """Faults E0802 at `span` if the file has no such column. `label` says what it is needed for."""
+        """Raises E0802 at `span` if the file has no such column. `label` says what it is needed for."""
         names = self.names or tuple(self.columns)
         if name not in names:
             listed = ", ".join(map(cell, names[:_LISTED]))
@@ -197,7 +197,7 @@ def _delimiter_within(name: str, names: Sequence[str]) -> str | None:
 
 
 def table_of(shown: str, columns: Mapping[str, Array], what: str, span: Span) -> Table:
-    """A table of these columns. Faults E0801 if their lengths differ; `what` is the word for them in messages."""
+    """A table of these columns. Raises E0801 if their lengths differ; `what` is the word for them in messages."""
     for name, column in columns.items():
         if not column.ndim:
             fault("E0801", f"`{cell(name)}` of `{shown}` is a single value", span, "samples are the first axis")
@@ -223,7 +223,7 @@ def column_of(cells: list[Any], is_text: bool = False, marks: Sequence[str] = ()
 def plain_cells(cells: list[Any], is_text: bool = False, marks: Sequence[str] = (), keeps_nan: bool = False) -> Array:
     """A column of the cells as objects: None where one is missing, booleans as the texts "true" and "false".
 
-    With `is_text` numbers are texts, as labels are spelled. With `keeps_nan` the text `nan` is no missing cell.
+    With `is_text` numbers are texts, as labels are spelled. With `keeps_nan` the text `nan` is not a missing cell.
     """
     result = np.empty(len(cells), object)
     result[:] = [_plain_cell(cell, is_text, marks, keeps_nan) for cell in cells]

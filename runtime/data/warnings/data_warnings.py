@@ -127,7 +127,7 @@ def _ids(fitted: FittedField) -> Diagnostic | None:
         return None
     return Diagnostic(
         "W0833",
-        f"`{cell(fitted.names[0])}` is different in every row: an id is no category",
+        f"`{cell(fitted.names[0])}` is different in every row: an id is not a category",
         Label(fitted.field.span, f"{rows:,} labels for {rows:,} training rows"),
         hint=f"leave `{fitted.field.name}` out" if fitted.is_input else None,
     )

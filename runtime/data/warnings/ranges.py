@@ -25,7 +25,7 @@ from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 
 _ROWS = 1 << 14  # the samples that are looked at
 _PIXELS, _LEAST, _MOST = 16, 17, 255  # numbers of a picture, and its largest pixel, if it is not scaled
-_BEYOND = 1e-3  # of a range: further outside is no rounding
+_BEYOND = 1e-3  # of a range: further outside is not a rounding
 _BOUNDS = {sigmoid: (0.0, 1.0), softmax: (0.0, 1.0), tanh: (-1.0, 1.0)}
 
 

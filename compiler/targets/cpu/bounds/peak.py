@@ -82,7 +82,7 @@ def _text(lanes: Lanes, iterations: int, kind: Kind) -> str:
         running.add_incoming(ir.Constant(lanes.vector, [i + 1.37] * lanes.count), entry)
         if kind == "division":
             totals.append(builder.fdiv(factor, running))
-        elif kind == "root":  # a sum that moves on, so that the operand is no simple number
+        elif kind == "root":  # a sum that moves on, so that the operand is not a simple number
             totals.append(builder.fadd(square_root(Term(scope, lanes.dtype, running)).value, factor))
         elif lanes.machine.has_fma:  # the sum is the operand that the instruction overwrites: no register is copied
             totals.append(vectors.multiply_add(factor, term, running))

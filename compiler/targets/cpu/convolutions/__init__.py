@@ -1,1 +1,1 @@
-"""Kernels of convolutions that are no plain products: Winograd's filtering, and narrow groups of channels."""
+"""Kernels of convolutions that are not plain products: Winograd's filtering, and narrow groups of channels."""

@@ -103,7 +103,7 @@ def _signed(x: Term, y: Term, result: Term) -> Term:
     """x ** y from |x| ** y: its sign, and NaN where it has no value."""
     last, largest = 31 if x.dtype == "f32" else 63, 2.0 ** (x.format.fraction + 1)
     size = absolute(y)
-    size = select(size > largest, largest, size)  # larger numbers are even, as this one is; NaN is no integer
+    size = select(size > largest, largest, size)  # larger numbers are even, as this one is; NaN is not an integer
     if x.dtype == "f32":
         number = size.to("i32")
         is_whole = number.to("f32").equals(size)

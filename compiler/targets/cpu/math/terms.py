@@ -53,7 +53,7 @@ FORMATS = {"f32": F32, "f64": F64}
 
 
 class Scope(Struct, frozen=True):
-    """The builder that emits instructions, for vectors of `lanes` elements (0: for one element that is no vector)."""
+    """The builder that emits instructions, for vectors of `lanes` elements, or with 0 lanes for single elements."""
 
     builder: Any
     has_fma: bool

@@ -103,7 +103,7 @@ def fold_in_chunks(writer: NestWriter) -> list[str]:
 
 def _choice(nest: Nest, fold: Output) -> tuple[Choice | None, tuple[str, str]]:
     """The choice (`yes if test else no`) that a sum adds, if it adds one, and its two operands as numbers; "" for an
-    operand that is no number."""
+    operand that is not a number."""
     values = {line.name: line.value for line in nest.lines}
     match values[fold.line]:
         case Choice(_, yes, no) as choice:

@@ -120,7 +120,7 @@ class _Rewriter(ast.NodeTransformer):
 
     def _array(self, node: ast.expr) -> ArrayArgument:
         if not isinstance(node, ast.Name) or node.id not in self.arrays:
-            raise ValueError(f"`{ast.unparse(node)}` is no array of this kernel")
+            raise ValueError(f"`{ast.unparse(node)}` is not an array of this kernel")
         return self.arrays[node.id]
 
     def _offset(self, array: ArrayArgument, node: ast.Subscript) -> ast.expr:

@@ -2,8 +2,8 @@
 
 LLVM's vectoriser writes each instruction for all vectors of an iteration before the next one, so that the CPU never
 waits for one of them. Its scheduler of machine instructions undoes this where registers are few: to save some, it
-computes one vector after another. `llvm.fake.use` is no instruction of the CPU, and the scheduler moves nothing across
-it.
+computes one vector after another. `llvm.fake.use` is not an instruction of the CPU, and the scheduler moves nothing
+across it.
 """
 
 import re
