@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from netc.dsl.displayed import Displayed
+from netc.dsl.plural import counted
 from netc.runtime.columns import Labels, OutputFacts, blanked, columns_of, labels_predicted
 from netc.runtime.data.new_data import NewData
 from netc.runtime.data.steps.remarks import Remarks
@@ -57,7 +58,7 @@ class Predictions(Displayed, Mapping[str, Any]):
 
     def __repr__(self) -> str:
         values = "; ".join(f"{name} {_summary(value)}" for name, value in self._values.items())
-        return f"<Predictions of {self._data.count:,} samples: {values}>"
+        return f"<Predictions of {counted(self._data.count, 'sample')}: {values}>"
 
     def _placed(self, value: Any) -> Any:
         """Values of the samples that were predicted, each at the place of its sample among all."""

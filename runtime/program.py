@@ -12,6 +12,7 @@ from netc.compiler.ir.types import describe_sample
 from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.target import Ranks, Target
+from netc.dsl.plural import counted
 from netc.dsl.structs import replace
 from netc.runtime.arguments import integer, names_of, require_kind
 from netc.runtime.data.stored import Array, Arrays, Ragged
@@ -71,7 +72,7 @@ class Program:
 
     def __repr__(self) -> str:
         threads = self.workers.count
-        facts = f"{self.model.parameter_count:,} parameters, {threads} thread{'s' * (threads != 1)}"
+        facts = f"{self.model.parameter_count:,} parameters, {counted(threads, 'thread')}"
         return f"<Program of {self.model.source.name!r}: {self.backend}, batch {self.batch}, {facts}>"
 
     @classmethod

@@ -332,10 +332,10 @@ def _load(path: Path) -> None:
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ("x" * 200_000 + ",y\n1,0\n2\n3,1\n", "row 3 has 1 cells"),
+        ("x" * 200_000 + ",y\n1,0\n2\n3,1\n", "row 3 has 1 cell"),
         ("a\rb,y\n1,0\n2\n", "carriage return"),
         ("x,y\r1,0\r2,1,3\r", "row 3 has 3 cells"),
-        ("\0,y\n1,0\n2\n", "row 3 has 1 cells"),
+        ("\0,y\n1,0\n2\n", "row 3 has 1 cell"),
         ('x,y\n1,0\n"abc,1\n1,2\n', "cannot read"),
         ("x,x\n1,2\n", "two columns `x`"),
         ("", "has no rows"),

@@ -6,6 +6,7 @@ from netc.commands.layer_rows import HEADS, RIGHT, layer_facts, layer_rows, work
 from netc.commands.quantities import number, rounded, size
 from netc.commands.terminal import say, say_wrapped, table
 from netc.compiler.ir.roles import Role
+from netc.dsl.plural import counted
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
@@ -161,6 +162,6 @@ def _print_training(model: "Model", facts: dict[str, Any]) -> None:
         say("note: there is no `loss`, such as `loss mse(prediction, target)`, so `netc train` cannot train this model")
     else:
         lengths = ", ".join(f"{dim} = {length}" for dim, length in facts["lengths"].items())
-        samples = f"{train.batch} samples" + (f" ({lengths})" if lengths else "")
+        samples = counted(train.batch, "sample") + (f" ({lengths})" if lengths else "")
         memory = f"{size(step['kept_bytes'])} parameters and states, {size(step['arena_bytes'])} intermediate values"
         say_wrapped(f"a step of {samples}: {rounded(step['flops'], 'FLOPs')}, {size(step['bytes'])} ({memory})")

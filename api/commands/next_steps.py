@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from netc.commands.quantities import lasting
 from netc.commands.terminal import say
+from netc.dsl.plural import counted
 
 if TYPE_CHECKING:
     from netc.runtime.metric_values import Row
@@ -43,7 +44,7 @@ def show_commands(commands: Sequence[tuple[str, str]]) -> None:
 
 def _summary(rows: "list[Row]", folder: Path) -> str:
     seconds = sum(value for row in rows if isinstance(value := row.get("seconds"), float))
-    return f"{len(rows)} epoch{'s' * (len(rows) != 1)} in {lasting(seconds)} -> {folder}"
+    return f"{counted(len(rows), 'epoch')} in {lasting(seconds)} -> {folder}"
 
 
 def _commands(run: "Run") -> Iterator[tuple[str, str]]:

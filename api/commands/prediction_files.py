@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from netc.commands.terminal import say
+from netc.dsl.plural import counted
 from netc.dsl.quoting import json_text
 
 Columns = Mapping[str, list[Any]]
@@ -43,7 +44,7 @@ def write(columns: Columns, out: Path | None) -> None:
         sys.stdout.write(_csv(columns, is_shown=sys.stdout.isatty()))
         return
     write_whole(out, _FORMATS.get(out.suffix, _csv_bytes)(columns))
-    say(f"{len(next(iter(columns.values()))):,} rows -> {out}")
+    say(f"{counted(len(next(iter(columns.values()))), 'row')} -> {out}")
 
 
 def _csv(columns: Columns, is_shown: bool = False) -> str:

@@ -11,6 +11,7 @@ import typer
 
 from netc.commands import options
 from netc.commands.terminal import say, table
+from netc.dsl.plural import counted
 
 if TYPE_CHECKING:
     from netc.compiler.model import Model
@@ -63,7 +64,7 @@ def profile(
     )
     rows.append(("", "a step", "", *_cells(measured, measured), *_speed(measured)))
     table(rows, right=(3, 4, 6, 7, 8, 9))
-    say(f"batch {model.train.batch}, {measured.threads} thread{'s' * (measured.threads > 1)}")
+    say(f"batch {model.train.batch}, {counted(measured.threads, 'thread')}")
     say(f"bounds of this machine: {_described(measured.bounds)}")
     if out is not None:
         write_whole(out, flame_svg(_flames(measured, model)).encode())
@@ -180,5 +181,9 @@ def _flames(profile: "Profile", model: "Model") -> "Flame":
         inside.append(Flame(phase, seconds, label(seconds), phase, tuple(flames)))
     inside.append(Flame("waiting", profile.waiting, label(profile.waiting), "waiting"))
     return Flame(
-        f"a step of {model.train.batch} samples", profile.seconds, label(profile.seconds), "step", tuple(inside)
+        f"a step of {counted(model.train.batch, 'sample')}",
+        profile.seconds,
+        label(profile.seconds),
+        "step",
+        tuple(inside),
     )

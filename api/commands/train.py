@@ -15,6 +15,7 @@ from netc.commands.progress import Ticker
 from netc.commands.run_to_end import run_to_end
 from netc.commands.terminal import say, say_wrapped
 from netc.commands.train_folds import FoldsRequest, is_folds, train_folds
+from netc.dsl.plural import counted
 from netc.dsl.structs import replace
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _started(file: Path, request: _Request, ticker: Ticker) -> "Run":
     run = start_run(model, folder, constants, dataset, request.threads, request.launched.ranks)
     count = model.parameter_count
     sizes = ", ".join(f"{len(next(iter(part.values()))):,} {name}" for name, part in dataset.parts.items())
-    say_wrapped(f"{file}: {count:,} parameters, {sizes} samples -> {run.folder}")
+    say_wrapped(f"{file}: {counted(count, 'parameter')}, {sizes} samples -> {run.folder}")
     if run.loaded is not None:
         say_wrapped(run.loaded.describe())
     return run

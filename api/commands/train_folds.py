@@ -14,6 +14,7 @@ from netc.commands.next_steps import quoted, show_commands
 from netc.commands.progress import Ticker
 from netc.commands.quantities import number
 from netc.commands.terminal import say, table
+from netc.dsl.plural import counted
 from netc.dsl.quoting import json_text
 
 if TYPE_CHECKING:
@@ -139,7 +140,7 @@ def _train_fold(folds: "Folds", number: int, request: FoldsRequest, shown: set[s
                     say(f"interrupted; netc train --resume {folds.folder} continues", is_error=True)
             raise
     result = fold_result(number, run)
-    facts = [f"{result.epochs} epochs", ending.stopped, ending.kept]
+    facts = [counted(result.epochs, "epoch"), ending.stopped, ending.kept]
     ticker.fold(number, count, result.metrics, [fact for fact in facts if fact is not None])
     return result
 

@@ -12,6 +12,7 @@ from netc.compiler.analysis.layers import Layer, layers_of
 from netc.compiler.analysis.outline import outline_of
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import Fault
+from netc.dsl.plural import counted
 from netc.dsl.quoting import bounded, html_text
 from netc.runtime.insight.curves import SMALL_WIDTH, small_curves
 from netc.runtime.insight.drawing.inline import inline_picture
@@ -60,7 +61,7 @@ def run_html(run: Run) -> str:
     """The metrics of a run at its last epoch and at the one that it keeps, and its curves."""
     epochs = len(run.metrics)
     name = html_text(f"{run.folder}")
-    head = f"<b>{name}</b> <span style='{_SOFT}'>{html_text(run.model.source.name)}, {epochs:,} epochs</span>"
+    head = f"<b>{name}</b> <span style='{_SOFT}'>{html_text(run.model.source.name)}, {counted(epochs, 'epoch')}</span>"
     if not epochs:
         return beside(head, [])
     try:
@@ -107,7 +108,7 @@ def predictions_html(predictions: Predictions) -> str:
         f"row {problem.row} was not used: `{problem.column}` {problem.reason}" for problem in predictions.problems
     ]
     more += [*problems[:_MOST_ROWS], *([f"{len(problems):,} rows were not used"] if problems[_MOST_ROWS:] else [])]
-    head = f"<b>{count:,} prediction{'s' * (count != 1)}</b>"
+    head = f"<b>{counted(count, 'prediction')}</b>"
     is_number = [
         all(isinstance(cell, int | float) or hasattr(cell, "dtype") for cell in columns[name][:1]) for name in names
     ]

@@ -14,6 +14,7 @@ from netc.dsl.chains import last_word
 from netc.dsl.diagnostics import Label, fault, nearest
 from netc.dsl.hints import Change, Hint
 from netc.dsl.mistakes.synonyms import Kind, synonym
+from netc.dsl.plural import counted
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
 
@@ -83,7 +84,7 @@ def bind(
             if position >= len(names):
                 fault(
                     "E0301",
-                    f"`{what}` takes {len(names)} argument{'s' if len(names) != 1 else ''}",
+                    f"`{what}` takes {counted(len(names), 'argument')}",
                     argument.span,
                     "this is one too many",
                     hint=_for_activation(argument.value)

@@ -12,6 +12,7 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import fault, nearest_or_all
 from netc.dsl.hints import Hint
 from netc.dsl.mistakes.synonyms import Kind
+from netc.dsl.plural import counted
 from netc.dsl.printer import expression
 from netc.dsl.source import Span
 
@@ -55,11 +56,11 @@ def initialiser(
     if name == "constant":
         size = type_.dims[-1] if type_.dims else 1
         if not numbers or size % len(numbers):
-            note = f"{size} element{'s' * (size != 1)}" if numbers else "none is given"
+            note = ("1 element" if size == 1 else f"{size} elements") if numbers else "none is given"
             fault("E0301", "`constant` takes a number, or one for each equal part of the last axis", node.span, note)
     elif len(numbers) != len(INITIALISERS[name]):
         count = len(INITIALISERS[name])
-        fault("E0301", f"`{name}` takes {count or 'no'} number{'s' * (count != 1)}", node.span)
+        fault("E0301", f"`{name}` takes {counted(count, 'number') if count else 'no numbers'}", node.span)
     for argument, key in zip(arguments, INITIALISERS[name], strict=False):
         if isinstance(argument.name, syntax.Name) and argument.name.text != key:
             fault(

@@ -19,6 +19,7 @@ from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, Label, fault
 from netc.dsl.hints import Hint
 from netc.dsl.keywords import STATEMENTS
+from netc.dsl.plural import counted
 from netc.dsl.source import Span
 
 _MOST_TURNS = 10_000
@@ -153,7 +154,7 @@ def assign(context: Context, statement: syntax.Assign, scope: Scope) -> None:
     if len(items) < len(names):
         fault(
             "E0301",
-            f"{len(names)} names for {len(items)} result{'s' if len(items) > 1 else ''}",
+            f"{len(names)} names for {counted(len(items), 'result')}",
             names[len(items)].span,
             others=[Label(node.span, f"this gives {len(items)}")],
         )

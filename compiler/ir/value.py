@@ -105,7 +105,7 @@ class Value(Struct, frozen=True, eq=False):
     def lowered_as(self, kind: builtins.type[L]) -> L:
         """The rule by which the operation becomes a kernel, which must be an object of the class `kind`."""
         lower = OPERATIONS[self.operation].lower
-        assert isinstance(lower, kind), f"{self} is no {kind.__name__}, {self.span}"
+        assert isinstance(lower, kind), f"{self} is not a {kind.__name__}, {self.span}"
         return lower
 
     @property

@@ -17,6 +17,7 @@ from netc.compiler.ir.strides import StridedLayout, reshaped
 from netc.compiler.ir.strides import broadcast as broadcast_strides
 from netc.compiler.ir.types import Dim, Mismatch, Type, broadcast_dims, fixed_size, size_of
 from netc.compiler.ir.value import Operation, Value, apply, register
+from netc.dsl.plural import counted
 
 
 class Order(Attributes, frozen=True):
@@ -69,7 +70,7 @@ def _reshape_type(x: Type, dims: tuple[Dim, ...]) -> Type:
         if lost is not None:
             hint = f"`last` takes the last step, `mean(h, over = {lost})` the mean of all"
             raise Mismatch(f"`{lost}` has no fixed number of steps, so they cannot become one vector", hint=hint)
-        raise Mismatch(f"{before} elements cannot become {after}")
+        raise Mismatch(f"{counted(before, 'element')} cannot become {after}")
     return x.with_dims(dims)
 
 

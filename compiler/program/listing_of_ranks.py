@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from netc.compiler.ir.types import BATCH, size_of
 from netc.compiler.program.gathers import Division, Gather, StepSizes, spans_of
 from netc.compiler.program.plan import Plan
+from netc.dsl.plural import counted
 
 _OF_ANY_BATCH = ("batch", "shards", "pieces")  # the divisions whose rows do not depend on the lengths of sequences
 
@@ -41,4 +42,4 @@ def _received(gathers: tuple[Gather, ...], ranks: int, sizes: StepSizes) -> str:
     ]
     nbytes = sum((high - low) * row_bytes for row_bytes, (low, high) in spans)
     others = len(gathers) - len(fixed)
-    return f"{nbytes:,} bytes" + (f", and the rows of {others} sequence{'s' * (others != 1)}" if others else "")
+    return f"{nbytes:,} bytes" + (f", and the rows of {counted(others, 'sequence')}" if others else "")

@@ -13,6 +13,7 @@ import numpy as np
 from netc.compiler.ir.types import BATCH, DTYPES, Type, describe_sample
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.hints import At, Change, Hint
+from netc.dsl.plural import counted
 from netc.dsl.quoting import cell
 from netc.dsl.source import NOWHERE, Span
 from netc.dsl.structs import replace
@@ -176,7 +177,7 @@ def _refuse_sequences(field: FieldSpec, states: Sequence[State], part: Part, typ
     lengths = np.concatenate([sequences.lengths for sequences in outputs])
     least, most = int(lengths.min()), int(lengths.max())
     fact = (
-        f"each sample of `{field.name}` is a sequence of {most} steps"
+        f"each sample of `{field.name}` is a sequence of {counted(most, 'step')}"
         if least == most
         else f"samples of `{field.name}` have different lengths (such as {least} and {most})"
     )

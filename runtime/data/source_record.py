@@ -12,6 +12,7 @@ from pathlib import Path
 from msgspec import Struct, field
 
 from netc.dsl.diagnostics import Fault
+from netc.dsl.plural import counted
 from netc.dsl.quoting import cell
 from netc.dsl.storage.files import opened
 from netc.runtime.data.block.declarations import SourceSpec
@@ -52,7 +53,7 @@ class SourceRecord(Struct, frozen=True):
         name, added = cell(self.path), now.rows - self.rows
         files = _different_files(self.checksums, now.checksums)
         if added:
-            rows = f"{abs(added):,} row{'s' * (abs(added) != 1)}"
+            rows = counted(abs(added), "row")
             return f"`{name}` has {rows} {'more' if added > 0 else 'fewer'} than when {since}{files}"
         has_checksums = self.content.startswith(_FORM) and now.content.startswith(_FORM)
         is_same = self.content == now.content if has_checksums else self.stamp == now.stamp

@@ -8,6 +8,7 @@ import numpy as np
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.model import Model
+from netc.dsl.plural import counted
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array, Field, Ragged
 
@@ -29,7 +30,7 @@ def synthetic_data(
     for name, type_ in types.items():
         steps = lengths_of(str(type_.rows), lengths, count) if type_.is_varying else None
         shape = (count if steps is None else int(steps.sum()), *type_.shape(1)[1:])
-        require(8 * math.prod(shape), f"synthetic data of {count:,} samples for `{name}`")
+        require(8 * math.prod(shape), f"synthetic data of {counted(count, 'sample')} for `{name}`")
         values = rng.integers(0, type_.classes, shape) if type_.classes is not None else rng.standard_normal(shape)
         array = np.asarray(values, DTYPES[type_.dtype].numpy)
         fields[name] = array if steps is None else Ragged(array, steps)

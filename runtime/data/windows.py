@@ -15,6 +15,7 @@ from msgspec import Struct
 from netc.compiler.ir.types import BATCH, Type, describe_sample
 from netc.dsl.diagnostics import Label, fault
 from netc.dsl.hints import At, Change, Hint
+from netc.dsl.plural import counted
 from netc.dsl.source import Span
 from netc.runtime.available import require_at
 from netc.runtime.data.block.declarations import FieldSpec, StepSpec
@@ -90,7 +91,7 @@ def window_starts(cuts: Iterable[Cut], rows: int, stretches: Array, part: str, s
         part_text = f"`{part}`" if is_new else f"the part `{part}`"
         where = part_text if len(lengths) == 1 else f"the longest stretch of {part_text} without a gap"
         longest = int(lengths.max())
-        fact = f"{where} has {longest} row{'s' * (longest != 1)}, and a window reaches over {reach}"
+        fact = f"{where} has {counted(longest, 'row')}, and a window reaches over {reach}"
         hint = "more rows: a trained run keeps its window; `netc generate` continues a short text"
         fault("E0806", fact, span, hint=hint if is_new else "a shorter window")
     number = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)  # of each window in its stretch
@@ -117,7 +118,10 @@ def cut_windows(field: FieldSpec, cut: Cut, rows: Array, starts: Array, type_: T
     if cut.is_single:
         return np.ascontiguousarray(rows[starts + cut.first])
     if not type_.is_varying and type_.sample[0] != cut.count:
-        fact, note = f"`{field.name}` is declared as {describe_sample(type_)}", f"a window has {cut.count} rows"
+        fact, note = (
+            f"`{field.name}` is declared as {describe_sample(type_)}",
+            f"a window has {counted(cut.count, 'row')}",
+        )
         hint = describe_sample(type_.with_dims((BATCH, cut.count, *type_.sample[1:])))
         fault("E0804", fact, declared, note, others=[Label(cut.span)], hint=hint)
     what, remedy = f"{len(starts):,} windows of `{field.name}`", "window(n, step) begins one every `step` rows"

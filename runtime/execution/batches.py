@@ -14,6 +14,7 @@ from netc.compiler.ir.types import DTYPES, Type
 from netc.compiler.program.plan import SLACK
 from netc.compiler.program.schedule import NAN_BYTE
 from netc.compiler.targets.target import Call, Interface
+from netc.dsl.plural import counted
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.memory import Memory, is_debugging
@@ -49,7 +50,7 @@ class Batches:
         self.results: dict[str, Array] = {}
         for name, type_ in interface.results.items():
             shape = result_shape(type_, count, steps)
-            require(_result_bytes(type_, shape), f"`{name}` of {count:,} samples", spans.get(name))
+            require(_result_bytes(type_, shape), f"`{name}` of {counted(count, 'sample')}", spans.get(name))
             self.results[name] = result_of(type_, shape)
         self.calls: list[Call] = []
         self._copies: dict[str, Array] = {}  # of small fields, converted ones, and what has no row for each sample

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from netc.compiler.ir.dims import lengths_of, names_in
 from netc.compiler.ir.types import DTYPES, Type, describe_sample
+from netc.dsl.plural import counted
 from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 
 if TYPE_CHECKING:
@@ -62,7 +63,9 @@ class FieldTypes(Struct, frozen=True):
         """Raises ValueError where a sequence of a field is empty, or longer than its dimension's bound."""
         bound = self.model.bounds.get(dim)
         if bound is not None and lengths.max() > bound:
-            raise ValueError(f"the field `{name}` has a sequence of {int(lengths.max())} steps: {dim} <= {bound}")
+            raise ValueError(
+                f"the field `{name}` has a sequence of {counted(int(lengths.max()), 'step')}: {dim} <= {bound}"
+            )
         if not lengths.all():
             raise ValueError(f"the field `{name}` has a sequence of no steps: sample {int(np.argmin(lengths))}")
 
@@ -108,7 +111,7 @@ def sample_count(fields: Fields, types: Mapping[str, Type], batch: int, most: in
     if count == 0:
         raise ValueError("the fields have no samples")
     if most is not None and count > most:
-        raise ValueError(f"{count} samples in a batch of at most {batch}")
+        raise ValueError(f"{counted(count, 'sample')} in a batch of at most {batch}")
     return int(count)
 
 

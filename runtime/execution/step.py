@@ -13,6 +13,7 @@ from netc.compiler.ir.rows import Rows
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.program.plan import Plan
 from netc.compiler.targets.target import Executable, Planned, Reopening, Request, Storable
+from netc.dsl.plural import counted
 from netc.runtime.available import require
 from netc.runtime.data.stored import Array, Ragged
 from netc.runtime.execution.batches import Arrays
@@ -145,7 +146,7 @@ class Step:
         members = workers.count if all_share else self.prepared.members(facts, capacity, workers.count)
         require(
             footprint(facts.shared) + members * footprint(facts.private),
-            f"a step of {samples:,} sample{'s' * (samples != 1)}",
+            f"a step of {counted(samples, 'sample')}",
         )
         return members
 

@@ -14,6 +14,7 @@ from netc.compiler.model import Model
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
 from netc.dsl.diagnostics import fault
+from netc.dsl.plural import counted
 from netc.runtime.data.stored import Array, Field, Ragged
 from netc.runtime.data.synthetic import LONGEST
 from netc.runtime.execution.assumed_bounds import at_assumed_bound
@@ -151,6 +152,6 @@ def must_rematerialise(model: Model, workers: int, machine: Machine | None = Non
         least = sum(step_memory(model, workers, longest, rematerialises, machine))
         if least <= limit.nbytes:
             return rematerialises
-    title = f"a step of {model.train.batch} samples takes {least:,} bytes at least"
+    title = f"a step of {counted(model.train.batch, 'sample')} takes {least:,} bytes at least"
     hint = f"batch = {max(model.train.batch // 2, 1)}"
     fault("E1005", title, limit.span, f"this is {limit.nbytes:,}", hint=hint)

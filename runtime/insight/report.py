@@ -6,6 +6,7 @@ A page is read by a person, so each part of it has a bound and says what it leav
 from collections.abc import Iterator
 
 from netc.compiler.analysis.outline import outline_of
+from netc.dsl.plural import counted
 from netc.runtime.insight.calibration import calibration_sections
 from netc.runtime.insight.codes import code_sections
 from netc.runtime.insight.curves import curve_sections
@@ -39,7 +40,9 @@ def page(run: Run) -> str:
     count = run.model.parameter_count
     seconds = sum(float(row["seconds"]) for row in run.metrics if isinstance(row["seconds"], float))
     members = len(run.info.members) if run.info is not None else 0
-    training = f"{members} members" if members else f"{len(run.metrics)} epochs, {time_text(seconds)} of training"
+    training = (
+        f"{members} members" if members else f"{counted(len(run.metrics), 'epoch')}, {time_text(seconds)} of training"
+    )
     subtitle = f"{run.folder.resolve().name}: {count:,} parameters, {training}"
     return page_html(run.model.source.file_name, subtitle, list(_sections(run)))
 

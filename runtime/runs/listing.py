@@ -69,7 +69,7 @@ def listed_run(folder: Path) -> Listed:
     """The row of a run, or of a folder that is none."""
     nbytes = size_of(folder)
     if not os.path.lexists(folder / INFO):
-        return Listed(folder, "other", state="other", message="no run", nbytes=nbytes)
+        return Listed(folder, "other", state="other", message="not a run", nbytes=nbytes)
     try:
         info = decoded(content_of(folder / INFO))
         rows = [*whole_rows(folder / METRICS)] if os.path.exists(folder / METRICS) else []

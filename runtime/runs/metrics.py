@@ -15,6 +15,7 @@ from typing import overload
 import msgspec
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.plural import counted
 from netc.dsl.quoting import json_text, with_nan
 from netc.dsl.storage.files import opened, reason, write_all
 from netc.runtime.metric_names import epoch_numbers
@@ -47,7 +48,7 @@ class Metrics(Sequence[Row]):
         if not self:
             return "no epoch yet"
         numbers = [f"{name} {value:.4g}" for name, value in epoch_numbers(self[-1]).items()]
-        epochs = f"{len(self):,} epoch{'s' * (len(self) != 1)}"
+        epochs = counted(len(self), "epoch")
         return ", ".join([epochs, *numbers[:_FEW], *["..."] * (len(numbers) > _FEW)])
 
     def append(self, row: Row) -> None:

@@ -19,6 +19,7 @@ from netc.compiler.model import Model, Optimizer
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.parser import parse
+from netc.dsl.plural import counted
 from netc.dsl.source import Span
 from netc.dsl.storage.files import content_of
 from netc.dsl.structs import replace
@@ -200,7 +201,7 @@ def take_data(run: Run, may_change: bool) -> int | None:
     count = len(next(iter(fields.values())))
     is_lost = 0 < count <= progress.step * run.model.train.samples_per_step
     if is_lost and not may_change:
-        note = f"it had seen {progress.samples:,} samples, and the training part has {count:,}"
+        note = f"it had seen {counted(progress.samples, 'sample')}, and the training part has {count:,}"
         hint = f"netc train --resume {run.folder} --changed-data begins the epoch anew"
         title = "the epoch that was interrupted has no samples left"
         fault("E0843", title, run.spec.source.span, note, hint=hint)

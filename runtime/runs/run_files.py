@@ -61,4 +61,4 @@ def refuse_folder(folder: Path, kind: str, file: str, error: Exception, hint: st
         text = f"this is a file, and a {kind} is a folder"
         hint = f"`netc train {folder}` trains it and prints the {kind}'s folder" if folder.suffix == ".net" else hint
     near = near_file(str(folder), inside=file)
-    fault("E1001", f"`{folder}` is no {kind}", path_span(folder), text, hint=near or hint)
+    fault("E1001", f"`{folder}` is not a {kind}", path_span(folder), text, hint=near or hint)

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from netc.dsl.plural import counted
 from netc.dsl.quoting import json_text
 from netc.runtime.data.block.declarations import FieldSpec
 from netc.runtime.data.source_record import SourceRecord
@@ -116,7 +117,7 @@ def check_states(fields: Mapping[str, FieldSpec], states: Mapping[str, Sequence[
         if name not in states:
             raise ValueError(f"the states of the steps of `{name}` are missing")
         if len(states[name]) != len(field.steps):
-            raise ValueError(f"`{name}` has {len(field.steps)} steps, and the states of {len(states[name])}")
+            raise ValueError(f"`{name}` has {counted(len(field.steps), 'step')}, and the states of {len(states[name])}")
         for step, state in zip(field.steps, states[name], strict=True):
             for key, is_right in STEPS[step.name].keeps.items():
                 if not is_right(state.get(key)):

@@ -4,6 +4,7 @@ import numpy as np
 
 from netc.compiler.ir.supplied import SuppliedKind
 from netc.compiler.model import TrainSettings
+from netc.dsl.plural import counted
 from netc.runtime.runs.run import Run
 from netc.runtime.training.decisions import Decisions
 from netc.runtime.training.schedule import scheduled, steps_of_epoch
@@ -16,7 +17,7 @@ def standing(run: Run, train: TrainSettings) -> str:
     progress, decisions = run.progress, Decisions(train, run.metrics)
     done = f"{progress.epoch} of {run.model.train.epochs} epochs done"
     if progress.step:
-        return f"{done}; it was interrupted in epoch {progress.epoch + 1}, after {progress.samples:,} samples"
+        return f"{done}; it was interrupted in epoch {progress.epoch + 1}, after {counted(progress.samples, 'sample')}"
     if decisions.stopping is not None and decisions.is_over:
         return f"{done}; {decisions.stopping.describe()}"
     if progress.epoch >= train.epochs:
@@ -39,7 +40,7 @@ def moved_rate(run: Run, before: TrainSettings) -> str | None:
     full = after.optimizer.numbers["lr"]
     return (
         f"the learning rate goes from {last:.3g} to {expected:.3g} ({expected / full:.3g} of lr = {full:g}) "
-        f"at the next step, and to {end:.3g} at the end of {after.epochs} epochs"
+        f"at the next step, and to {end:.3g} at the end of {counted(after.epochs, 'epoch')}"
     )
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from netc.dsl.diagnostics import fault
+from netc.dsl.plural import counted
 from netc.dsl.quoting import cell, net_string
 from netc.dsl.source import Span
 from netc.runtime.data.pictures.decoder import SUFFIXES
@@ -42,7 +43,7 @@ def images_file(data: Path, path: str, span: Span) -> tuple[list[str], str]:
         "}\n",
         *train_lines(batch=16, epochs=20),
     ]
-    return lines, f"from {len(files):,} pictures of {len(classes)} classes"
+    return lines, f"from {counted(len(files), 'picture')} of {len(classes)} classes"
 
 
 def prose_file(data: Path, path: str, span: Span) -> tuple[list[str], str]:

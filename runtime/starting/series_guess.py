@@ -10,6 +10,7 @@ from datetime import datetime
 import numpy as np
 from msgspec import Struct
 
+from netc.dsl.plural import counted
 from netc.runtime.data.steps.date import moment_of
 from netc.runtime.data.stored import Array
 from netc.runtime.data.tables.cells import is_missing, texts_of
@@ -123,7 +124,7 @@ def _duration(seconds: float) -> str:
     for unit, length in (*_UNITS[2:], *_SMALL_UNITS):
         if seconds >= length and seconds % length == 0:
             count = int(seconds // length)
-            return f"{count} {unit}{'s' * (count != 1)}"
+            return counted(count, unit)
     return f"{seconds:g} seconds"
 
 

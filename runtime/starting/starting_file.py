@@ -16,6 +16,7 @@ from msgspec import Struct
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Fault, fault
 from netc.dsl.parser import parse
+from netc.dsl.plural import counted
 from netc.dsl.printer import print_file
 from netc.dsl.quoting import cell, net_comment, net_string
 from netc.dsl.source import Source, Span
@@ -132,7 +133,7 @@ def _table_start(request: Request, tries: bool) -> Start:
             fault("E0802", fact, request.span, reasons or "it is the only column", hint=hint)
         fields = fields_of(columns)
         label = fields[-1].name if columns.goal.kind == "class" else None
-        note = f"from {columns.rows:,} rows"
+        note = f"from {counted(columns.rows, 'row')}"
         source = request.source(list(write(columns, fields)), note)
         try:
             if not columns.category_counts:
@@ -189,7 +190,7 @@ def _columns(request: Request, tables: Tables) -> Columns:
     target = request.target or _last_filled(table, span)
     table.column(target, span)
     if len(table) < _FEWEST_ROWS:
-        fact = f"`{request.shown}` has {len(table)} row{'s' * (len(table) != 1)}"
+        fact = f"`{request.shown}` has {counted(len(table), 'row')}"
         hint = "a larger table, or `netc new NAME` alone, which writes a file to fill in"
         fault("E0806", fact, span, f"{_FEWEST_ROWS} are the least that can be split", hint=hint)
     pictures = _pictures(request, table, target)

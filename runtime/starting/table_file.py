@@ -8,6 +8,7 @@ from typing import Any
 
 from msgspec import Struct, field
 
+from netc.dsl.plural import counted
 from netc.dsl.quoting import net_comment, net_name, net_string
 from netc.dsl.structs import replace
 from netc.runtime.data.readers.sql import SCHEMES
@@ -155,18 +156,14 @@ def _counted(labels: Sequence[tuple[str, int]], most: int) -> str:
     return ", ".join([*shown[:most], *(["..."] if len(labels) > most else [])])
 
 
-def _some(count: int, noun: str) -> str:
-    return f"{count:,} {noun}{'s' * (count != 1)}"
-
-
 def _numbers(numeric: Sequence[Guess]) -> Field:
     """The field `numbers` of all columns of plain numbers, below its comment."""
     gaps = sum(guess.missing for guess in numeric)
     fill = " -> impute(median)" if gaps else ""
-    note = f", {_some(gaps, 'empty cell')} filled" if gaps else ""
+    note = f", {counted(gaps, 'empty cell')} filled" if gaps else ""
     names = tuple(guess.name for guess in numeric)
     lines = (
-        f"# {_some(len(names), 'column')} of numbers, brought to one scale{note}",
+        f"# {counted(len(names), 'column')} of numbers, brought to one scale{note}",
         f"numbers = columns({', '.join(map(net_string, names))}){fill} -> standardize",
     )
     return Field("numbers", names, lines, f"float[{len(names)}]")
@@ -210,7 +207,7 @@ def _category(guess: Guess, word: str, categories: int | None) -> Field:
 
 def _number(guess: Guess, word: str, what: str) -> Field:
     """The field of a column whose texts become numbers, brought to one scale."""
-    filled = f", {_some(guess.missing, 'empty cell')} filled" if guess.missing else ""
+    filled = f", {counted(guess.missing, 'empty cell')} filled" if guess.missing else ""
     median = " -> impute(median)" if guess.missing else ""
     line = f"{word} = columns({net_string(guess.name)}){_steps(guess)}{median} -> standardize"
     return Field(word, (guess.name,), (f"# {what}{filled}", line), "float[1]")
@@ -248,7 +245,7 @@ def _cycles(guess: Guess, word: str) -> Field:
 def _target(goal: Guess, word: str, categories: int | None) -> Field:
     """The field of the target, with its comment."""
     drop = " -> impute(drop)" if goal.missing else ""
-    dropped = f"; {_some(goal.missing, 'row')} without it left out" if goal.missing else ""
+    dropped = f"; {counted(goal.missing, 'row')} without it left out" if goal.missing else ""
     steps = "".join(f" -> {step}" for step in goal.steps)
     if goal.kind == "class":
         comment = f"# {len(goal.labels)} classes: {_counted(goal.labels, 10)}{dropped}"

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from netc.dsl.plural import counted
 from netc.dsl.quoting import bounded
 from netc.runtime.insight.pages import page_html
 from netc.runtime.insight.sections import (
@@ -43,7 +44,7 @@ def page(folder: StudyFolder) -> str:
 
 
 def _subtitle(folder: StudyFolder, view: View) -> str:
-    facts = [f"{len(view.trials):,} trials by {view.spec.search.name}"]
+    facts = [f"{counted(len(view.trials), 'trial')} by {view.spec.search.name}"]
     counts = Counter(trial.outcome for trial in view.trials)
     facts += [f"{counts[outcome]:,} {word}" for outcome, word in WORDS.items() if counts[outcome]]
     each = sum(len(trial.trainings) for trial in view.trials)

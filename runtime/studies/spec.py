@@ -18,6 +18,7 @@ from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostics, Fault, Label, fault, nearest, nearest_or_all
 from netc.dsl.mistakes.synonyms import Kind
+from netc.dsl.plural import counted
 from netc.dsl.source import Span
 from netc.runtime.data.block.constant_values import constant_value
 from netc.runtime.data.block.declarations import Constants, SplitSpec
@@ -204,7 +205,7 @@ class _Reader(Struct):
             hint = f"split = folds({count}) in `data`"
             fault("E0602", "the split has no folds", node.span, hint=hint)
         if count > self.split.folds:
-            fault("E0602", f"the split has {self.split.folds} folds", node.span, f"this is {count}")
+            fault("E0602", f"the split has {counted(self.split.folds, 'fold')}", node.span, f"this is {count}")
         return count
 
     def seconds(self, node: syntax.Expression) -> float:

@@ -6,6 +6,7 @@ from functools import cached_property
 
 from msgspec import Struct
 
+from netc.dsl.plural import counted
 from netc.dsl.quoting import bounded
 from netc.runtime.insight.drawing.plots import Mark
 from netc.runtime.insight.drawing.scales import Categories, Scale, numbers_axis
@@ -71,7 +72,7 @@ class View(Struct, frozen=True, dict=True):
         if means is None:
             return f"failed, {bounded(trial.error(self.spec) or '', 100)}"
         named = zip(self.spec.compare, means, strict=True)
-        ended = f", given up after {trial.epochs} epochs" if trial.outcome is Outcome.PRUNED else ""
+        ended = f", given up after {counted(trial.epochs, 'epoch')}" if trial.outcome is Outcome.PRUNED else ""
         return ", ".join(f"{better.metric} {mean_text(mean)}" for better, mean in named) + ended
 
     def metric_axis(self, number: int) -> Scale:

@@ -12,6 +12,7 @@ import numpy as np
 from netc.compiler.ir.results import ResultKind
 from netc.compiler.model import Average
 from netc.compiler.passes.update import AVERAGE, STEP
+from netc.dsl.plural import counted
 from netc.runtime.data.stored import Array
 from netc.runtime.execution.compiled_model import CompiledModel
 
@@ -80,4 +81,4 @@ class Averages:
         count = self._number_of(epoch)
         if count < 1:
             return f"keep: training ended before its last {self._setting.last} epochs; the last parameters stay"
-        return f"kept the mean of the parameters over {count} epoch{'s' * (count != 1)}"
+        return f"kept the mean of the parameters over {counted(count, 'epoch')}"

@@ -17,6 +17,7 @@ from netc.compiler.model import Model
 from netc.compiler.operations.calibration import least_samples
 from netc.compiler.passes.optimizers import OPTIMIZERS
 from netc.dsl.diagnostics import Diagnostic, Label, fault
+from netc.dsl.plural import counted
 from netc.runtime.data.stored import Array, Field
 from netc.runtime.random import permutation
 from netc.runtime.settings import setting_span
@@ -56,7 +57,7 @@ def _check_conformal(model: Model, dataset: "Dataset") -> None:
         part = fitting_part(info, dataset.parts)
         samples, least = len(dataset.parts[part][margin.target]), least_samples(margin.level)
         if samples < least:
-            title = f"the level {margin.level:g} needs at least {least:,} samples in the part `{part}`"
+            title = f"the level {margin.level:g} needs at least {counted(least, 'sample')} in the part `{part}`"
             hint = f"a level of at most {samples / (samples + 1):.2g}, or a larger part"
             fault("E0602", title, info.span, f"it has {samples:,}", hint=hint)
 
@@ -111,7 +112,7 @@ def check_schedules(model: Model, steps_an_epoch: int | None = None) -> list[Dia
         "W0612",
         f"the learning rate rises until training ends, at {rates[-1]:.3g} of `lr`",
         Label(setting_span(model, "schedule")),
-        hint=f"a warm-up that is shorter than the {train.epochs} epoch{'s' * (train.epochs != 1)}",
+        hint=f"a warm-up that is shorter than the {counted(train.epochs, 'epoch')}",
     )
     return [] if rises.is_silenced else [rises]
 

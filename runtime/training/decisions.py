@@ -11,6 +11,7 @@ from functools import cached_property
 from msgspec import Struct
 
 from netc.compiler.model import Better, EarlyStop, Plateau, TrainSettings
+from netc.dsl.plural import counted
 from netc.runtime.metric_values import MetricValue
 
 Row = Mapping[str, MetricValue]
@@ -62,7 +63,7 @@ class Stopping(Struct, dict=True):
         count = self.setting.patience
         margin = f" by the margin of {self.setting.margin:g}" if self.setting.margin else ""
         return (
-            f"early_stop: {self.best.better.metric} has not improved{margin} for {count} epoch{'s' * (count != 1)}; "
+            f"early_stop: {self.best.better.metric} has not improved{margin} for {counted(count, 'epoch')}; "
             f"the best was {self.best.value:.4g}, in epoch {self.best.epoch}"
         )
 

@@ -19,6 +19,7 @@ from netc.compiler.passes.update import STEP
 from netc.compiler.targets.emulator.run import random_order
 from netc.compiler.targets.machine import Machine
 from netc.compiler.targets.named import machine_for
+from netc.dsl.plural import counted
 from netc.dsl.source import NOWHERE, Span
 from netc.dsl.structs import replace
 from netc.runtime.data.stored import Array, Field, Ragged
@@ -146,7 +147,7 @@ def _gradients(pair: Pair, check_name: str, fields: Mapping[str, Field]) -> Iter
         }
 
     count = len(next(iter(fields.values())))
-    wrong = list(_compare(pair, check_name, f"the gradients of {count} samples", run))
+    wrong = list(_compare(pair, check_name, f"the gradients of {counted(count, 'sample')}", run))
     if wrong:
         span = _first_different(pair, pipeline.gradient_graph(pair.tested.model), fields)
         wrong = [replace(difference, span=span) for difference in wrong] if span is not None else wrong
@@ -205,7 +206,7 @@ def _steps(pair: Pair, check_name: str, fields: Mapping[str, Field], subject: Su
             }
             return {**arrays, **kept}
 
-        wrong = list(_compare(pair, check_name, f"step {number}, of {count} samples", run))
+        wrong = list(_compare(pair, check_name, f"step {number}, of {counted(count, 'sample')}", run))
         yield from wrong
         if wrong:
             return

@@ -16,6 +16,7 @@ from netc.compiler.ir.results import TRAINED, Result, ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.model import Limit, Model
 from netc.compiler.targets.named import machine_for
+from netc.dsl.plural import counted
 from netc.dsl.source import Span
 from netc.dsl.structs import replace
 from netc.runtime.data.stored import Array, Field, Ragged
@@ -95,7 +96,7 @@ def _all_of(program: Program, subject: Subject) -> dict[str, Any]:
     if has_loss(subject.model):
         for samples in batches_of(subject):
             loss, gradients = program.gradients(chosen(fields, samples))
-            arrays |= {f"loss of {len(samples)} samples": np.array(loss)}
+            arrays |= {f"loss of {counted(len(samples), 'sample')}": np.array(loss)}
             arrays |= (
                 {str(ResultKind.GRADIENT.named(name)): array for name, array in gradients.items()}
                 if len(samples) > 1
@@ -184,7 +185,7 @@ def accumulate(subject: Subject) -> Iterator[Difference]:
     actual, expected = step(parts), step(large)
     rounding = Rounding(lambda noise: _noisy_step(large_model, subject, fields, noise))
     for name, detail in differences(actual, expected, rounding):
-        where = f"{count} samples in batches of {small}: {name}"
+        where = f"{counted(count, 'sample')} in batches of {small}: {name}"
         yield Difference("accumulate", where, span_of(large, name), f"{detail}, as in one batch")
 
 
@@ -235,7 +236,7 @@ def many_steps(subject: Subject) -> Iterator[Difference]:
         for name in losses.values
     }
     for name, detail in different_bits(actual, joined | _states(single)):
-        where = f"{steps} steps in one call: {name}"
+        where = f"{counted(steps, 'step')} in one call: {name}"
         yield Difference("many_steps", where, span_of(together, name), f"{detail}, as in single ones")
 
 

@@ -52,7 +52,7 @@ def test_every_folder_has_a_row(tmp_path: Path) -> None:
     lines = printed.stdout.splitlines()
     assert lines[0].split() == ["run", "model", "epochs", "state", "valid.loss", "test.loss", "time", "size"]
     assert [line.split()[0] for line in lines[1:]] == [f"runs/{name}" for name in ("a", "b", "cut", "e", "foreign")]
-    assert lines[5].endswith("no run")
+    assert lines[5].endswith("not a run")
     as_json = json.loads(command("runs", "--json", "--where", "state = finished", cwd=tmp_path).stdout)
     assert [row["run"] for row in as_json] == ["runs/a"]
     assert as_json[0]["metrics"]["test.loss"] == rows["a"].metrics["test.loss"]

@@ -363,15 +363,15 @@ train {{
         (
             "t.csv",
             'a,b\n1,2\n3\n4,5,6\n7,8\n"9"x,0\n',
-            [(3, "b", "the row has 1 cells"), (4, "b", "the row has 3 cells"), (6, "", "text follows a closing quote")],
+            [(3, "b", "the row has 1 cell"), (4, "b", "the row has 3 cells"), (6, "", "text follows a closing quote")],
         ),
         ("t.csv", "a;b\n1,5;2\n1.500;3\n", [(3, "a", "a number with a decimal point among decimal commas")]),
         (
             "t.jsonl",
             '{"a": 1, "b": 2}\n\n{"a": 1\n[1, 2]\n{"a": 3, "b": 4}\n',
-            [(3, "", "no JSON"), (4, "", "no JSON object")],
+            [(3, "", "not JSON"), (4, "", "not a JSON object")],
         ),
-        ("t.json", '[{"a": 1, "b": 2}, 7, {"a": 3, "b": 4}]', [(2, "", "no object")]),
+        ("t.json", '[{"a": 1, "b": 2}, 7, {"a": 3, "b": 4}]', [(2, "", "not an object")]),
     ],
 )
 @pytest.mark.parametrize("way", ["small", "polars", "large"])

@@ -13,6 +13,7 @@ from netc.compiler.ir.types import BATCH, Bounded, Mismatch, describe_sample, fi
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations import bounded, sequence
 from netc.compiler.operations.scan import to_steps, unpack
+from netc.dsl.plural import counted
 
 
 def split(x: Value, parts: int, axis: int) -> Results:
@@ -24,7 +25,7 @@ def split(x: Value, parts: int, axis: int) -> Results:
             code="E0406",
         )
     if parts < 1 or size % parts:
-        raise Mismatch(f"{size} elements cannot be split into {parts} equal parts")
+        raise Mismatch(f"{counted(size, 'element')} cannot be split into {parts} equal parts")
     step = size // parts
     return Results(tuple(apply("slice", x, axis=axis, start=i * step, stop=(i + 1) * step) for i in range(parts)))
 

@@ -27,6 +27,7 @@ from netc.compiler.operations.window import image_axes, image_size
 from netc.dsl import syntax
 from netc.dsl.diagnostics import Diagnostic, Fault, Label, fault
 from netc.dsl.hints import Change, Hint
+from netc.dsl.plural import counted
 from netc.dsl.source import Span
 
 
@@ -142,7 +143,7 @@ def _levels(context: Context, arguments: Arguments, span: Span, scope: Scope) ->
             fault("E0303", "a level is a number above 0 and below 1", q.span, hint="0.9 for 90 %")
     if len(numbers) != count:
         number = "a number" if count == 1 else f"a list of {count} levels"
-        fault("E0303", f"this takes {number}", q.span, f"{len(numbers)} level{'s' * (len(numbers) != 1)} here")
+        fault("E0303", f"this takes {number}", q.span, f"{counted(len(numbers), 'level')} here")
     if any(left >= right for left, right in itertools.pairwise(numbers)):
         fault("E0303", "each level is above the one before", q.span)
     return numbers if count > 1 else float(numbers[0])

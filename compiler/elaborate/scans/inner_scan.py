@@ -13,6 +13,7 @@ from netc.compiler.ir.value import OPERATIONS, Value
 from netc.compiler.operations import bounded
 from netc.dsl import syntax
 from netc.dsl.diagnostics import fault
+from netc.dsl.plural import counted
 from netc.dsl.source import Span
 
 _MOST_STEPS = 100
@@ -80,7 +81,7 @@ def _steps(context: Context, node: syntax.Scan, scope: Scope) -> tuple[Sequence[
     if len(numbers) > _MOST_STEPS:
         fault(
             "E0901",
-            f"an inner scan of {len(numbers)} steps",
+            f"an inner scan of {counted(len(numbers), 'step')}",
             node.span,
             f"it is written out, and {_MOST_STEPS} are the most",
         )

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from netc.dsl.diagnostics import Diagnostic, Label, fault
 from netc.dsl.hints import Hint
+from netc.dsl.plural import counted
 from netc.dsl.quoting import cell, net_string
 from netc.dsl.structs import replace
 from netc.runtime.data.csv.notation import notation_of
@@ -148,7 +149,8 @@ def _names(file: TextFile, dialect: Dialect, rows: list[list[str]]) -> tuple[tup
     if dialect.header is False:
         return tuple(map(str, range(1, width + 1))), rows
     if rows and width != len(dialect.header):
-        fact = f"`header` has {len(dialect.header)} names, the first row of `{file.shown}` has {width} cells"
+        named = counted(len(dialect.header), "name")
+        fact = f"`header` has {named}, the first row of `{file.shown}` has {counted(width, 'cell')}"
         fault("E0804", fact, file.span)
     if rows and tuple(rows[0]) == dialect.header:
         fault("E0801", f"the first row of `{file.shown}` has these names already", file.span, hint="header = true")

@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from netc.dsl.diagnostics import Diagnostic, Fault, Label
 from netc.dsl.hints import Hint
+from netc.dsl.plural import counted
 from netc.dsl.quoting import cell
 from netc.runtime.data.csv.dialect import Detected
 from netc.runtime.data.csv.records import Records
@@ -98,7 +99,7 @@ class CsvRows(Struct):
         """Refuses a row that is not as long as the header (E0804)."""
         names, request = self.detected.names, self.request
         what = "the header has" if self.detected.dialect.header is True else "the first row has"
-        cells = f"{len(row)} cells, {what} {len(names)}"
+        cells = f"{counted(len(row), 'cell')}, {what} {len(names)}"
         if len(row) < len(names):
             note = f"the last one is `{cell(row[-1])}` in column `{cell(names[len(row) - 1])}`"
         else:

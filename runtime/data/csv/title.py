@@ -7,6 +7,7 @@ from itertools import islice
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.hints import Hint
+from netc.dsl.plural import counted
 from netc.dsl.quoting import cell
 from netc.dsl.structs import replace
 from netc.runtime.data.csv.records import BLANKS_BETWEEN, Dialect, Records, lines, sample_rows
@@ -42,7 +43,7 @@ def refuse_title(file: TextFile, sample: str, is_cut: bool, dialect: Dialect, ro
         # most lines begin no table: that shows in one record, without reading all of the sample
         likely = [below for below in _below(dialect, number) if _is_header(_first_record(sample, below))]
         if any(is_table(sample_rows(sample, is_cut, below)) for below in likely):
-            fact = f"`{file.shown}` has {number} line{'s' * (number > 1)} above the names of its columns"
+            fact = f"`{file.shown}` has {counted(number, 'line')} above the names of its columns"
             marks = {text.lstrip()[:1] for text in first[:number] if text.strip()}
             mark = next((mark for mark in COMMENTS if marks == {mark} and not dialect.comment), None)
             hint = Hint.options(f"skip = {number}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NoReturn
 import numpy as np
 
 from netc.dsl.diagnostics import Diagnostic, Label, fault
+from netc.dsl.plural import counted
 from netc.dsl.quoting import cell
 from netc.dsl.source import Source
 from netc.dsl.structs import replace
@@ -81,7 +82,7 @@ def part_of(table: Table, rows: Array, series: Series | None) -> Part:
 def _refuse_empty(name: str, parts: Mapping[str, Part], spec: DataSpec, label: FieldSpec | None) -> NoReturn:
     """Raises E0806 for a part without rows, with the reason."""
     rows = sum(len(part.rows) for part in parts.values())
-    note, hint = f"the data has {rows} row{'s' * (rows != 1)}", "a larger fraction, or more data"
+    note, hint = f"the data has {counted(rows, 'row')}", "a larger fraction, or more data"
     training = parts.get("train")
     if spec.split.keeps_groups:
         column = f"`{spec.split.column}`"

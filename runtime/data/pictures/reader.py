@@ -14,6 +14,7 @@ import numpy as np
 from msgspec import Struct
 
 from netc.dsl.diagnostics import Diagnostic, Label, fault
+from netc.dsl.plural import counted
 from netc.dsl.quoting import json_text
 from netc.dsl.storage import eviction, home, temporary
 from netc.dsl.structs import replace
@@ -63,7 +64,7 @@ def read_images(request: Request, read_table: ReadTable) -> Table:
     skipped = len(listing.files) - len(numbers)
     if not skipped:
         return _with_images(table, decoded.images, table.columns)
-    note = f"{request.shown}: {skipped} broken picture{'s' * (skipped > 1)} skipped"
+    note = f"{request.shown}: {counted(skipped, 'broken picture')} skipped"
     columns = {name: column[numbers] for name, column in table.columns.items()}
     rows = RowNumbers.of_numbers(table.numbers(numbers))
     return _with_images(table, decoded.images, columns, rows=rows, notes=(*table.notes, note))

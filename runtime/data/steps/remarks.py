@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from msgspec import Struct, field
 
 from netc.dsl.diagnostics import nearest
+from netc.dsl.plural import counted
 from netc.dsl.quoting import cell as shown_cell
 from netc.dsl.source import Span
 
@@ -51,7 +52,7 @@ class Unseen(Struct):
             hint = f" ({self.hints[example]})" if example in self.hints else ""
             shown.append(text if lack.training else f'"{shown_cell(text)}"{hint}')
         training = f"; {lack.training}" if lack.training else ""
-        noun = f"{self.count:,} {lack.noun}{'s' * (self.count > 1)}"
+        noun = counted(self.count, lack.noun)
         return f"column `{shown_cell(column)}`: {noun} {lack.clause}: {', '.join(shown)}{training}"
 
 

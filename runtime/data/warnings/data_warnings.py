@@ -12,6 +12,7 @@ from msgspec import Struct
 from netc.compiler.ir.types import Type, describe_sample
 from netc.dsl.diagnostics import Diagnostic, Label
 from netc.dsl.hints import At, Hint
+from netc.dsl.plural import counted
 from netc.dsl.quoting import cell
 from netc.dsl.source import Span
 from netc.runtime.data import windows
@@ -146,7 +147,7 @@ def _empty_places(fitted: FittedField) -> Diagnostic | None:
     kind = describe_sample(fitted.type.with_dims((*fitted.type.dims[:-1], count)))
     return Diagnostic(
         "W0835",
-        f"`{fitted.field.name}` needs {count} place{'s' * (count > 1)} in training, the model says {declared}",
+        f"`{fitted.field.name}` needs {counted(count, 'place')} in training, the model says {declared}",
         Label(fitted.declared, "the last place stays 0" if empty == 1 else f"the last {empty} places stay 0"),
         others=(Label(fitted.field.span, "the categories of the training part"),),
         hint=f"{kind}, or `one_hot(unknown)`, which has a place for categories that training lacks",

@@ -12,6 +12,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.model import Model
 from netc.dsl.diagnostics import Diagnostic, Label
+from netc.dsl.plural import counted
 from netc.dsl.quoting import cell, is_writable, net_string
 from netc.runtime.data import windows
 from netc.runtime.data.block.declarations import DataSpec, FieldSpec
@@ -119,7 +120,7 @@ def _one_step_on(field: FieldSpec) -> str:
 
 def _copied(model: Model, moved: _Moved) -> Diagnostic:
     copy, source = moved.copy, moved.copy.source.name
-    on = "the same" if moved.ahead == 0 else f"{moved.ahead} step{'s' * (abs(moved.ahead) != 1)} on"
+    on = "the same" if moved.ahead == 0 else f"{counted(moved.ahead, 'step')} on"
     asked = copy.comparison.label_span
     if moved.ahead < 0:
         hint: str | None = f"`next` in the field of `{moved.field.name}`, and not in that of `{source}`"
