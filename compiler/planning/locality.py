@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from msgspec import Struct
 
 from netc.compiler.ir.types import Sizes
-from netc.compiler.planning.traffic import Touch, rows_of, steps_of, traffic
+from netc.compiler.planning.traffic import Touch, calls_of, rows_of, traffic
 from netc.compiler.program.plan import Plan
 from netc.compiler.program.schedule import Group
 from netc.compiler.program.tasks import Buffer, Task
@@ -56,7 +56,7 @@ class Locality:
                 from_memory = round(touch.nbytes * missed)
                 nbytes[level] += touch.nbytes - from_memory
                 nbytes["memory"] += from_memory
-            calls = steps_of(placed.task, self.sizes)
+            calls = calls_of(placed.task, self.sizes)
             yield Work(nbytes=nbytes, stream=_stream(placed.touches.values()), calls=calls)
 
     def _level(self, number: int, buffer: Buffer, bounds: Bounds) -> tuple[Level, float]:
@@ -109,7 +109,7 @@ def _placed(task: Task, group: Group, sizes: Sizes, members: int) -> _Placed:
     blocks = _blocks(task, group, sizes, members)
     share, block = {}, {}
     for buffer, touch in touches.items():
-        each = touch.distinct // steps_of(task, sizes)
+        each = touch.distinct // calls_of(task, sizes)
         if buffer.type.is_varying and task.walk is not None:
             each = touch.distinct
         share[buffer] = each // shares if buffer in moving else each
@@ -125,7 +125,7 @@ def _is_cut(buffer: Buffer, task: Task, moving: set[Buffer]) -> bool:
 def _blocks(task: Task, group: Group, sizes: Sizes, members: int) -> int:
     """The row blocks, shards or steps that a worker goes through."""
     if task.walk is not None:
-        return steps_of(task, sizes)
+        return calls_of(task, sizes)
     if group.kind == "one":
         return 1
     if group.kind == "shards":

@@ -14,6 +14,7 @@ from netc.compiler.ir.strides import elements_of_row, row_axis
 from netc.compiler.ir.types import BATCH, Sizes, size_of
 from netc.compiler.lowering.products import fetch_ahead
 from netc.compiler.planning.columns import share_columns
+from netc.compiler.planning.last_steps import skip_last_steps
 from netc.compiler.planning.phases import TaskGroup, divide, rowwise
 from netc.compiler.planning.prefetches import prefetch_rows
 from netc.compiler.planning.row_blocks import row_block, row_bytes, stays_near
@@ -59,7 +60,8 @@ def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Mach
     `sizes` are the most samples of a step, and the most rows of each varying dimension; `persistent` are the offsets
     of parameters and states, in bytes. With `has_ranks`, ranks will share its groups out: they share rows alone.
     """
-    tasks = program.tasks if has_ranks else share_columns(program.tasks, sizes, machine)
+    tasks = skip_last_steps(program)
+    tasks = tasks if has_ranks else share_columns(tasks, sizes, machine)
     phases = divide(tasks, size_of(BATCH, sizes), machine)
     dims = tuple(dict.fromkeys(dim for dim in _named_dims(tasks) if dim != BATCH))
     groups = [group for phase in phases for group in phase]
@@ -211,7 +213,8 @@ def _group(group: TaskGroup, row_block: int, addresses: dict[Buffer, Address], i
         return Address(address.memory, address.offset + pointer.offset * size, lead, pointer.shard * size, step)
 
     calls = tuple(
-        Call(task.kernel, tuple(address(pointer) for pointer in task.pointers), task.counts) for task in group.tasks
+        Call(task.kernel, tuple(address(pointer) for pointer in task.pointers), task.counts, task.skips_last)
+        for task in group.tasks
     )
     row_bytes = [
         pointer.lead * pointer.buffer.type.itemsize

@@ -37,10 +37,15 @@ class Touch(Struct, frozen=True):
 
 
 def steps_of(task: Task, sizes: Sizes) -> int:
-    """Returns how often a task runs in a step of these sizes: once, or once for each step of its scan."""
+    """Returns the number of steps of a task's scan in a step of these sizes, 1 for a task of none."""
     if task.walk is None:
         return 1
     return max(-(-size_of(task.walk.dim, sizes) // size_of(BATCH, sizes)), 1)
+
+
+def calls_of(task: Task, sizes: Sizes) -> int:
+    """Returns how often a task is called in a step of these sizes, for all its rows or for those of a scan's step."""
+    return max(steps_of(task, sizes) - task.skips_last, 1)
 
 
 def rows_of(task: Task, sizes: Sizes) -> int:
@@ -50,6 +55,11 @@ def rows_of(task: Task, sizes: Sizes) -> int:
     if task.axis is None:
         return 1
     return size_of(BATCH if task.axis == SHARDS else task.axis, sizes)
+
+
+def walked_rows(task: Task, sizes: Sizes) -> int:
+    """Returns the rows of all calls of a scan's task, in a step of these sizes."""
+    return rows_of(task, sizes) * calls_of(task, sizes)
 
 
 def traffic(task: Task, sizes: Sizes) -> dict[Buffer, Touch]:
@@ -63,7 +73,7 @@ def traffic(task: Task, sizes: Sizes) -> dict[Buffer, Touch]:
             touches = [(task.pointers[0], 1, True)]
         case _:
             touches = list(_of_whole_buffers(task, sizes))
-    steps = steps_of(task, sizes)
+    steps, calls = steps_of(task, sizes), calls_of(task, sizes)
     read: dict[Buffer, int] = {}
     written: dict[Buffer, int] = {}
     for pointer, elements, is_written in touches:
@@ -76,7 +86,7 @@ def traffic(task: Task, sizes: Sizes) -> dict[Buffer, Touch]:
         largest = buffer.type.nbytes(sizes)
         if buffer.type.is_varying and steps > 1:
             largest //= steps
-        result[buffer] = Touch(*(min(sums.get(buffer, 0), largest) * steps for sums in (read, written)))
+        result[buffer] = Touch(*(min(sums.get(buffer, 0), largest) * calls for sums in (read, written)))
     return result
 
 

@@ -7,6 +7,7 @@
     memory     buffers that are alive at the same time do not overlap; each lies in its arena, with space behind it for
                elements that a tile reads past the end
     results    every result is written, and `update.X` is the memory of X itself
+    last step  what a call does not write in the last step of a scan, no call reads then or after the scan
     bounds     no kernel goes beyond the buffers that its pointers name, for the largest number of rows
 
 Takes the tasks and their plan, raises AssertionError. Values are checked by running a plan (targets/emulator).
@@ -75,6 +76,7 @@ def verify_plan(program: Tasks, plan: Plan) -> None:
         _verify_rows(buffer, touching)
     _verify_memory(plan, touches)
     _verify_results(program, plan, touches)
+    _verify_last_steps(calls, touches)
     for call in calls:
         _verify_bounds(plan, call)
 
@@ -86,6 +88,7 @@ def _calls(plan: Plan) -> Iterator[_Call]:
     for group_number, planned in enumerate(plan.groups()):
         for call, task in planned.calls:
             assert call.kernel == task.kernel, f"a call of another kernel than its task's: {task.values}"
+            assert call.skips_last == task.skips_last, f"a call in other steps than its task's: {task.values}"
             yield _Call(planned.phase, planned.group, group_number, number, task, call.addresses, use_by(task))
             number += 1
 
@@ -127,6 +130,21 @@ def _verify_rows(buffer: Buffer, touching: Sequence[_Call]) -> None:
             row_size = math.prod(buffer.type.shape(1)[1:])
             fits = buffer.type.dims[0] == call.group.extent and {pointer.shard for pointer in pointers} == {row_size}
             assert fits, f"{call} does not write a shard of {_name(buffer)} for each of {call.group.extent}"
+
+
+def _verify_last_steps(calls: Sequence[_Call], touches: Mapping[Buffer, Sequence[_Call]]) -> None:
+    """What a call writes that is not done in the last step is read only by others of its scan: by calls before it, in
+    the next step, and by calls behind it that are not done either."""
+    for call in calls:
+        if not call.task.skips_last:
+            continue
+        assert call.group.kind == "steps", f"{call} has no last step"
+        for buffer in call.writes:
+            assert buffer.kind in ("temporary", "scratch"), f"{call} does not write {_name(buffer)} in the last step"
+            for other in touches[buffer]:
+                is_in_next_step = other.group_number == call.group_number and other.number <= call.number
+                is_read_then = buffer in other.reads and not is_in_next_step and not other.task.skips_last
+                assert not is_read_then, f"{other} reads {_name(buffer)}, which {call} does not write in the last step"
 
 
 def _verify_memory(plan: Plan, touches: Mapping[Buffer, Sequence[_Call]]) -> None:

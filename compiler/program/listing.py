@@ -106,7 +106,8 @@ def title(task: Task) -> str:
     values = ", ".join(f"%{value.number} {value.operation}" for value in task.values)
     grain = f", {task.grain} at a time" if task.grain > 1 else ""
     walk = f", a step of {quoted(task.walk.dim)}, {_direction(task.walk)}" if task.walk is not None else ""
-    return f"{form_of(task.kernel)} of {values}; {_axis(task.axis, task.is_by_columns)}{grain}{walk}"
+    but_last = ", but not the last step" if task.skips_last else ""
+    return f"{form_of(task.kernel)} of {values}; {_axis(task.axis, task.is_by_columns)}{grain}{walk}{but_last}"
 
 
 def _axis(axis: Dim | None, is_by_columns: bool) -> str:

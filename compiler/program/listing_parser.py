@@ -34,7 +34,7 @@ NAMED = re.compile(rf"(?P<name>{NAME})(?: = (?P<buffer>{NAME}))?(?:, |$)")
 _TASK = re.compile(
     rf"task \d+: (?:loop|product|attention|winograd|grouped) of (?P<values>.*?); (?:as one piece|(?P<shards>in shards)"
     rf"|(?P<rows>\d+) (?:rows|(?P<columns>columns))|rows of (?P<axis>{NAME}))(?:, (?P<grain>\d+) at a time)?"
-    rf"(?:, a step of (?P<dim>{NAME}), from the (?P<end>first|last))?"
+    rf"(?:, a step of (?P<dim>{NAME}), from the (?P<end>first|last))?(?P<but_last>, but not the last step)?"
 )
 _COMMENT = re.compile(r"  # line [\d, ]+$")
 _VALUE = re.compile(r"%(\d+) (\w+)")
@@ -176,6 +176,7 @@ class ProgramReader:
                 int(title["grain"] or 1),
                 task.walk,
                 bool(title["columns"]),
+                bool(title["but_last"]),
             )
         )
         return [address for _, address in call.operands]

@@ -96,7 +96,7 @@ class _PlanReader(ProgramReader):
         if len(filled) != len(addresses):
             raise ValueError("a pointer without an address")
         _, calls = self.phases[-1][-1]
-        calls.append(Call(task.kernel, tuple(filled), task.counts))
+        calls.append(Call(task.kernel, tuple(filled), task.counts, task.skips_last))
         return addresses
 
     def plan(self) -> Plan:

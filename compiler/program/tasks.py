@@ -83,6 +83,7 @@ class Task(Struct, frozen=True):
     with a result of its own). It is None if the task cannot be shared out. Any range of rows can be done alone, but a
     shard only as a whole; multiples of `grain` rows are fastest. `values` are those that the task computes, in memory
     or inside its loop. If a task `is_by_columns`, its axis is a number of columns of its result, which count as rows.
+    A task of a scan that `skips_last` is not done in the last step, because nothing reads its results then.
     """
 
     kernel: Kernel
@@ -94,6 +95,7 @@ class Task(Struct, frozen=True):
     grain: int = 1
     walk: Walk | None = None  # the scan of a task; its axis is then the samples that still run at a step
     is_by_columns: bool = False
+    skips_last: bool = False
 
 
 class Tasks(Struct):

@@ -13,11 +13,11 @@ from netc.compiler.ir.dims import lengths_of
 from netc.compiler.ir.graph import Graph, needed_by
 from netc.compiler.ir.index_tables import dims_of
 from netc.compiler.ir.results import ResultKind
-from netc.compiler.ir.types import BATCH, Sizes, size_of
+from netc.compiler.ir.types import BATCH, Sizes
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.attention import attend, attend_gradient, is_packed
 from netc.compiler.planning.locality import Locality
-from netc.compiler.planning.traffic import accesses_of, number_of
+from netc.compiler.planning.traffic import accesses_of, number_of, walked_rows
 from netc.compiler.program import winograd
 from netc.compiler.program.kernels import Contraction, WinogradKernel
 from netc.compiler.program.tasks import Task
@@ -242,7 +242,7 @@ def works_of(step: Step, sizes: Sizes, bounds: Bounds, fields: Fields, lengths: 
     data = {name: _nbytes(field) for name, field in fields.items()}
     works, counted = [], set[Value]()
     for task, work in zip(step.plan.tasks, Locality(step.plan, sizes, step.members, data).works(bounds), strict=True):
-        turns = sizes if task.walk is None else size_of(task.walk.dim, sizes)  # the rows of all steps of a scan
+        turns = sizes if task.walk is None else walked_rows(task, sizes)
         new = [value for value in task.values if value not in counted]
         done = sum((work_of(value, turns) for value in new), Arithmetic())
         done = replace(done, flops=round(done.flops * max((pairs_share(value, lengths) for value in new), default=1.0)))

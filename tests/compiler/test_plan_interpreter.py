@@ -3,6 +3,7 @@
 The emulator (compiler/targets/emulator) runs them without machine code, in many orders and for tiny caches.
 """
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from netc.compiler.planning.accesses import PointerUse
 from netc.compiler.planning.plan import plan
 from netc.compiler.planning.verify_plan import verify_plan
 from netc.compiler.program.kernels import Contraction
+from netc.compiler.program.plan import Plan
 from netc.compiler.program.schedule import SHARED, Address, Group
 from netc.compiler.program.tasks import Buffer, Pointer, Task
 from netc.compiler.targets.emulator.kernels import EmulatedKernel, kernel_of, kernel_of_text
@@ -443,3 +445,38 @@ def test_a_plan_with_fewer_tasks_than_calls_is_caught() -> None:
     complete = plan(tasks, step.resources.state.offsets, 8, TINY)
     with pytest.raises(AssertionError, match=rf"{len(complete.tasks)} calls of {len(complete.tasks) - 1} tasks"):
         verify_plan(tasks, replace(complete, tasks=complete.tasks[:-1]))
+
+
+@pytest.mark.parametrize(("begin", "count"), [("", 2), (", h0 = s", 0)])
+def test_what_no_later_step_reads_is_not_done_in_the_last_one(begin: str, count: int) -> None:
+    """The gradient of an initial state of zeros has no reader. A plan that leaves out any other task is refused."""
+    model = netc.parse(
+        "model {\n  input x: float[time, 3]\n  input v: float[4]\n  target y: float[4]\n  s = v -> dense(4)\n"
+        f"  output z = last(x -> rnn(4{begin})) + s\n  loss mse(z, y)\n}}\n{HEAD}5\n}}\n"
+    )
+    program = netc.compile(model, backend="plan", machine=TINY)
+    tasks = lower(program.training({}).graph, {"batch": 5, "time": 20}, TINY)
+    complete = plan(tasks, program.state.offsets, {"batch": 5, "time": 20}, TINY)
+    assert sum(task.skips_last for task in complete.tasks) == count
+    verify_plan(tasks, complete)
+    for number, task in enumerate(complete.tasks):
+        if not task.skips_last:
+            with pytest.raises(AssertionError, match="last step"):
+                verify_plan(tasks, without_last(complete, number))
+
+
+def without_last(complete: Plan, number: int) -> Plan:
+    """A plan whose task of a number is not done in the last step of a scan."""
+    mark = itertools.count()
+    phases = tuple(
+        tuple(
+            replace(
+                group,
+                calls=tuple(replace(call, skips_last=next(mark) == number or call.skips_last) for call in group.calls),
+            )
+            for group in phase
+        )
+        for phase in complete.schedule.phases
+    )
+    tasks = tuple(replace(task, skips_last=task.skips_last or i == number) for i, task in enumerate(complete.tasks))
+    return replace(complete, schedule=replace(complete.schedule, phases=phases), tasks=tasks)

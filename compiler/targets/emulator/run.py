@@ -40,12 +40,13 @@ def random_order(seed: int) -> Iterator[None]:
 
 class Frame(Struct, frozen=True):
     """The rows that a group's calls are done for: `rows` rows from `row` on, the shard, and the first row of a scan's
-    step."""
+    step, which may be the last one that is done."""
 
     row: int
     rows: int
     shard: int = 0
     begin: int = 0
+    is_last: bool = False
 
 
 class WorkUnit(Struct, frozen=True):
@@ -193,6 +194,8 @@ class Run:
                     low = pointer.low + frame.row * spot.row_bytes
                     pointer.region.tags[low : low + frame.rows * spot.row_bytes] = 0
                 for placed in calls:
+                    if frame.is_last and placed.task.skips_last:
+                        continue
                     self.call(placed, frame, unit.member, number)
                     yield True
 
@@ -253,7 +256,7 @@ class Run:
             begin, after = int(offsets[step]), int(offsets[step + 1])
             rows = min(after - begin, end) - first
             if rows > 0:
-                yield Frame(first, rows, begin=begin)
+                yield Frame(first, rows, begin=begin, is_last=turn == steps - 1)
 
     # -------------------------------------------------------------- calls
 

@@ -40,7 +40,7 @@ from netc.compiler.targets.cpu.schedule.context import (
     STEPS,
     YIELD,
 )
-from netc.compiler.targets.cpu.schedule.group_loops import GroupLoops
+from netc.compiler.targets.cpu.schedule.group_loops import GroupLoops, Step
 from netc.compiler.targets.cpu.schedule.messages import emit_messages
 from netc.compiler.targets.cpu.schedule.records import Records
 from netc.compiler.targets.cpu.schedule.step_function import is_x86
@@ -206,19 +206,34 @@ class _Emitter(GroupLoops):
             builder.call(fill, [builder.inttoptr(start, pointer), byte, size, plain])
 
     def emit_calls(
-        self, calls: Sequence[Call], number: int, row: Any, rows: Any, shard: Any = None, begin: Any = None
+        self,
+        calls: Sequence[Call],
+        number: int,
+        row: Any,
+        rows: Any,
+        shard: Any = None,
+        step: Step | None = None,
     ) -> None:
-        frame = _Frame(row, rows, shard, begin)
+        frame = _Frame(row, rows, shard, None if step is None else step.begin)
         for i, call in enumerate(calls):
-            kernel, record = generic_of(call.kernel), self.records.record_of(number + i)
-            written = range(len(call.arguments)) if record is None else record.written
-            values = [self.argument(call.arguments[each], frame) for each in written]
-            values += [self.number(number) for number in kernel.numbers]
-            before = self.ticks() if self.profiled else None
-            arguments = values if record is None else [self.records.complete(record, values)]
-            self.builder.call(self.kernels[kernel.source], arguments)
-            if before is not None:
-                self.add_ticks(before, number + i)
+            if not call.skips_last:
+                self.emit_call(call, number + i, frame)
+                continue
+            assert step is not None, "a call outside of a scan has no last step"
+            with self.builder.if_then(self.builder.not_(step.is_last)):
+                self.emit_call(call, number + i, frame)
+
+    def emit_call(self, call: Call, number: int, frame: _Frame) -> None:
+        """Emits one call, which has a number among all calls."""
+        kernel, record = generic_of(call.kernel), self.records.record_of(number)
+        written = range(len(call.arguments)) if record is None else record.written
+        values = [self.argument(call.arguments[each], frame) for each in written]
+        values += [self.number(fixed) for fixed in kernel.numbers]
+        before = self.ticks() if self.profiled else None
+        arguments = values if record is None else [self.records.complete(record, values)]
+        self.builder.call(self.kernels[kernel.source], arguments)
+        if before is not None:
+            self.add_ticks(before, number)
 
     def argument(self, argument: Address | Count, frame: _Frame) -> Any:
         """An argument of a call."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from llvmlite import ir
+from msgspec import Struct
 
 from netc.compiler.program.schedule import ORDER, Call, Group, Schedule
 from netc.compiler.targets.cpu.schedule.context import (
@@ -30,6 +31,13 @@ from netc.compiler.targets.cpu.schedule.context import (
 from netc.compiler.targets.cpu.schedule.step_function import StepFunction
 
 _I64 = ir.IntType(64)
+
+
+class Step(Struct, frozen=True):
+    """A step of a scan: its first row, and whether it is the last step that is done."""
+
+    begin: Any
+    is_last: Any
 
 
 class GroupLoops(StepFunction, ABC):
@@ -61,9 +69,15 @@ class GroupLoops(StepFunction, ABC):
 
     @abstractmethod
     def emit_calls(
-        self, calls: Sequence[Call], number: int, row: Any, rows: Any, shard: Any = None, begin: Any = None
+        self,
+        calls: Sequence[Call],
+        number: int,
+        row: Any,
+        rows: Any,
+        shard: Any = None,
+        step: Step | None = None,
     ) -> None:
-        """Emits calls for `rows` rows from `row` on, of a shard or of the step of a scan that begins at a row.
+        """Emits calls for `rows` rows from `row` on, of a shard or of a step of a scan.
 
         `number` is that of the first call.
         """
@@ -132,28 +146,29 @@ class GroupLoops(StepFunction, ABC):
             with alone, self.loop(self.number(0), self.counts[group.dim], group.row_block) as row:
                 rows = self.smaller(builder.sub(self.counts[group.dim], row), self.number(group.row_block))
                 self.emit_calls(group.calls, call, row, rows)
-            with together, self.walk(group) as (begin, first, rows):
-                self.emit_calls(group.calls, call, builder.add(begin, first), rows)
+            with together, self.walk(group) as (step, first, rows):
+                self.emit_calls(group.calls, call, builder.add(step.begin, first), rows)
 
     def emit_steps(self, group: Group, call: int) -> None:
         """The steps of a scan, each for the samples of this worker that still run."""
-        with self.walk(group) as (begin, first, rows):
-            self.emit_calls(group.calls, call, first, rows, begin=begin)
+        with self.walk(group) as (step, first, rows):
+            self.emit_calls(group.calls, call, first, rows, step=step)
 
     @contextmanager
-    def walk(self, group: Group) -> Iterator[tuple[Any, Any, Any]]:
+    def walk(self, group: Group) -> Iterator[tuple[Step, Any, Any]]:
         """A loop over steps, with the samples of this worker that still run: its first ones, since samples are sorted
         by length.
 
-        Yields the first row of the step, the first sample, and the number of samples.
+        Yields the step, the first sample, and the number of samples.
         """
         builder, words = self.builder, self.words[group.dim]
         first, end = (words[FIRST], words[END]) if group.is_repeated else (words[FIRST_OF_ALL], words[END_OF_ALL])
         offsets = builder.inttoptr(words[OFFSETS], _I64.as_pointer())
         with self.loop(self.number(0), words[STEPS_OF], 1) as number:
-            step = builder.sub(builder.sub(words[STEPS_OF], self.number(1)), number) if group.is_reversed else number
+            later = builder.sub(builder.sub(words[STEPS_OF], self.number(1)), number)
+            step = later if group.is_reversed else number
             begin = builder.load(builder.gep(offsets, [step]))
             after = builder.load(builder.gep(offsets, [builder.add(step, self.number(1))]))
             rows = builder.sub(self.smaller(builder.sub(after, begin), end), first)
             with builder.if_then(builder.icmp_signed(">", rows, self.number(0))):
-                yield begin, first, rows
+                yield Step(begin, builder.icmp_signed("==", later, self.number(0))), first, rows
