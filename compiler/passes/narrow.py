@@ -4,14 +4,15 @@ from collections.abc import Collection
 
 from netc.compiler.ir.forms import View
 from netc.compiler.ir.graph import Graph
+from netc.compiler.ir.results import ResultKind
 from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Precision
 from netc.compiler.ir.value import Value, apply
 from netc.compiler.operations.attention import attend, attend_gradient, attend_sums
 from netc.compiler.operations.convolution import conv2d, conv2d_input, conv2d_weights
-from netc.compiler.operations.elementwise import cast
+from netc.compiler.operations.elementwise import as_bf16, cast
 from netc.compiler.operations.linear import einsum
-from netc.compiler.operations.scan import Scan
+from netc.compiler.operations.scan import Part, Scan
 from netc.compiler.passes.scans import with_body
 from netc.compiler.passes.simplify import rebuild
 
@@ -26,9 +27,10 @@ def narrow(graph: Graph, precision: Precision = "bf16") -> Graph:
     """Rounds both operands of every product and convolution, in the bodies of scans too; sums stay in f32.
 
     Attention that is one operation reads rounded queries, keys and values; its scores and weights are in f32.
-    A value that several products read is rounded once. A product with a mask (a one-hot vector) only adds
-    elements up, so it stays as it is. Runs when the graph of a program is complete: gradients are taken as if nothing
-    were rounded, and their own products read rounded operands too. Returns the graph itself for other precisions.
+    A value that several products read is rounded once, also if some of them are in a scan that yields it. A product
+    with a mask (a one-hot vector) only adds elements up, so it stays as it is. Runs when the graph of a program is
+    complete: gradients are taken as if nothing were rounded, and their own products read rounded operands too. Returns
+    the graph itself for other precisions.
     """
     return _narrowed(graph, ()) if precision == "bf16" else graph
 
@@ -38,11 +40,11 @@ def _narrowed(graph: Graph, mask_leaves: Collection[str]) -> Graph:
     masks = _masks(graph, mask_leaves)
     rounded: dict[Value, Value] = {}
 
-    def as_bf16(operand: Value) -> Value:
+    def read_rounded(operand: Value) -> Value:
         if operand not in rounded:
             if _repeats_or_moves(operand):
                 (source,) = operand.operands
-                rounded[operand] = operand.graph.add_copy(operand, [as_bf16(source)])
+                rounded[operand] = operand.graph.add_copy(operand, [read_rounded(source)])
             else:
                 rounded[operand] = apply("as_bf16", operand)
         return rounded[operand]
@@ -54,10 +56,50 @@ def _narrowed(graph: Graph, mask_leaves: Collection[str]) -> Graph:
     def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
         factors = _FACTORS.get(value.definition, ()) if value.definition is not None else ()
         if value.type.dtype == "f32" and masks.isdisjoint(value.operands):
-            operands = [as_bf16(operand) if i in factors else operand for i, operand in enumerate(operands)]
+            operands = [read_rounded(operand) if i in factors else operand for i, operand in enumerate(operands)]
         return copy.add_copy(value, operands, with_body(value, lambda body: in_body(value, body)))
 
-    return rebuild(graph, rule)
+    return _rounded_once(rebuild(graph, rule))
+
+
+def _rounded_once(graph: Graph) -> Graph:
+    """Makes a scan yield a value rounded, if its body rounds it and the rows of its part are rounded as well.
+
+    So a product over all steps reads what the product of a step reads, such as the gradients of an LSTM's gates.
+    """
+    rounded_parts: dict[Value, Part] = {}
+    bodies: dict[Value, Graph] = {}
+    for value in graph.values():
+        if value.definition is not as_bf16 or value.operands[0].role is not Role.PART:
+            continue
+        (row,) = value.operands
+        part, (source,) = row.attributes_as(Part), row.operands
+        body = bodies.get(source, Scan.of(source).body)
+        rounding = _rounding_of(body.results.get(part.result), body)
+        if rounding is None:
+            continue
+        if source not in bodies:
+            body, copies = body.subgraph(body.results)
+            rounding, bodies[source] = copies[rounding], body
+        key = next((key for key, result in body.results_of(ResultKind.YIELD).items() if result is rounding), None)
+        name = ResultKind.YIELD.named(f"{part.result.name}.bf16") if key is None else ResultKind.YIELD.named(key)
+        body.results[name] = rounding
+        rounded_parts[value] = Part(str(name), part.type)
+
+    def rule(copy: Graph, value: Value, operands: list[Value]) -> Value:
+        if value in bodies:
+            return copy.add_copy(value, operands, with_body(value, lambda _: bodies[value]))
+        if value in rounded_parts:
+            source = operands[0].operands[0]
+            return copy.add("part", (source,), rounded_parts[value], value.type)
+        return copy.add_copy(value, operands)
+
+    return rebuild(graph, rule) if bodies else graph
+
+
+def _rounding_of(value: Value | None, body: Graph) -> Value | None:
+    """The value of a body that is another one rounded, if there is one."""
+    return next((user for user in body.values() if user.definition is as_bf16 and user.operands == (value,)), None)
 
 
 def _repeats_or_moves(value: Value) -> bool:

@@ -12,7 +12,8 @@ from netc.compiler.evaluation import evaluation_graphs
 from netc.compiler.ir.bf16 import as_bf16
 from netc.compiler.ir.graph import Graph
 from netc.compiler.ir.roles import Role
-from netc.compiler.operations.scan import Scan
+from netc.compiler.ir.value import Value
+from netc.compiler.operations.scan import Part, Scan
 from netc.compiler.targets.cpu.source import KernelSource
 from netc.compiler.targets.named import machine_for
 from netc.runtime.data.stored import Ragged
@@ -74,8 +75,16 @@ def products(graph: Graph) -> list[tuple[str, ...]]:
         if value.role is Role.SCAN:
             operands += products(Scan.of(value).body)
         elif value.role is Role.CONTRACTION or value.operation.startswith("conv2d"):
-            operands.append(tuple(operand.operation for operand in value.operands))
+            operands.append(tuple(map(operation_of, value.operands)))
     return operands
+
+
+def operation_of(value: Value) -> str:
+    """The operation of a value; that in the body of its scan if it stands for the rows of one."""
+    if value.role is not Role.PART:
+        return value.operation
+    results, part = Scan.of(value.operands[0]).body.results, value.attributes_as(Part).result
+    return results[part].operation if part in results else value.operation
 
 
 def test_every_program_of_a_model_rounds_the_operands_of_its_products() -> None:
