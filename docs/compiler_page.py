@@ -215,6 +215,10 @@ and what a call passes on. A weight's gradient, for example, is summed over the 
 before it leaves the cache; only if each block would read large operands from memory again, one block has all rows.
 Within a scan a worker takes its own samples through all steps.
 
+At a barrier a worker spins at first, for some 100 us, since the others are not far if each has a core. Then it sleeps,
+so that the worker for which it waits gets a core where other processes take part of them; the more often it had to
+sleep, the less it spins (`targets/cpu/schedule/barrier.py`).
+
 A product of few rows takes as long as it takes to read its weights: a second worker that computes half of the rows
 reads all of them too, and a batch of a single sample has no rows to share out. If a product over the batch reads more
 than 256 KiB of weights, and four times as much as everything else, workers therefore share the columns of its result,
