@@ -4,6 +4,7 @@ A register tile has vectors of one group's results, most of whose lanes would be
 shape and the machine: never on the batch, nor on the number of workers.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 
 from msgspec import Struct
@@ -127,11 +128,12 @@ def _groups(windows: _Windows, image: Strides, machine: Machine, dtype: str) -> 
     if not _fills_vectors(inputs, outputs, lanes):
         return None
     positions = -(-columns // -(-columns // _POSITIONS))  # strips of about one size
-    is_dense = image.get(windows.across, 0) == image.get(windows.column, 0)
     down, across = windows.size(windows.down), windows.size(windows.across)
-    if inputs == outputs == 1 and (not is_dense or down * across <= _SMALL_WINDOW):
+    if inputs == outputs == 1 and down * across <= _SMALL_WINDOW:
         return None
-    groups = Groups(inputs, outputs, down, across, positions, columns % positions, is_dense)
+    step, apart = (image[windows.column], image[windows.across]) if min(columns, across) > 1 else (1, 1)
+    unit = math.gcd(step, apart) or 1
+    groups = Groups(inputs, outputs, down, across, positions, columns % positions, step // unit, apart // unit)
     rest = windows.size(windows.group) * outputs % groups.width(lanes)
     return replace(groups, ends_in_half=machine.has_halves and 0 < rest <= groups.width(lanes // 2))
 

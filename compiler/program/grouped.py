@@ -38,9 +38,10 @@ class Groups(Struct, frozen=True):
     """The shape of a convolution in groups that its kernel's code depends on.
 
     A group has `inputs` channels and `outputs` results, a window `down` x `across` elements. A strip of an image has
-    `positions` columns, and the last one `rest` if that is not 0. With `is_dense`, neighbouring elements of a window
-    lie as far apart as neighbouring columns: there is no stride, and no dilation. With `ends_in_half`, the last results
-    are computed by half a vector if they fit it.
+    `positions` columns, and the last one `rest` if that is not 0. Neighbouring columns read windows that begin `step`
+    units apart, and neighbouring elements of a window lie `apart` units from one another. The two have no common
+    factor: both are 1 without stride and dilation. With `ends_in_half`, the last results are computed by half a vector
+    if they fit it.
     """
 
     inputs: int
@@ -49,12 +50,22 @@ class Groups(Struct, frozen=True):
     across: int
     positions: int
     rest: int
-    is_dense: bool
+    step: int = 1
+    apart: int = 1
     ends_in_half: bool = False
 
     def width(self, lanes: int) -> int:
         """The results of whole groups in a vector of some lanes."""
         return groups_in_vector(self.inputs, self.outputs, lanes) * self.outputs
+
+    def meetings(self, positions: int, taps: int) -> dict[int, list[tuple[int, int]]]:
+        """Returns the columns of a row of an image that neighbouring positions read by `taps` neighbouring elements, in
+        units from the first one, in order. For each it gives the elements and the positions that meet there."""
+        columns: dict[int, list[tuple[int, int]]] = {}
+        for tap in range(taps):
+            for position in range(positions):
+                columns.setdefault(self.step * position + self.apart * tap, []).append((tap, position))
+        return dict(sorted(columns.items()))
 
 
 def groups_in_vector(inputs: int, outputs: int, lanes: int) -> int:

@@ -47,7 +47,10 @@ def heading(kernel: VectorKernel) -> str:
         case WinogradKernel(dtype, part):
             return f"winograd {part} in {dtype}"
         case GroupedKernel(dtype, part, groups):
-            window = f"{groups.down} x {groups.across}{'' if groups.is_dense else ' apart'}"
+            is_dense = groups.step == groups.apart == 1
+            window = (
+                f"{groups.down} x {groups.across}{'' if is_dense else f' every {groups.step}, {groups.apart} apart'}"
+            )
             strips = f"strips of {groups.positions} and {groups.rest}{' with halves' if groups.ends_in_half else ''}"
             return f"grouped {part} of {groups.inputs} to {groups.outputs} by {window} in {strips}, in {dtype}"
 

@@ -44,7 +44,8 @@ _ATTENTION = re.compile(r"attention (?P<gradient>gradient )?(?P<one>of one query
 _WINOGRAD = re.compile(r"winograd (?P<part>transform|convolve|gradient) in (?P<dtype>\w+)")
 _GROUPED = re.compile(
     r"grouped (?P<part>convolve|gradient) of (?P<inputs>\d+) to (?P<outputs>\d+) by (?P<down>\d+) x (?P<across>\d+)"
-    r"(?P<apart> apart)? in strips of (?P<positions>\d+) and (?P<rest>\d+)(?P<halves> with halves)?, in (?P<dtype>\w+)"
+    r"(?: every (?P<step>-?\d+), (?P<apart>-?\d+) apart)? in strips of (?P<positions>\d+) and (?P<rest>\d+)"
+    r"(?P<halves> with halves)?, in (?P<dtype>\w+)"
 )
 _NAMED_COUNT = re.compile(r"(?P<name>\w+) = (?P<count>.+)")
 _EQUAL = re.compile(r"first equal of n0 = (?P<count>.+)")
@@ -106,8 +107,10 @@ def _grouped(match: re.Match[str], lines: Sequence[str]) -> tuple[Kernel, tuple[
     has_start = "has_start" in names and numbers[names.index("has_start")] == Count(1)
     sizes = match.group("inputs", "outputs", "down", "across", "positions", "rest")
     inputs, outputs, down, across, positions, rest = map(int, sizes)
-    is_dense, ends_in_half = match["apart"] is None, match["halves"] is not None
-    groups = grouped.Groups(inputs, outputs, down, across, positions, rest, is_dense, ends_in_half)
+    step, apart = int(match["step"] or 1), int(match["apart"] or 1)
+    groups = grouped.Groups(
+        inputs, outputs, down, across, positions, rest, step, apart, ends_in_half=match["halves"] is not None
+    )
     return GroupedKernel(match["dtype"], part, groups, has_start), numbers
 
 

@@ -13,6 +13,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.types import Type
 from netc.compiler.ir.value import apply
 from netc.compiler.passes.differentiate import differentiate
+from netc.compiler.passes.simplify import expand
 
 
 def window_count(size: int, kernel: int, stride: int, dilation: int, pad: int) -> int:
@@ -239,6 +240,23 @@ def test_a_transposed_convolution_is_the_adjoint() -> None:
     weights = torch.tensor(program.parameters["W"].copy()).permute(2, 3, 0, 1)
     expected = torch.nn.functional.conv_transpose2d(torch.tensor(x).permute(0, 3, 1, 2), weights, stride=2, padding=1)
     np.testing.assert_allclose(predicted["y"], expected.permute(0, 2, 3, 1).numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "stride", "phases"), [(3, 2, 1), (4, 2, 1), (5, 2, 4), (3, 3, 1), (7, 3, 9), (7, 1, 1)]
+)
+def test_zeros_between_elements_of_a_stride_are_multiplied_only_by_channel_and_if_they_are_few(
+    kernel: int, stride: int, phases: int
+) -> None:
+    graph = Graph()
+    for groups, count in ((4, phases), (2, stride * stride)):
+        y = graph.leaf(Role.INPUT, f"y{groups}", Type("f64", ("batch", 3, 3, 4)))
+        w = graph.leaf(Role.PARAMETER, f"w{groups}", Type("f64", (kernel, kernel, 4 // groups, 4)))
+        size = (2 * stride + kernel,) * 2
+        how = {"stride": (stride, stride), "dilation": (1, 1), "pad": (0, 0, 0, 0), "groups": groups, "size": size}
+        graph.results = {parse_result("x"): apply("conv2d_input", y, w, **how)}
+        expanded = print_graph(expand(graph))
+        assert expanded.count("= einsum") == count
 
 
 def test_sequences_are_images_one_column_wide() -> None:

@@ -74,7 +74,15 @@ def test_narrow_groups_have_kernels_of_their_own(inputs: int, outputs: int, targ
 def test_one_group_has_none_and_groups_of_one_channel_only_where_windows_are_large() -> None:
     machine, x = machine_for("avx512"), Type("f32", ("batch", 9, 8, 6))
     assert kernels_of(machine, x, Type("f32", (3, 3, 6, 6)), groups=1) == []
-    for kernel, how, count in (((5, 5), {}, 0), ((6, 5), {}, 3), ((1, 31), {}, 3), ((7, 7), {"dilation": (1, 2)}, 0)):
+    cases = (
+        ((5, 5), {}, 0),
+        ((6, 5), {}, 3),
+        ((1, 31), {}, 3),
+        ((7, 7), {"dilation": (1, 2)}, 3),
+        ((7, 7), {"stride": (2, 2)}, 2),  # phases of the image's gradient have small windows
+        ((5, 5), {"stride": (2, 2)}, 0),
+    )
+    for kernel, how, count in cases:
         line, w = Type("f32", ("batch", 9, 40, 6)), Type("f32", (*kernel, 1, 6))
         assert len(kernels_of(machine, line, w, groups=6, **how)) == count
 
@@ -88,6 +96,22 @@ def test_last_results_that_fit_half_a_vector_have_one(channels: int, ends_in_hal
         for kernel in kernels:
             counts = [Count(0)] * len(grouped.numbers(kernel.part))
             assert parse_kernel(list(kernel_lines(kernel, counts)), ()) == (kernel, tuple(counts))
+
+
+@pytest.mark.parametrize(
+    ("stride", "dilation", "units"), [(2, 1, (2, 1)), (1, 3, (1, 3)), (4, 2, (2, 1)), (3, 2, (3, 2)), (2, 2, (1, 1))]
+)
+def test_a_kernel_has_the_distances_of_columns_and_elements_without_common_factors(
+    stride: int, dilation: int, units: tuple[int, int]
+) -> None:
+    how = {"stride": (1, stride), "dilation": (1, dilation)}
+    x, w = Type("f32", ("batch", 9, 40, 8)), Type("f32", (3, 3, 4, 8))
+    (kernel,) = (
+        kernel for kernel, _ in kernels_of(machine_for("avx2"), x, w, groups=2, **how) if kernel.part == "gradient"
+    )
+    assert (kernel.groups.step, kernel.groups.apart) == units
+    counts = [Count(0)] * len(grouped.numbers(kernel.part))
+    assert parse_kernel(list(kernel_lines(kernel, counts)), ()) == (kernel, tuple(counts))
 
 
 def test_rounded_operands_of_narrow_groups_are_kept_in_f32() -> None:

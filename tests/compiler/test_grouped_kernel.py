@@ -17,13 +17,13 @@ from netc.dsl.structs import replace
 RNG = np.random.default_rng(7)
 # groups, samples, rows, columns, and the steps along them of windows, and of the elements of a window
 CASES = [
-    (Groups(8, 8, 3, 3, positions=5, rest=4, is_dense=True), 5, 2, 3, 9, (1, 1), (1, 1)),
-    (Groups(2, 4, 3, 2, positions=6, rest=0, is_dense=False), 7, 2, 4, 6, (1, 2), (2, 1)),
-    (Groups(3, 2, 1, 5, positions=4, rest=3, is_dense=True), 6, 3, 1, 7, (1, 1), (1, 1)),
-    (Groups(1, 3, 2, 3, positions=2, rest=1, is_dense=False), 9, 1, 3, 3, (2, 1), (1, 3)),
-    (Groups(4, 1, 4, 1, positions=3, rest=0, is_dense=False), 37, 2, 2, 3, (1, 2), (1, 1)),
-    (Groups(2, 2, 1, 1, positions=3, rest=2, is_dense=True), 9, 2, 2, 5, (2, 1), (1, 1)),
-    (Groups(1, 1, 3, 9, positions=6, rest=5, is_dense=True), 19, 2, 2, 11, (1, 1), (1, 1)),
+    (Groups(8, 8, 3, 3, positions=5, rest=4), 5, 2, 3, 9, (1, 1), (1, 1)),
+    (Groups(2, 4, 3, 2, positions=6, rest=0, step=2), 7, 2, 4, 6, (1, 2), (2, 1)),
+    (Groups(3, 2, 1, 5, positions=4, rest=3), 6, 3, 1, 7, (1, 1), (1, 1)),
+    (Groups(1, 3, 2, 3, positions=2, rest=1, step=2, apart=3), 9, 1, 3, 3, (2, 2), (1, 3)),
+    (Groups(4, 1, 4, 1, positions=3, rest=0), 37, 2, 2, 3, (1, 2), (1, 1)),
+    (Groups(2, 2, 1, 1, positions=3, rest=2), 9, 2, 2, 5, (2, 1), (1, 1)),
+    (Groups(1, 1, 3, 9, positions=6, rest=5), 19, 2, 2, 11, (1, 1), (1, 1)),
 ]
 PAIRS = [(target, dtype) for dtype in FLOATS for target in TARGETS]
 _BEHIND = 64  # elements behind an array

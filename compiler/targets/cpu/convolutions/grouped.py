@@ -157,12 +157,12 @@ class _Grouped:
 
     def loads(self, most_rows: int, most_taps: int) -> int:
         """The vectors that are loaded for a strip's gradient of a whole window, in parts of at most so many rows and
-        columns. Neighbouring elements of a row of a dense window share columns of the image."""
-        positions, shares = self.groups.positions, self.groups.is_dense
+        columns."""
+        groups, positions = self.groups, self.groups.positions
         return sum(
-            (rows * (positions + taps - 1 if shares else positions * taps) + positions) * row_parts * tap_parts
-            for rows, _, row_parts in parts_of(self.groups.down, most_rows)
-            for taps, _, tap_parts in parts_of(self.groups.across, most_taps)
+            (rows * len(groups.meetings(positions, taps)) + positions) * row_parts * tap_parts
+            for rows, _, row_parts in parts_of(groups.down, most_rows)
+            for taps, _, tap_parts in parts_of(groups.across, most_taps)
         )
 
     @property

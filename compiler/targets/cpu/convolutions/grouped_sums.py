@@ -1,7 +1,7 @@
 """Writes the sums of convolutions in narrow groups (grouped.py) into functions: those of a strip of an image, and those
 of the gradient of a part of the window."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from llvmlite import ir
@@ -33,23 +33,28 @@ def strips_of(function: Function, groups: Groups, columns: Word) -> list[tuple[i
 
 
 class _Columns:
-    """Vectors of an image at neighbouring columns of a function under construction, with channels moved to lanes."""
+    """Vectors of an image at columns of a function under construction, with channels moved to lanes. A column and its
+    neighbour are `column` bytes apart, and `unit` bytes divide that (see Groups)."""
 
-    def __init__(self, function: Function, lanes: Lanes, groups: Groups, column: Word) -> None:
+    def __init__(
+        self, function: Function, lanes: Lanes, groups: Groups, column: Word, unit: Word | None = None
+    ) -> None:
         self.function, self.lanes, self.groups = function, lanes, groups
-        self.vectors, self.column = Vectors(function, lanes), column
-        self.column_3 = pinned(column * 3)
+        self.vectors, self.column, self.unit = Vectors(function, lanes), column, unit or column
+        self.unit_3 = pinned(self.unit * 3)
         together = program.groups_in_vector(groups.inputs, groups.outputs, lanes.count)
         self.is_repeated = together == 1
         # lanes behind the last group are not stored
         self.first = [min(lane // groups.outputs, together - 1) * groups.inputs for lane in range(lanes.count)]
         self.loads = -(-together * groups.inputs // lanes.count)
 
-    def addresses(self, base: Word, count: int) -> list[Word]:
-        """The addresses of some columns from `base` on. Groups of them share a register."""
-        heads = [pinned(base + self.column * first) if first else base for first in range(0, count, GROUP)]
-        steps = [self.function.number(0), self.column, self.column * 2, self.column_3]
-        return [heads[i // GROUP] + steps[i % GROUP] if i % GROUP else heads[i // GROUP] for i in range(count)]
+    def addresses(self, base: Word, units: Iterable[int]) -> list[Word]:
+        """The addresses of columns that are some units behind `base`. Groups of them share a register."""
+        units = list(units)
+        firsts = sorted({n // GROUP * GROUP for n in units})
+        heads = {first: pinned(base + self.unit * first) if first else base for first in firsts}
+        steps = [self.function.number(0), self.unit, self.unit * 2, self.unit_3]
+        return [heads[n // GROUP * GROUP] + steps[n % GROUP] if n % GROUP else heads[n] for n in units]
 
     def loaded(self, address: Word, inputs: Sequence[int]) -> list[Any]:
         """For each of some inputs of a group the vector of a column in which every result finds that input of its
@@ -86,8 +91,11 @@ class _Writer:
 
     def __init__(self, function: Function, words: Record, lanes: Lanes, groups: Groups) -> None:
         self.function, self.words, self.lanes, self.groups = function, words, lanes, groups
-        self.vectors, self.image = Vectors(function, lanes), self.columns_of("image")
+        self.vectors = Vectors(function, lanes)
         self.down, self.across = self.stride("image_down"), self.stride("image_across")
+        column = self.stride("image_column")
+        unit = self.across if groups.apart == 1 < groups.across else column // (groups.step or 1)
+        self.image = _Columns(function, lanes, groups, column, unit)
 
     def stride(self, name: str) -> Word:
         """A stride in bytes."""
@@ -120,7 +128,7 @@ class Strip(_Writer):
             self.add_window(of_image, weights)
             sums = [function.builder.load(total) for total in self.sums]
             self.vectors.store_up_to(
-                list(zip(sums, self.result.addresses(of_result, self.columns), strict=True)), channels
+                list(zip(sums, self.result.addresses(of_result, range(self.columns)), strict=True)), channels
             )
 
     def read_start(self, start: Word, has_start: Word) -> None:
@@ -129,7 +137,7 @@ class Strip(_Writer):
         for total in self.sums:
             builder.store(self.vectors.lanes.zero, total)
         with self.function.when(has_start):
-            for address, total in zip(self.start.addresses(start, self.columns), self.sums, strict=True):
+            for address, total in zip(self.start.addresses(start, range(self.columns)), self.sums, strict=True):
                 builder.store(self.vectors.load(address), total)
 
     def add_window(self, image: Word, weights: Word) -> None:
@@ -161,21 +169,19 @@ class Strip(_Writer):
         A column that no channels are moved in needs one register, so their weights fill those beside the sums.
         """
         groups = self.groups
-        if not groups.is_dense:
-            return 1
         return self.lanes.machine.registers - groups.positions - 2 if groups.inputs == groups.outputs == 1 else TAPS
 
     def add_taps(self, taps: int, image: Word, weights: Word) -> None:
         """Adds the products of `taps` neighbouring elements of a row of the window."""
         builder, inputs = self.function.builder, range(self.groups.inputs)
-        columns = [self.image.loaded(at, inputs) for at in self.image.addresses(image, self.columns + taps - 1)]
+        meetings = self.groups.meetings(self.columns, taps)
+        columns = [self.image.loaded(at, inputs) for at in self.image.addresses(image, meetings)]
         sums = [builder.load(total) for total in self.sums]
         for d in inputs:
             factors = [self.vectors.load(weights + self.of_element * tap + self.of_input * d) for tap in range(taps)]
-            for number, column in enumerate(columns):
-                for tap, factor in enumerate(factors):
-                    if 0 <= (i := number - tap) < len(sums):
-                        sums[i] = self.vectors.multiply_add(column[d], factor, sums[i])
+            for column, meets in zip(columns, meetings.values(), strict=True):
+                for tap, i in meets:
+                    sums[i] = self.vectors.multiply_add(column[d], factors[tap], sums[i])
         for total, value in zip(self.sums, sums, strict=True):
             builder.store(value, total)
 
@@ -210,26 +216,16 @@ class GradientSums(_Writer):
     def add_columns(self, count: int, image: Word, slopes: Word) -> None:
         """Adds the products of `count` neighbouring positions."""
         builder = self.function.builder
-        factors = [self.vectors.load(address) for address in self.slopes.addresses(slopes, count)]
+        factors = [self.vectors.load(address) for address in self.slopes.addresses(slopes, range(count))]
         sums = {cell: builder.load(total) for cell, total in self.sums.items()}
-        rows = [self.columns_of_row(image + self.down * i, count) for i in range(self.rows)]
-        for column_of_rows in zip(*rows, strict=True):  # sums of all rows by turns, so that few wait for one another
-            for i, (address, meets) in enumerate(column_of_rows):
+        meetings = self.groups.meetings(count, self.taps)
+        rows = [self.image.addresses(image + self.down * i, meetings) for i in range(self.rows)]
+        # sums of all rows by turns, so that few wait for one another
+        for addresses, meets in zip(zip(*rows, strict=True), meetings.values(), strict=True):
+            for i, address in enumerate(addresses):
                 column = self.image.loaded(address, self.inputs)
                 for tap, position in meets:
                     for d, moved in zip(self.inputs, column, strict=True):
                         sums[i, tap, d] = self.vectors.multiply_add(moved, factors[position], sums[i, tap, d])
         for cell, value in sums.items():
             builder.store(value, self.sums[cell])
-
-    def columns_of_row(self, row: Word, count: int) -> list[tuple[Word, list[tuple[int, int]]]]:
-        """Returns the columns of a row of the image that `count` positions meet, and for each the elements of the
-        window that meet it, with the position of the window."""
-        if self.groups.is_dense:
-            addresses = self.image.addresses(row, count + self.taps - 1)
-            meets = [
-                [(tap, i - tap) for tap in range(self.taps) if 0 <= i - tap < count] for i in range(len(addresses))
-            ]
-            return list(zip(addresses, meets, strict=True))
-        columns = [self.image.addresses(row + self.across * tap, count) for tap in range(self.taps)]
-        return [(columns[tap][i], [(tap, i)]) for i in range(count) for tap in range(self.taps)]
