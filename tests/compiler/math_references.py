@@ -67,7 +67,8 @@ DOMAINS: dict[str, tuple[tuple[float, float], tuple[float, float]]] = {
 }
 
 
-# where `python -m tests.math_errors --all` found the largest errors of f32, before and after a function was mended
+# where `python -m tests.math_errors --all` found the largest errors of f32, before and after a function was mended; for
+# atan, where errors of f64 are beyond what is stated if even and odd powers of all coefficients are added side by side
 HARDEST: dict[str, tuple[float, ...]] = {
     "exp": (-59.916298,),
     "log": (1.4120755,),
@@ -75,6 +76,7 @@ HARDEST: dict[str, tuple[float, ...]] = {
     "gelu": (-1.8593023, -1.8511372, -1.857272, -13.035075),
     "normal_cdf": (-12.491942, -12.038802, -12.210643, -9.6749935),
     "sin": (8233.3281,),
+    "atan": (-1.0004415109076152, -0.9767817933334415),
     "sinh": (89.4159851,),
     "cosh": (89.4159851,),
 }

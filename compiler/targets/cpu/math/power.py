@@ -45,7 +45,7 @@ def _of_f32(x: Term, y: Term) -> Term:
     wide, exponent = x.to("f64"), y.to("f64")
     e, _, m = split(wide)
     f = m - 1
-    logarithm = _with_ends(wide, f * polynomial_in_halves(f, _LOG2) + e)
+    logarithm = _with_ends(wide, f * polynomial(f, _LOG2) + e)
     power = select(wide.equals(1) | exponent.equals(0), 0.0, exponent * logarithm)
     power = select(power > _MOST, _MOST, power)
     power = select(power < -_MOST, -_MOST, power)

@@ -47,6 +47,10 @@ class Format(Struct, frozen=True):
         return float(np.finfo(self.kind).tiny)
 
 
+# Coefficients of a polynomial of f64 from which on it is computed in halves. Functions with such polynomials were
+# measured to take 0.85 to 1.01 of the time on Zen 4, with SSE2 0.65 to 1. Shorter ones gained nothing or lost up to
+# 12%; in f32 only gelu gained, 5%.
+_MANY = 10
 F32 = Format("f32", "i32", 23, 127, np.float32)
 F64 = Format("f64", "i64", 52, 1023, np.float64)
 FORMATS = {"f32": F32, "f64": F64}
@@ -245,19 +249,31 @@ def with_sign(x: Term, sign: Term) -> Term:
     return _intrinsic("llvm.copysign", x, sign)
 
 
-def polynomial(x: Term, coefficients: Sequence[float]) -> Term:
-    """c[0] + c[1] x + c[2] x**2 + ..., by Horner's rule."""
-    total = x.like(coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        total = fma(total, x, coefficient)
-    return total
+def polynomial(x: Term, coefficients: Sequence[float], before: int = 1) -> Term:
+    """c[0] + c[1] x + c[2] x**2 + ..., by Horner's rule.
+
+    If there are many coefficients of f64, all but the first `before` are added in halves. The last steps round as in
+    Horner's rule: in halves altogether, errors of exp and tanh in f64 grew by 0.05 units in the last place. More of
+    them are needed where the halves nearly cancel.
+    """
+    if x.dtype == "f32" or len(coefficients) < _MANY:
+        return _by_horner(x, coefficients)
+    return _by_horner(x, coefficients[:before], polynomial_in_halves(x, coefficients[before:]))
 
 
 def polynomial_in_halves(x: Term, coefficients: Sequence[float]) -> Term:
-    """The same as the sum of its even and of its odd powers: half as many instructions wait for one another, for one
-    multiplication more."""
+    """A polynomial as the sum of its even and of its odd powers: half as many instructions wait for one another, for
+    one multiplication more."""
     square = x * x
-    return fma(polynomial(square, coefficients[1::2]), x, polynomial(square, coefficients[::2]))
+    return fma(_by_horner(square, coefficients[1::2]), x, _by_horner(square, coefficients[::2]))
+
+
+def _by_horner(x: Term, coefficients: Sequence[float], rest: Term | None = None) -> Term:
+    """The polynomial of some coefficients, and of those behind them, whose polynomial is `rest`."""
+    total = x.like(coefficients[-1]) if rest is None else fma(rest, x, coefficients[-1])
+    for coefficient in reversed(coefficients[:-1]):
+        total = fma(total, x, coefficient)
+    return total
 
 
 def rounded(x: Term, factor: float = 1.0) -> tuple[Term, Term]:
