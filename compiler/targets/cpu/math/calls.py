@@ -20,16 +20,17 @@ from netc.compiler.targets.cpu.math.terms import Scope, Term, absolute, select
 
 
 class Function(Struct, frozen=True):
-    """A function of an angle: its reduction, unless the angle is large, and the result from n and the two parts of
-    r."""
+    """A function of an angle: its reduction, unless the angle is large, the result from n and the two parts of r, and
+    whether it keeps 0 with its sign."""
 
     reduced: Callable[[Term], tuple[Term, Term, Term]]
     result: Callable[[Term, Term, Term], Term]
+    keeps_zeros: bool = True
 
 
 FUNCTIONS = {
     "sin": Function(trigonometry.reduced, trigonometry.sin),
-    "cos": Function(trigonometry.reduced, trigonometry.cos),
+    "cos": Function(trigonometry.reduced, trigonometry.cos, keeps_zeros=False),
     "tan": Function(trigonometry.reduced_to_two_parts, trigonometry.tan),
 }
 _LANES = {"f32": (4, 8, 16), "f64": (2, 4, 8)}
@@ -46,7 +47,10 @@ def call_of(name: str) -> Callable[[Term], Term]:
         function = module.globals.get(symbol) or _declared(module, symbol, x.dtype)
         if x.scope.lanes:
             function = module.globals[f"{symbol}_v{x.scope.lanes}"]
-        result = FUNCTIONS[name].result(*FUNCTIONS[name].reduced(x))
+        called = FUNCTIONS[name]
+        result = called.result(*called.reduced(x))
+        if called.keeps_zeros:
+            result = select(x.equals(0), x, result)
         return Term(x.scope, x.dtype, x.scope.builder.call(function, [result.value, x.value]))
 
     return write

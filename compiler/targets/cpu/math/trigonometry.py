@@ -48,7 +48,7 @@ def reduced(x: Term) -> tuple[Term, Term, Term]:
     r = x
     for part in _PARTS[x.dtype, True]:
         r = fma(n, -part, r)
-    return bits, select(x.equals(0), x, r), x.like(0.0)  # -0 for -0
+    return bits, r, x.like(0.0)
 
 
 def reduced_to_two_parts(x: Term) -> tuple[Term, Term, Term]:
@@ -64,7 +64,7 @@ def reduced_to_two_parts(x: Term) -> tuple[Term, Term, Term]:
         low = low + lost
     low = fma(n, -rest[-1], low)
     r = total + low
-    return bits, select(x.equals(0), x, r), (total - r) + low  # -0 for -0
+    return bits, r, (total - r) + low
 
 
 def sin(n: Term, r: Term, low: Term) -> Term:
@@ -89,7 +89,7 @@ def tan(n: Term, r: Term, low: Term) -> Term:
     quotient = select(is_odd, cosine, sine) / select(is_odd, sine, cosine)
     lost = fma(-quotient, select(is_odd, sine_lost, cosine_lost), select(is_odd, cosine_lost, sine_lost))
     inverse = select(is_odd, quotient, 1.0) * (2 - cosine)  # about 1 / below
-    return select(r.equals(0), r, _turned(n << 1, fma(lost, inverse, quotient)))
+    return _turned(n << 1, fma(lost, inverse, quotient))
 
 
 def _sin_rest(r: Term, square: Term) -> Term:
@@ -103,8 +103,8 @@ def _cos_rest(square: Term) -> Term:
 
 
 def _sin(r: Term, square: Term) -> Term:
-    """sin(r); -0 for -0."""
-    return select(square.equals(0), r, fma(r * square, polynomial(square, _SIN[r.dtype]), r))
+    """sin(r)."""
+    return fma(r * square, polynomial(square, _SIN[r.dtype]), r)
 
 
 def _cos(square: Term) -> Term:
