@@ -186,6 +186,9 @@ _BLOCKS = {  # by name, or with the first parameter if several blocks have the n
     "groupnorm, x: float[h, w, c]": ("x: float[{h}, {w}, {n}]", "groupnorm(x, 2)"),
     "depth_to_space": ("x: float[{h}, {w}, 12]", "depth_to_space(x, 2)"),
     "embed": ("x: class({k})[{t}]", "embed(x, {m})"),
+    "rnn_cell": ("x: float[{n}], h: float[{m}]", "rnn_cell(x, h)"),
+    "gru_cell": ("x: float[{n}], h: float[{m}]", "gru_cell(x, h)"),
+    "lstm_cell": ("x: float[{n}], h: float[{m}], c: float[{m}]", "lstm_cell(x, h, c)"),
     "bidirectional": ("x: float[{t}, {n}]", "bidirectional(x, lstm({units}))"),
 }
 

@@ -167,7 +167,7 @@ _TABLES: Mapping[Kind, Mapping[str, str]] = {
             "nllloss": "nll(logp, label)",
             "kldivergence kldivloss kldiv": "kl(mu, logvar)",
             "hingeloss categoricalhinge multimarginloss": "hinge(scores, label)",
-            "focal focalloss sigmoidfocalloss": "`loss (1 - exp(-e)) ** 2 * e` of a cross entropy `e`",
+            "focal focalloss sigmoidfocalloss": "`loss (1 - exp(-e)) ** 2 * e` of a cross entropy e",
             "dice diceloss": "`loss 1 - (2 * sum(p * y) + 1) / (sum(p) + sum(y) + 1)`",
             "triplet tripletloss tripletmarginloss": "relu(sum((a - same) ** 2) - sum((a - other) ** 2) + 1)",
             "poissonnllloss": "exp(z) - y * z",
