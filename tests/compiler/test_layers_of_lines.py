@@ -1,4 +1,4 @@
-"""Layers along lines, dilated depthwise convolutions and depth to space agree with PyTorch, as do their gradients."""
+"""Layers along lines, dilated depthwise convolutions and layers that enlarge an image agree with PyTorch."""
 
 from typing import Any
 
@@ -63,6 +63,18 @@ def test_depth_to_space_has_the_channels_of_a_pixel_in_rows() -> None:
     by_colour = torch.tensor(x).reshape(4, 3, 2, 4, 3).transpose(3, 4).reshape(4, 3, 2, 12).permute(0, 3, 1, 2)
     expected = F.pixel_shuffle(by_colour, 2).permute(0, 2, 3, 1).numpy()
     np.testing.assert_array_equal(netc.compile(netc.parse(text)).predict({"x": x})["y"], expected)
+
+
+def test_interpolation_is_that_of_pytorch() -> None:
+    text = (
+        "model {\n  input x: float[3, 5, 2]\n  output y = x -> upsample_bilinear\n"
+        "  output z = x -> upsample_bilinear(3)\n}\ntrain { precision = f64 }\n"
+    )
+    x = np.random.default_rng(0).standard_normal((2, 3, 5, 2))
+    predicted = netc.compile(netc.parse(text)).predict({"x": x})
+    for name, size in (("y", 2), ("z", 3)):
+        expected = F.interpolate(torch.tensor(x).permute(0, 3, 1, 2), scale_factor=size, mode="bilinear")
+        np.testing.assert_allclose(predicted[name], expected.permute(0, 2, 3, 1).numpy(), atol=1e-12)
 
 
 def test_a_depthwise_convolution_along_a_varying_dimension_is_that_of_each_sample_alone() -> None:
