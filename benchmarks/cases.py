@@ -150,6 +150,7 @@ STATED: dict[str, tuple[str, str]] = {
     "conv1d": ("x: float[{t}, {c}], param w: float[3, {c}, {c}]", "conv1d(x, w)"),
     "depthwise_conv2d": ("x: float[{h}, {w}, {c}], param w: float[3, 3, {c}, 1]", "depthwise_conv2d(x, w, pad = 1)"),
     "conv_transpose2d": ("x: float[{h}, {w}, {c}], param w: float[3, 3, {c}, {c}]", "conv_transpose2d(x, w)"),
+    "conv_transpose1d": ("x: float[{t}, {c}], param w: float[3, {c}, {c}]", "conv_transpose1d(x, w)"),
     "upsample": ("x: float[{h}, {w}, {c}]", "upsample(x, 2)"),
     "dropout": ("x: float[{wide}]", "dropout(x, 0.5)"),
     "uniform_like": ("x: float[{wide}]", "uniform_like(x)"),
@@ -183,7 +184,11 @@ _BLOCKS = {  # by name, or with the first parameter if several blocks have the n
     "groupnorm, x: float[c]": ("x: float[{n}]", "groupnorm(x, 2)"),
     "groupnorm, x: float[t, c]": ("x: float[{t}, {n}]", "groupnorm(x, 2)"),
     "groupnorm, x: float[h, w, c]": ("x: float[{h}, {w}, {n}]", "groupnorm(x, 2)"),
+    "depth_to_space": ("x: float[{h}, {w}, 12]", "depth_to_space(x, 2)"),
     "embed": ("x: class({k})[{t}]", "embed(x, {m})"),
+    "rnn_cell": ("x: float[{n}], h: float[{m}]", "rnn_cell(x, h)"),
+    "gru_cell": ("x: float[{n}], h: float[{m}]", "gru_cell(x, h)"),
+    "lstm_cell": ("x: float[{n}], h: float[{m}], c: float[{m}]", "lstm_cell(x, h, c)"),
     "bidirectional": ("x: float[{t}, {n}]", "bidirectional(x, lstm({units}))"),
 }
 

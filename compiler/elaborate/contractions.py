@@ -51,7 +51,8 @@ def _check_names(values: Sequence[Value], parts: Sequence[str], out: str) -> Non
             raise Mismatch("a product needs floats", code="E0402")
         if len(letters) != len(value.type.sample) or len(set(letters)) != len(letters):
             raise Mismatch(
-                f"`{letters}` names {len(letters)} axes, the value has {len(value.type.sample)}; each is named once"
+                f"`{letters}` names {len(letters)} axes, the value has {len(value.type.sample)}; each is named once",
+                "the batch has no letter" if len(letters) == len(value.type.sample) + 1 else None,
             )
     if unknown := set(out) - set("".join(parts)):
         raise Mismatch(f"no value has the axis `{min(unknown)}` of the result")

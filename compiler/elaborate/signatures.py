@@ -232,6 +232,8 @@ class _Match(Struct):
             return f"`-> reshape({height}, {width * channels})` before it makes a step of each row of the image"
         if self.node.kind == "class" and self.value.type.is_float and self.value.role is not Role.TARGET:
             return "labels come from `-> classes` or `-> vocabulary` in `data`; numbers go into a layer such as `dense`"
+        if self.node.kind == "float" and self.value.type.dtype == "bool":
+            return f"`where({self.value.name or 'x'}, 1, 0)` makes numbers of it"
         is_label = self.value.type.classes is not None and self.value.role is not Role.TARGET
         if self.node.kind == "float" and is_label:
             text = self.value.name if self.value.role is Role.INPUT else self.span.text

@@ -26,9 +26,13 @@ def read_pair(call: OperationCall, parameter: Parameter) -> None:
 
 
 def read_border(call: OperationCall, parameter: Parameter) -> None:
+    """Reads the border of a transposed convolution, whose `same` follows from its weights. Faults E0303."""
     if parameter.argument is not None:
         refuse_unknown_word(parameter.argument, parameter.name, BORDERS, call.scope)
     word = call.constant(parameter.argument) if parameter.argument else parameter.default
+    if word == "causal" and parameter.argument is not None:
+        title = "a transposed convolution has no causal border"
+        fault("E0303", title, parameter.argument.value.span, hint=Hint.assignment("pad", "same"))
     call.attributes[parameter.name] = word if word in ("same", "valid") else _pads(call, parameter)
 
 

@@ -121,6 +121,17 @@ def _build_transpose(x: Value, w: Value, stride: Pair, pad: Any) -> Value:
     return apply("conv2d_input", x, turned, stride=stride, dilation=(1, 1), pad=tuple(pads), groups=1, size=tuple(size))
 
 
+def _build_transpose1d(x: Value, w: Value, stride: Pair, pad: Any) -> Value:
+    if len(x.type.sample) != 2 or w.type.rank != 3 or w.type.dims[1] != x.type.dims[-1]:
+        raise Mismatch("conv_transpose1d takes float[t, c] and weights float[k, c, n]")
+    if x.type.is_varying:
+        title = "a transposed convolution along a varying dimension does not run yet"
+        raise Mismatch(title, "`upsample(2)`, then `conv`, makes a sequence longer too", "E0901")
+    image, _ = _as_image(x)
+    kernel = apply("reshape", w, dims=(w.type.dims[0], 1, *w.type.dims[1:]))
+    return _as_line(_build_transpose(image, kernel, stride, pad), True)
+
+
 def _build_upsample(x: Value, size: Pair) -> Value:
     if x.type.is_varying and len(x.type.dims) == 2:
         return repeated(x, size[0])
@@ -160,6 +171,13 @@ for _name, _doc, _build, _arguments in (
         "The adjoint of a convolution: each element of x[h, w, c] adds a multiple of w[kh, kw, c, n] to the result, "
         "`stride` apart.",
         _build_transpose,
+        {"x": "value", "w": "value", "stride": "pair = 2", "pad": "border = same"},
+    ),
+    (
+        "conv_transpose1d",
+        "The adjoint of a convolution along t: each element of x[t, c] adds a multiple of w[k, c, n] to the result, "
+        "`stride` apart.",
+        _build_transpose1d,
         {"x": "value", "w": "value", "stride": "pair = 2", "pad": "border = same"},
     ),
     (

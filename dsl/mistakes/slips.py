@@ -102,6 +102,14 @@ def _of_python(line: str, at: int, section: str | None) -> Iterator[str]:
         yield "`a if condition else b` chooses between two values"
     if loop := re.match(r"\s*for\s+(\w+)\s+in\s+\[", line):
         yield f"a loop counts, as in `for {loop[1]} in 0..3 {{`, and `sizes[{loop[1]}]` is an entry of a list"
+    if re.match(r"\s*\w+\s*,\s*\((?=[^()]*\)\s*=)", line) and line[at : at + 1] == "(":
+        yield "results stand side by side: `hs, cs = x -> lstm(64)`, and `last(hs)` is the last state"
+    if loop := re.match(r"\s*for\s+(\w+)\s+in\s+([^\W\d]\w*)\s*\{", line):
+        yield f"a loop counts, as in `for i in 0..size({loop[2]}) {{`, and `{loop[2]}[i]` is an entry of a list"
+    if re.search(r"\w\[[^\[\]]*:\s*$", line[:at]) and line[at : at + 1] == ":":
+        yield "a slice takes every element: `reshape(x, 4, 2)[:, 0]` is every second one of 8, `reverse(x)` turns them"
+    if re.search(r"\w\[[^\[\]]*$", line[:at]) and line[at:].startswith("..."):
+        yield "an index names each axis: `x[:, 0]`"
     if typed := re.match(r"\s*(output|loss|metric|watch)\s+(\w+)\s*:\s*[^=]*=\s*(.+)", line):
         yield f"a value has the type that it is computed with: {typed[1]} {typed[2]} = {typed[3].strip()}"
 

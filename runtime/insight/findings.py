@@ -20,8 +20,8 @@ FAINT = 1e-3  # of the gradient at the last step: nothing is learned from less
 _LOUD = 1e2  # of the gradient at the last step: it explodes
 _FAR_APART = 1e-4  # the ratio of two layers' relative gradients at which one of them vanishes
 _MANY = 0.5  # the share of a layer's units that are stuck
-_LSTMS = {"lstm", "lstm_peephole", "lstm_layernorm"}
-_GATED = {*_LSTMS, "gru"}
+_LSTMS = {"lstm", "lstm_peephole", "lstm_layernorm", "lstm_cell"}
+_GATED = {*_LSTMS, "gru", "gru_cell"}
 _NORMALISATIONS = {"layernorm", "batchnorm"}
 _DEFAULT_LSTM_BIAS = (0.0, 1.0, 0.0, 0.0)  # lstm(n, forget = 1)
 Remedies = Sequence[tuple[bool, str]]  # whether the model could use it, and what to write

@@ -45,7 +45,8 @@ def test_an_operation_and_its_gradient_in_machine_code(name: str) -> None:
 # test_attention.py.
 WITHOUT_EXAMPLES = {
     *("dropout", "normal_like", "uniform_like", "scan", "part", "to_steps", "from_steps", "extent", "arange", "grad"),
-    *("avgpool", "maxpool", "maxplace2d", "conv1d", "conv_transpose2d", "depthwise_conv2d", "upsample"),
+    *("avgpool", "maxpool", "maxplace2d", "conv1d", "conv_transpose1d", "conv_transpose2d"),
+    *("depthwise_conv2d", "upsample"),
     *("calibration_error", "conformal_quantile", "temperature"),
     *("auc", "ranked_above", "quantile", "edits", "edit_distance", "flatten", "squeeze", "unsqueeze", "stop_gradient"),
     *("attend", "attend_sums", "attend_gradient"),

@@ -96,11 +96,13 @@ def custom_kernel(g: Growth) -> bool:
         return False
     *sizes, c = x.type.numbers
     kernel = min(_kernel(g, size) for size in sizes)
-    name = g.draw.choice(("conv2d", "depthwise_conv2d", "conv_transpose2d") if len(sizes) == 2 else ("conv1d",))
-    stride = g.draw.choice((1, 2)) if name != "conv_transpose2d" else min(2, kernel)
+    of_images = ("conv2d", "depthwise_conv2d", "conv_transpose2d")
+    name = g.draw.choice(of_images if len(sizes) == 2 else ("conv1d", "conv_transpose1d"))
+    is_transposed = name.startswith("conv_transpose")
+    stride = g.draw.choice((1, 2)) if not is_transposed else min(2, kernel)
     units = g.draw.choice((1, 2, 3)) if name == "depthwise_conv2d" else g.size(9)
-    pad = "same" if name == "conv_transpose2d" else g.draw.choice(("same", "valid"))
-    if name == "conv_transpose2d":
+    pad = "same" if is_transposed else g.draw.choice(("same", "valid"))
+    if is_transposed:
         out = [size * stride for size in sizes]
     else:
         out = [_window_counts(size, kernel, stride, 1, pad) for size in sizes]

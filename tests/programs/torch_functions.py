@@ -58,9 +58,9 @@ def conv1d(x: Tensor, w: Tensor, stride: int = 1, dilation: int = 1, pad: Any = 
     return conv2d(x[:, None], w[:, None], (stride, 1), (dilation, 1), borders, groups)[:, 0]
 
 
-def depthwise_conv2d(x: Tensor, w: Tensor, stride: Any = 1, pad: Any = "valid") -> Tensor:
+def depthwise_conv2d(x: Tensor, w: Tensor, stride: Any = 1, dilation: Any = 1, pad: Any = "valid") -> Tensor:
     kh, kw, c, m = w.shape
-    return conv2d(x, w.reshape(kh, kw, 1, c * m), stride, 1, pad, groups=c)
+    return conv2d(x, w.reshape(kh, kw, 1, c * m), stride, dilation, pad, groups=c)
 
 
 def conv_transpose2d(x: Tensor, w: Tensor, stride: Any = 2, pad: Any = "same") -> Tensor:
@@ -71,6 +71,10 @@ def conv_transpose2d(x: Tensor, w: Tensor, stride: Any = 2, pad: Any = "same") -
     out = conv2d(image, w.transpose(2, 3), stride, 1, pad)
     (result,) = torch.autograd.grad(out, image, x, create_graph=True)
     return result
+
+
+def conv_transpose1d(x: Tensor, w: Tensor, stride: int = 2, pad: Any = "same") -> Tensor:
+    return conv_transpose2d(x[:, None], w[:, None], (stride, 1), pad)[:, 0]
 
 
 def _windows(x: Tensor, size: Any, stride: Any, pad: Any, empty: float) -> Tensor:
@@ -248,6 +252,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "conv2d": conv2d,
     "conv1d": conv1d,
     "depthwise_conv2d": depthwise_conv2d,
+    "conv_transpose1d": conv_transpose1d,
     "conv_transpose2d": conv_transpose2d,
     "attention": attention,
     "global_avgpool": lambda x: x.mean(tuple(range(x.ndim - 1))),

@@ -1,5 +1,6 @@
 """Indices and slices: `x[0]`, `x[:, 1:]`, `x[label]`, and steps along a varying dimension."""
 
+from collections.abc import Sequence
 from functools import partial
 
 from netc.compiler.elaborate import constants
@@ -43,6 +44,7 @@ def _index_value(context: Context, value: Value, node: syntax.Index, scope: Scop
     """A value with an index or a slice for each of its first axes; an axis with an index is dropped."""
     lead, indices, dropped = value.type.lead, node.indices, list[int]()
     axes = len(value.type.sample)
+    _refuse_new_axes(value, indices)
     if len(indices) > axes:
         fault(
             "E0404",
@@ -79,6 +81,14 @@ def _index_value(context: Context, value: Value, node: syntax.Index, scope: Scop
     if not dropped:
         return value
     return apply("reshape", value, dims=tuple(dim for axis, dim in enumerate(value.type.dims) if axis not in dropped))
+
+
+def _refuse_new_axes(value: Value, indices: Sequence[syntax.Expression | syntax.Slice]) -> None:
+    """Faults E0404 for `x[:, None]`, which adds an axis in Python."""
+    for axis, part in enumerate(indices):
+        if isinstance(part, syntax.Name) and part.text in ("None", "newaxis"):
+            hint = f"unsqueeze({value.name or 'x'}, {axis})"
+            fault("E0404", "an index adds no axis", part.span, hint=hint)
 
 
 def _step_of(value: Value, item: Item, span: Span) -> Value:

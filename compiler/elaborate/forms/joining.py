@@ -37,7 +37,13 @@ def pick(x: Value, index: Value) -> Value:
     """
     x = bounded.hold(x)
     if not index.type.lead or index.type.sample or index.type.dtype != "i32":
-        raise Mismatch("a value of the sample is indexed by one class or whole number of the sample", code="E0402")
+        rows = f"one_hot({index.name or 'i'}) @ {x.name or 'x'}"
+        is_several = index.type.classes is not None and len(index.type.sample) == 1 and x.type.rank == 3
+        raise Mismatch(
+            "a value of the sample is indexed by one class or whole number of the sample",
+            rows if is_several else None,
+            "E0402",
+        )
     size = x.type.dims[1]
     if index.type.classes is not None and index.type.classes != size:
         raise Mismatch(f"an index of {index.type.classes} classes into an axis of {size}", code="E0402")

@@ -103,7 +103,9 @@ def _size(context: Context, arguments: Arguments, span: Span, scope: Scope) -> I
         return len(item)
     value = value_of(context, argument, scope)
     if value.type.classes is None:
-        fault("E0402", "`size` takes a class or a list", argument.span, f"this is {describe_sample(value.type)}")
+        note = f"this is {describe_sample(value.type)}"
+        hint = "the length of an axis is its name in the parameter of a block: `block scaled(x: float[n])`"
+        fault("E0402", "`size` takes a class or a list", argument.span, note, hint=hint)
     return value.type.classes
 
 
