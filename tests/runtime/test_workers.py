@@ -1,5 +1,6 @@
 """Workers: the same bits on any number of threads, subnormals flushed in each, and one failure ends all."""
 
+import ctypes
 import json
 
 import numpy as np
@@ -8,6 +9,7 @@ from support import ROOT
 
 import netc
 from netc.compiler.targets.cpu.linked import Linked
+from netc.compiler.targets.cpu.schedule import context
 from netc.runtime.data.stored import Bytes
 from netc.runtime.execution.workers import Workers
 
@@ -41,6 +43,14 @@ def trained(threads: int, text: str = NET) -> tuple[list[np.ndarray], netc.Progr
 @pytest.mark.parametrize("threads", [2, 3, 64])
 def test_the_same_bits_on_any_number_of_threads(threads: int) -> None:
     for array, other in zip(trained(1)[0], trained(threads)[0], strict=True):
+        assert np.array_equal(array, other)
+
+
+@pytest.mark.parametrize("function", ["sched_yield", ""])
+def test_workers_meet_where_the_system_has_no_futex(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    address = ctypes.cast(getattr(ctypes.CDLL(None), function), ctypes.c_void_p).value if function else 0
+    monkeypatch.setattr(context, "way_of_waiting", lambda: (address, 0))
+    for array, other in zip(trained(1)[0], trained(3)[0], strict=True):
         assert np.array_equal(array, other)
 
 

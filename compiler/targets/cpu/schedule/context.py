@@ -8,6 +8,8 @@ of its rank, and that among the workers of all ranks.
 """
 
 import ctypes
+import platform
+import sys
 from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING
@@ -24,7 +26,7 @@ if TYPE_CHECKING:  # saved machine code runs without a graph
     from netc.compiler.ir.rows import Rows
 
 # The words of the first four memories have the memories' numbers (schedule.py); then come numbers of the run.
-MEMBER, MEMBERS, BATCH, STEPS, BARRIER, YIELD, SPINS, PROFILE = range(ORDER + 1, ORDER + 9)
+MEMBER, MEMBERS, BATCH, STEPS, BARRIER, WAIT, FUTEX, SPINS, PROFILE = range(ORDER + 1, ORDER + 10)
 # Among the workers of all ranks: the worker's number, and their count. MESSAGES is the address of the table of messages
 # between ranks (targets/gathering.py).
 MEMBER_OF_ALL, MEMBERS_OF_ALL, MESSAGES = range(PROFILE + 1, PROFILE + 4)
@@ -33,17 +35,27 @@ FIRST_TABLE = MESSAGES + 1
 # end), and the worker's samples: the first, and the one behind the last. The samples are shared out among the workers
 # of all ranks, and, for groups that every rank repeats, among those of the rank.
 DIMENSION = ROWS, STEPS_OF, OFFSETS, FIRST_OF_ALL, END_OF_ALL, FIRST, END = tuple(range(7))
-ARRIVED, PHASE, ABORT, BARRIER_WORDS = 0, 8, 16, 24  # the words of the barrier's state, a cache line apart
-MOST_SPINS = 4000  # iterations of a worker at a barrier before it yields, if there is a processor for each worker
+# The words of the barrier's state, a cache line apart.
+ARRIVED, PHASE, ABORT, SLEEPERS, BARRIER_WORDS = 0, 8, 16, 24, 32
+# Iterations of a worker at a barrier before it sleeps, if there is a processor for each worker: 100 to 200 us. They are
+# halved when it had to sleep after all, but not below those of the time that sleeping takes by itself, 5 us.
+MOST_SPINS, FEWEST_SPINS = 4000, 200
+_FUTEX = {"x86_64": 202, "aarch64": 98}  # Linux's numbers of the system call futex
 
 
 @cache
-def yield_address() -> int:
-    """Returns the address of C's sched_yield, for a barrier with more workers than cores; 0 if there is none."""
+def way_of_waiting() -> tuple[int, int]:
+    """Returns the address of a function of C by which a worker waits at a barrier, and the number of the system call.
+
+    They are those of `syscall` and of futex under Linux; elsewhere sched_yield and 0, or twice 0 if there is none.
+    """
+    futex = _FUTEX.get(platform.machine(), 0) if sys.platform == "linux" else 0
     try:
-        return ctypes.cast(ctypes.CDLL(None).sched_yield, ctypes.c_void_p).value or 0
+        library = ctypes.CDLL(None)
+        function = library.syscall if futex else library.sched_yield
+        return ctypes.cast(function, ctypes.c_void_p).value or 0, futex
     except (OSError, AttributeError, TypeError):
-        return 0
+        return 0, 0
 
 
 class CallResources(Struct, frozen=True):
@@ -70,7 +82,7 @@ def contexts(layout: CallLayout, call: Call, resources: CallResources) -> Array:
     head = [0] * FIRST_TABLE
     head[PERSISTENT], head[SHARED] = resources.persistent.address, resources.arena.shared.address
     head[ORDER], head[BATCH], head[STEPS] = call.order.ctypes.data, call.batch, call.steps
-    head[BARRIER], head[YIELD] = resources.barrier.ctypes.data, yield_address()
+    head[BARRIER], (head[WAIT], head[FUTEX]) = resources.barrier.ctypes.data, way_of_waiting()
     is_fast = resources.members == 1 or resources.members <= cores()
     head[MEMBERS], head[SPINS] = resources.members, MOST_SPINS if is_fast else 0
     head[MEMBERS_OF_ALL], head[MESSAGES] = resources.members * resources.ranks, resources.messages

@@ -36,9 +36,7 @@ from netc.compiler.targets.cpu.schedule.context import (
     BARRIER,
     FIRST_TABLE,
     MESSAGES,
-    SPINS,
     STEPS,
-    YIELD,
 )
 from netc.compiler.targets.cpu.schedule.group_loops import GroupLoops
 from netc.compiler.targets.cpu.schedule.messages import emit_messages
@@ -100,7 +98,7 @@ class _Emitter(GroupLoops):
         """The body of netc_run: a loop over steps, with the phases inside."""
         builder, gathers = self.builder, self.schedule.gathers
         self.load_sizes()
-        steps, state, give_way, spins = (self.word(index) for index in (STEPS, BARRIER, YIELD, SPINS))
+        steps, state = self.word(STEPS), self.word(BARRIER)
         first = [self.word(FIRST_TABLE + index) for index in range(len(self.schedule.tables))]
         order = self.memories[ORDER]
         entered = self.ticks() if self.profiled else None
@@ -109,7 +107,7 @@ class _Emitter(GroupLoops):
         self.records = Records(self, self.schedule, lambda argument: self.argument(argument, _NO_ROWS))
 
         def meet() -> None:
-            failed = builder.call(self.barrier, [state, self.members, give_way, spins])
+            failed = builder.call(self.barrier, [self.context])
             with builder.if_then(builder.icmp_signed("!=", failed, self.number(0)), likely=False):
                 self.restore()
                 builder.ret(self.number(1))
