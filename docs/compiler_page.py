@@ -213,7 +213,8 @@ batch's rows through all calls of a *group*, one block of rows at a time, while 
 the number of rows with the fewest bytes that must be read again from behind that cache: weights, once for each block,
 and what a call passes on. A weight's gradient, for example, is summed over the whole batch and used by the optimizer
 before it leaves the cache; only if each block would read large operands from memory again, one block has all rows.
-Within a scan a worker takes its own samples through all steps.
+Within a scan a worker takes its own samples through all steps. Rows of a gradient are shared out in groups of four,
+where a register tile has twelve: 64 rows on two threads are 32 and 32.
 
 At a barrier a worker spins at first, for some 100 us, since the others are not far if each has a core. Then it sleeps,
 so that the worker for which it waits gets a core where other processes take part of them; the more often it had to

@@ -65,12 +65,32 @@ def profile(
     rows.append(("", "a step", "", *_cells(measured, measured), *_speed(measured)))
     table(rows, right=(3, 4, 6, 7, 8, 9))
     say(f"batch {model.train.batch}, {counted(measured.threads, 'thread')}")
+    if measured.threads > 1:
+        _say_who_waits(measured)
     say(f"bounds of this machine: {_described(measured.bounds)}")
     if out is not None:
         write_whole(out, flame_svg(_flames(measured, model)).encode())
         say(f"-> {out}")
 
 
+def _say_who_waits(profile: "Profile") -> None:
+    """Prints the phases in which threads wait longest for the slowest one, and what the plan allows more threads."""
+    uneven = sorted(profile.shared, key=lambda phase: phase.waiting, reverse=True)[:_MOST_PHASES]
+    rows = [("phase", "line", "pieces", "us of each thread", "waits us")]
+    for phase in uneven:
+        lines = sorted({value.span.line for task in phase.tasks for value in task.values})
+        most = f"{','.join(map(str, lines[:_MOST_LINES]))}{',…' if len(lines) > _MOST_LINES else ''}"
+        pieces = " ".join(map(str, sorted(dict.fromkeys(phase.pieces))))
+        spent = " ".join(f"{seconds * 1e6:.1f}" for seconds in phase.seconds)
+        rows.append((str(phase.number), most, pieces, spent, f"{phase.waiting * 1e6:.1f}"))
+    waits = sum(phase.waiting for phase in profile.shared)
+    say(f"a thread waits {waits * 1e6:.1f} us of a step for slower ones, in {len(profile.shared)} phases; most in")
+    table(rows, right=(0, 4))
+    speeds = ", ".join(f"{speed:.1f} times with {count}" for count, speed in sorted(profile.expected.items()))
+    say(f"by the pieces of the plan, threads can make it faster {speeds}")
+
+
+_MOST_PHASES, _MOST_LINES = 5, 4  # that are listed
 _HEADS = ("us", "of step", "bound", "of bound", "lost us", "GFLOP/s", "GB/s")
 
 

@@ -28,11 +28,13 @@ from netc.runtime.data.stored import Array, Bytes, Field, Ragged
 from netc.runtime.execution.fields import Fields
 from netc.runtime.execution.sequences import SequenceStep
 from netc.runtime.execution.step import Step
+from netc.runtime.insight.phases import SharedPhase, expected_speed, phases_of
 from netc.runtime.program import Program
 
 _RUN = 0.004  # seconds of a run: long beside the time outside of its steps, and short beside a time slice
 _SHORT_RUN, _MOST_STEPS = 2e-5, 64  # seconds and steps of a run if the time outside of steps does not count
 _FEWEST_RUNS = 6  # if a step takes long
+_MORE_THREADS = (2, 4, 8, 16)  # for which `expected` says what a plan allows
 
 
 class Row(Struct, frozen=True):
@@ -102,7 +104,9 @@ class Profile(Calls, Struct, frozen=True):
 
     `waiting` is the part of it in which threads wait at barriers or have nothing to do; with the calls' seconds, which
     are means over the threads, it adds up to `seconds`. `bounds` are those of all threads together. `phase_of` says
-    whether a task belongs to the forward pass, the backward pass or the update.
+    whether a task belongs to the forward pass, the backward pass or the update. `shared` says how the threads share the
+    phases between barriers, and `expected` how many times faster than one thread some numbers of threads would be by
+    the plan alone (see phases.py).
     """
 
     rows: list[Row]
@@ -111,6 +115,8 @@ class Profile(Calls, Struct, frozen=True):
     bounds: Bounds
     threads: int
     phase_of: Callable[[Task], str]
+    shared: list[SharedPhase]
+    expected: dict[int, float]
 
     @property
     def lines(self) -> list[Line]:
@@ -146,18 +152,24 @@ def profile(program: Program, fields: Fields, seconds: float = 1.0, again: bool 
     bounds = _timed(step).bounds(step.members, program.workers.run, again)
     rows = rows_of(step, times, fields, bounds)
     total = sum(times.calls) + times.waiting
-    return Profile(rows, total, times.waiting, bounds, step.members, phase_of(step.graph))
+    sizes, plan = sizes_of(step, times, fields), step.plan
+    assert plan is not None
+    shared = phases_of(plan, times.by_thread, sizes)
+    expected = {count: expected_speed(plan, times.calls, sizes, count) for count in (step.members, *_MORE_THREADS)}
+    return Profile(rows, total, times.waiting, bounds, step.members, phase_of(step.graph), shared, expected)
 
 
 class Times(Struct, frozen=True):
-    """The seconds of each call in a step, and those in which workers wait.
+    """The seconds of each call in a step, the mean of all workers, and those in which workers wait.
 
-    If samples differ in length, all runs have the same steps, and these are the means of `order`, the samples of a run.
+    `by_thread` has the seconds of each worker in each call. If samples differ in length, all runs have the same steps,
+    and these are the means of `order`, the samples of a run.
     """
 
     calls: list[float]
     waiting: float
     order: Array
+    by_thread: Array
 
 
 def fastest(step: Step, run: Callable[[Array], object], count: int, seconds: float, tick: float | None = None) -> Times:
@@ -176,21 +188,23 @@ def fastest(step: Step, run: Callable[[Array], object], count: int, seconds: flo
         return np.concatenate(orders)[: steps * batch]
 
     def timed(order: Array) -> tuple[Array, float]:
-        """Runs the steps of an order. Returns the ticks of each call and of everything, and the seconds of a tick."""
+        """Runs the steps of an order. Returns each worker's ticks of each call and of everything, and the seconds of a
+        tick."""
         if step.executable is not None:
             _timed(step).ticks[:] = 0
         start = time.perf_counter()
         run(order)
         spent = time.perf_counter() - start
-        ticks = _timed(step).ticks.mean(axis=0)
-        return ticks, spent / ticks[-1]
+        ticks = _timed(step).ticks.copy()
+        return ticks, spent / ticks[:, -1].mean()
 
     timed(order_of(1))  # plans a step with varying dimensions, and reads everything from memory
     ticks, rate = timed(order_of(2))
+    spent = ticks[:, -1].mean() / 2  # in a step
     if tick is None:
-        steps = max(int(_RUN / (ticks[-1] * rate / 2)), 1)
+        steps = max(int(_RUN / (spent * rate)), 1)
     else:
-        steps = min(max(int(_SHORT_RUN / (ticks[-1] * tick / 2)), 1), _MOST_STEPS)
+        steps = min(max(int(_SHORT_RUN / (spent * tick)), 1), _MOST_STEPS)
     begin, order = time.perf_counter(), order_of(steps)
     has_lengths = bool(dims_of(step.graph.values()))  # then the shortest run would be that of the shortest samples
     runs: list[tuple[Array, float]] = []
@@ -198,9 +212,11 @@ def fastest(step: Step, run: Callable[[Array], object], count: int, seconds: flo
         runs.append(timed(order if has_lengths else order_of(steps)))
     if tick is None:
         tick = min(rate for _, rate in runs)  # a run also takes some time outside of its steps
-    times = np.array([ticks for ticks, _ in runs]) * (tick / steps)
-    calls = [float(spent) for spent in times[:, :-1].min(axis=0)]
-    return Times(calls, float((times[:, -1] - times[:, :-1].sum(axis=1)).min()), order)
+    by_thread = np.array([ticks for ticks, _ in runs]) * (tick / steps)
+    times = by_thread.mean(axis=1)
+    calls = [float(seconds) for seconds in times[:, :-1].min(axis=0)]
+    waiting = float((times[:, -1] - times[:, :-1].sum(axis=1)).min())
+    return Times(calls, waiting, order, by_thread[:, :, :-1].min(axis=0))
 
 
 def _timed(step: Step) -> Timed:
@@ -212,13 +228,18 @@ def _timed(step: Step) -> Timed:
 def rows_of(step: Step, times: Times, fields: Fields, bounds: Bounds) -> list[Row]:
     """Returns the rows of a step's calls, whose times are known, beside the bounds of a machine."""
     assert step.plan is not None
-    batch = min(step.batch, len(next(iter(fields.values()))))
     lengths = lengths_by_dim(step, fields, times.order)
-    works = works_of(step, mean_sizes(lengths, batch), bounds, fields, lengths)
+    works = works_of(step, sizes_of(step, times, fields), bounds, fields, lengths)
     return [
         Row(task, seconds, work, bounds.of(work))
         for task, seconds, work in zip(step.plan.tasks, times.calls, works, strict=True)
     ]
+
+
+def sizes_of(step: Step, times: Times, fields: Fields) -> Sizes:
+    """The samples of a batch, and the mean rows of each varying dimension in the batches that were timed."""
+    batch = min(step.batch, len(next(iter(fields.values()))))
+    return mean_sizes(lengths_by_dim(step, fields, times.order), batch)
 
 
 def lengths_by_dim(step: Step, fields: Fields, order: Array) -> dict[str, Array]:

@@ -28,6 +28,9 @@ def test_shares_add_up_to_the_step(threads: int) -> None:
     assert all(row.seconds > 0 for row in measured.rows)
     assert measured.waiting > 0
     assert all(row.bound.seconds >= 0 for row in measured.rows)
+    assert all(len(phase.seconds) == threads and phase.waiting >= 0 for phase in measured.shared)
+    assert [task for phase in measured.shared for task in phase.tasks] == [row.task for row in measured.rows]
+    assert all(1 <= speed <= count + 1e-9 for count, speed in measured.expected.items())
     assert measured.bound.seconds == pytest.approx(sum(line.bound.seconds for line in measured.lines))
 
 
@@ -48,6 +51,19 @@ def test_the_command_names_the_lines(capsys: pytest.CaptureFixture) -> None:
     assert "barriers" in rows[-4]
     assert "a step" in rows[-3]
     assert rows[-1].startswith("bounds of this machine: ")
+
+
+def test_the_command_says_where_threads_wait(capsys: pytest.CaptureFixture) -> None:
+    from netc.commands.table import app_of
+
+    app_of()(["profile", str(EXAMPLES / "mnist.net"), "--threads", "2"], standalone_mode=False)
+    rows = capsys.readouterr().out.splitlines()
+    at = next(number for number, row in enumerate(rows) if row.startswith("a thread waits "))
+    assert re.split(r" {2,}", rows[at + 1]) == ["phase", "line", "pieces", "us of each thread", "waits us"]
+    waits = [float(row.split()[-1]) for row in rows[at + 2 : -2]]
+    assert waits
+    assert waits == sorted(waits, reverse=True)
+    assert rows[-2].startswith("by the pieces of the plan, ")
 
 
 def test_work_is_that_of_the_samples_whose_time_counts() -> None:
