@@ -65,7 +65,7 @@ def plan(program: Tasks, persistent: dict[str, int], sizes: Sizes, machine: Mach
     phases = divide(tasks, size_of(BATCH, sizes), machine)
     dims = tuple(dict.fromkeys(dim for dim in _named_dims(tasks) if dim != BATCH))
     groups = [group for phase in phases for group in phase]
-    row_blocks = {group: row_block(group, sizes, machine.second_cache) for group in groups}
+    row_blocks = {group: row_block(group, sizes, machine) for group in groups}
     for group in groups:
         if stays_near(group, row_blocks[group], machine.second_cache):
             group.tasks = fetch_ahead(group.tasks)

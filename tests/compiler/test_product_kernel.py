@@ -305,6 +305,7 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
         case.loops["rows"] = replace(case.loops["rows"], a=1)
         case.loops["depth"] = replace(case.loops["depth"], a=4096 // FLOATS[dtype]().itemsize)
         yield case
+    yield from gradient_cases(machine, dtype)
     yield from weight_panels(machine, dtype)
     for rows, columns in ((8, 1), (9, 0), (9, 1), (16, 1), (17, 1), (BLOCK + 1, PANELS * machine.panel(dtype))):
         case = plain_case(rows, MANY_PANELS * machine.panel(dtype) + columns, PACKED + lanes + 1, has_start=rows > 16)
@@ -314,6 +315,18 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
     for runs in (2, STRIP // 5 - 1, STRIP // 5, STRIP // 5 + 1, STRIP + 1):
         yield plain_case(3, machine.panel(dtype) + 1, 5, runs, has_start=True)
         yield plain_case(3, machine.panel(dtype) + 1, 0, runs, has_start=True)
+
+
+def gradient_cases(machine: Machine, dtype: str) -> Iterator[Case]:
+    """Weight gradients whose tiles take one panel after another (across.py): whole panels and others, few and many; a
+    strip of depth and two; one block of rows and two; and what their tiles prefetch."""
+    tall, panel = machine.tile_rows, machine.panel(dtype)
+    shapes = [(FEW_ROWS + 1, panel + 1, 1), (tall, 2 * panel, 0), (2 * tall + 1, 9 * panel + 3, 7)]
+    shapes += [(3 * tall, 20 * panel, PACKED), (tall + 1, 10 * panel - 1, PACKED + 3), (BLOCK + 2, 3 * panel, 2)]
+    for touches, (rows, columns, depth) in enumerate(shapes):
+        case = plain_case(rows, columns, depth, has_start=bool(touches % 2))
+        loops = {"rows": replace(case.loops["rows"], a=1), "depth": replace(case.loops["depth"], a=rows)}
+        yield replace(case, loops={**case.loops, **loops}, touches=touches % (TOUCHED + 1))
 
 
 def far_cases(machine: Machine, dtype: str) -> Iterator[Case]:

@@ -84,6 +84,11 @@ def prefetches(group: Group) -> bool:
         ((96, 128, 512), 128, False),
         # 12 rows are half of the second cache. The gradient of z stays in it, but would be read for each two tiles.
         ((8, 128, 1568), 128, False),
+        # 8 rows of depth: tiles cannot prefetch the update's arrays, so the gradient alone has to stay..
+        ((1, 784, 2048), 108, False),
+        # 32 rows, half a tile's lines; at 40 they are prefetched.
+        ((4, 784, 512), 396, False),
+        ((5, 784, 512), 60, True),
         # 252 rows would leave a last block of 8.
         ((8, 512, 128), 264, True),
     ],

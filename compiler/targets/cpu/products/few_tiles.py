@@ -20,9 +20,10 @@ from netc.compiler.program.product import WALKS
 from netc.compiler.targets.cpu.llvm.function import Function, Record, Word, at_most
 from netc.compiler.targets.cpu.llvm.vectors import Lanes
 from netc.compiler.targets.cpu.products import later
+from netc.compiler.targets.cpu.products.across import AcrossKernel
 from netc.compiler.targets.cpu.products.common import multiply_tile
 from netc.compiler.targets.cpu.products.packing import pack_panel
-from netc.compiler.targets.cpu.products.panel_kernel import FIELDS, PanelKernel
+from netc.compiler.targets.cpu.products.panel_kernel import FIELDS
 from netc.compiler.targets.cpu.products.tile_operand import NUMBER
 from netc.compiler.targets.cpu.products.tile_sizes import panel_columns, rows_of_next, tiles_of_next
 from netc.compiler.targets.machine import NEAR, PACKED
@@ -31,7 +32,7 @@ _FEW, _PANELS = 4, 4  # the most tiles of rows, and panels, of a batch
 _TOGETHER = 4  # batches whose panels are copied before they are multiplied, so that they stay in the first cache
 
 
-class FewTilesKernel(PanelKernel):
+class FewTilesKernel(AcrossKernel):
     """Writes the loops of a product whose batches have a few tiles each."""
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, gathered: Gathered) -> None:

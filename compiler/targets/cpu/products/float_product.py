@@ -24,14 +24,16 @@ in one record, of which every function takes the address. Some kinds of products
 - batches of one panel each, such as small images: what they share is set once, before the loops over batches
   (multiply_single_panels), because each of them takes less time than the loops around strips
 - those of a few rows and a large b, which wait for b: strips are shorter and groups are wider (far_blocks.py)
+- gradients of weights: tiles take one panel after another, then the next rows (across.py)
 
 Copies. Operands are copied into the order in which tiles read them (packing.py) where that pays:
 
-- a panel of b, if its columns are not neighbours (a transposed weight); or if a has many rows (`Machine.packing_rows`;
-  those of two tiles if b is so large that it comes from the last cache or from memory, and is not walked in blocks,
-  because a copy prefetches it in time, `Machine.distant_rows`) and the rows of b are many and far apart, so that they
-  share a few sets of the first cache and need a page for every two. It stays in the first cache, and the copies of a
-  group in the second. With a single block of rows, every panel is copied to the same memory.
+- a panel of b, if its columns are not neighbours (a transposed weight); or if a has many rows
+  (`Machine.packing_rows`; those of two tiles if b is so large that it comes from the last cache or from memory, and
+  is not walked in blocks, because a copy prefetches it in time, `Machine.distant_rows`) and the rows of b are many
+  and far apart, so that they share a few sets of the first cache and need a page for every two; not if tiles go
+  across all panels. It stays in the first cache, and the copies of a group in the second. With a single block of
+  rows, every panel is copied to the same memory.
 - a block of rows of a, if the rows are neighbours (a weight's gradient) and a is large, because each step of depth then
   reads another page: on CPUs that do not prefetch pages in time (`Machine.packs_rows`), and on all if the rows share
   a few sets of the caches. With AVX-512 also if its columns are neighbours and its rows lie whole pages apart, as those
@@ -258,6 +260,8 @@ class _Kernel(WeightPanelsKernel):
         words["in_blocks"] = words["next_pieces"] = words["piece"] = 0
         if self.walks_blocks:
             far_blocks.begin(run, words, self.lanes, depth, runs.equals(1), self.gathered == "rows")
+        if self.goes_across:
+            self.choose_across(runs)
 
     def shares_sets(self, depth: Word) -> Word:
         """Whether the rows of a's depth lie whole pages apart, and are too many for the few sets of the caches that
@@ -293,7 +297,13 @@ class _Kernel(WeightPanelsKernel):
             with run.when(words["columns_count"] > self.width):
                 words["share"] = words["depth"] // rows + 1
             end = at_most(group.index + columns, words["columns_count"])
-            with run.loop(group.index, end) as j:
+            first = group.index
+            if self.goes_across:
+                panels = words["goes_across"].equals(1).choose((end - group.index) // self.width, 0)
+                with run.when(panels > 0):
+                    self.multiply_panels(panels)
+                first = group.index + panels * self.width
+            with run.loop(first, end) as j:
                 left, is_fixed = end - j.index, words["packs_b"].equals(1) | words["in_blocks"].equals(1)
                 j.step = is_fixed.choose(self.width, panel_columns(count, left, self.lanes))
                 words["columns"] = at_most(left, j.step)

@@ -11,7 +11,7 @@ it multiplies only as many tiles as prefetch in the same way.
 from collections.abc import Sequence
 
 from netc.compiler.program.product import TOUCHED, WORDS
-from netc.compiler.targets.cpu.llvm.function import Fields, Number, Record, Word, at_most
+from netc.compiler.targets.cpu.llvm.function import Fields, Function, Number, Record, Word, at_most
 from netc.compiler.targets.cpu.llvm.vectors import Vectors
 from netc.compiler.targets.cpu.products import far_blocks, later, tile
 from netc.compiler.targets.cpu.products.common import ProductKernel, Tiles, multiply_tile
@@ -42,6 +42,8 @@ _VARIABLES = (
     # of a panel: the address of the next one, or 0, and the cache lines of each of its rows, addresses, whether it is
     # the first to read a without a copy, and the address of the next rows of b', or 0, if panels are copied from these
     *("ahead", "ahead_lines", "panel_c", "panel_start", "is_cold", "next_rows"),
+    # of a weight's gradient: whether tiles take one panel after another (across.py), how many panels the next ones take
+    *("goes_across", "panels_left"),
     # the rows that a call of a tile takes, in a product of few tiles
     "taken",
     # how many tiles have been multiplied, and whether the next tile prefetches one of `lines`
@@ -151,17 +153,7 @@ class PanelKernel(ProductKernel):
         words["lined"] = 0
         self.fetch(words, words["panel"], 0, 0)
         self.choose_written(words, i)
-        self.choose_touched(words)
-        with panel.when(~words["next_a"].equals(0) & words["is_cold"].equals(0)):
-            line = words["lines"]
-            of_a, of_b = (words[count] * size // LINE + 1 for count in ("rows_count", "columns_count"))
-            is_in_a, is_left = line < of_a, line < of_a + of_b
-            at = is_in_a.choose(words["next_a"] + line * LINE, words["next_b"] + (line - of_a) * LINE)
-            step = is_in_a.choose(words["depth_a"], words["depth_b"]) * size
-            self.fetch(words, words["panel"], 0, 0)
-            with panel.when(is_left):
-                self.fetch(words, at, step, LINE, is_in_a.choose(of_a, of_a + of_b) - line)
-                words["lined"] = 1
+        self.choose_later_lines(panel, words, words["is_cold"].equals(0))
         with panel.when(words["is_cold"].equals(1)):
             self.fetch(words, words["block_a"] + (i + 2 * tall) * size, words["depth_a"] * size, tall * size)
         number, has_ahead = i // tall, ~words["ahead"].equals(0) & self.fetches_panel_by_line(words)
@@ -181,6 +173,25 @@ class PanelKernel(ProductKernel):
         later.limit_tiles(words)
         with panel.when(words["in_blocks"].equals(1)):
             far_blocks.choose(panel, words, words["panel"])
+        self.count_tiles(words)
+
+    def choose_later_lines(self, function: Function, words: Record, may_fetch_strip: Word) -> None:
+        """Sets that the next tiles prefetch lines that will be written next, or lines of the next strip."""
+        size = self.size
+        self.choose_touched(function, words)
+        with function.when(~words["next_a"].equals(0) & may_fetch_strip):
+            line = words["lines"]
+            of_a, of_b = (words[count] * size // LINE + 1 for count in ("rows_count", "columns_count"))
+            is_in_a, is_left = line < of_a, line < of_a + of_b
+            at = is_in_a.choose(words["next_a"] + line * LINE, words["next_b"] + (line - of_a) * LINE)
+            step = is_in_a.choose(words["depth_a"], words["depth_b"]) * size
+            self.fetch(words, words["panel"], 0, 0)
+            with function.when(is_left):
+                self.fetch(words, at, step, LINE, is_in_a.choose(of_a, of_a + of_b) - line)
+                words["lined"] = 1
+
+    def count_tiles(self, words: Record) -> None:
+        """Counts the tiles of the next call, and what they prefetch."""
         words["lines"] = words["lines"] + words["lined"] * words["tiles"]
         words["tile"] = words["tile"] + words["tiles"]
 
@@ -203,11 +214,10 @@ class PanelKernel(ProductKernel):
         self.fetch(words, at, row, row * tall + LINE - is_second * (2 * LINE))
         words["fetched_turn"] = row * (2 * tall)
 
-    def choose_touched(self, words: Record) -> None:
+    def choose_touched(self, function: Function, words: Record) -> None:
         """Sets that the next tile prefetches lines that will be written next, if they follow one another."""
-        panel = self.multiply_panel
         is_whole = words["rows_c"].equals(words["columns_count"])
-        with panel.when((words["touching"] > 0) & is_whole):
+        with function.when((words["touching"] > 0) & is_whole):
             line, tiles, moved = words["lines"], words["touching_tiles"], words["strip_c"] - words["c"]
             begins = [words[f"touch_{i + 1}"] + moved for i in range(TOUCHED)]
             each = words["most"] * LINE
@@ -216,6 +226,6 @@ class PanelKernel(ProductKernel):
                 is_in_next = line >= tiles * i
                 at = is_in_next.choose(begins[i] + (line - tiles * i) * each, at)
                 left = is_in_next.choose(tiles * (i + 1) - line, left)
-            with panel.when(line < words["touching"] * tiles):
+            with function.when(line < words["touching"] * tiles):
                 self.fetch(words, at, LINE, each, left)
                 words["lined"] = 1
