@@ -18,7 +18,7 @@ from netc.compiler.program import prefetched
 from netc.compiler.program.kernels import Contraction, Gathered
 from netc.compiler.program.product import BATCHES, DEPTHS, TOUCHED, WALKS, Loop, Product
 from netc.compiler.targets.cpu.products.narrow_tile import narrow_operations
-from netc.compiler.targets.cpu.products.tile_sizes import FEW_ROWS, all_sizes, far_sizes
+from netc.compiler.targets.cpu.products.tile_sizes import FEW_ROWS, all_sizes, copying_sizes, far_sizes
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import (
     BLOCK,
@@ -460,7 +460,8 @@ def check_registers(assembly: str, machine: Machine, dtype: str) -> None:
     operation = r"\bvfmadd" if machine.has_fma else r"\bmulp[sd]\b"
     blocks = re.split(r"^\S+:|^\s+j\w+\s", assembly, flags=re.MULTILINE)
     loops = [block for block in blocks if re.search(operation, block)]
-    sizes = [size.height * size.vectors for size in [*all_sizes(machine), *far_sizes(machine, False)]]
+    every = [*all_sizes(machine), *copying_sizes(machine), *far_sizes(machine, False)]
+    sizes = [size.height * size.vectors for size in every]
     sizes += narrow_operations(machine, dtype)
     assert sorted(len(re.findall(operation, block)) for block in loops) == sorted(sizes)
     assert not any("%rsp" in block for block in loops)

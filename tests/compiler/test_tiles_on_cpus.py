@@ -10,8 +10,8 @@ from netc.compiler.program.kernels import Contraction, Gathered
 from netc.compiler.targets.cpu.compile import kernel_module, optimised, start_llvm, target_machine
 from netc.compiler.targets.cpu.llvm.vectors import Lanes
 from netc.compiler.targets.cpu.products.panel_kernel import FIELDS
-from netc.compiler.targets.cpu.products.tile import tile
-from netc.compiler.targets.cpu.products.tile_sizes import all_sizes, sizes
+from netc.compiler.targets.cpu.products.tile import Kind, tile
+from netc.compiler.targets.cpu.products.tile_sizes import all_sizes, copying_sizes, sizes
 from netc.compiler.targets.cpu.source import source_of
 from netc.compiler.targets.machine import Machine
 
@@ -26,11 +26,11 @@ def machine_of(cpu: str) -> Machine:
     return Machine(cpu, "", 64 if is_wide else 32, True, 32 if is_wide else 16)
 
 
-def loop_of_depth(machine: Machine, gathered: Gathered) -> str:
+def loop_of_depth(machine: Machine, gathered: Gathered, kind: Kind = "") -> str:
     """The assembly of the innermost loop of the tallest and widest tile."""
     start_llvm()
     module, size = ir.Module("tile"), sizes(machine)[1]
-    tile(module, size, Lanes("f32", machine), FIELDS, gathered).function.linkage = "external"
+    tile(module, size, Lanes("f32", machine), FIELDS, gathered, kind).function.linkage = "external"
     (loop,) = loops_of(optimised(module, machine), machine)
     assert loop.count("vfmadd") == size.height * size.vectors
     return loop
@@ -54,13 +54,27 @@ def test_the_loop_of_a_tile_moves_no_sum_between_registers_or_to_memory(cpu: str
     check_registers(loop_of_depth(machine_of(cpu), gathered))
 
 
+@pytest.mark.every(2)
+@pytest.mark.parametrize("gathered", GATHERED)
+@pytest.mark.parametrize("cpu", ["haswell", "icelake-server"])
+def test_a_tile_that_copies_stores_only_what_it_has_loaded(cpu: str, gathered: Gathered) -> None:
+    """Beside each vector of b, it moves no vector to memory: of sums and copies, all stay in registers."""
+    machine = machine_of(cpu)
+    loop = loop_of_depth(machine, gathered, "copying")
+    stores = re.findall(r"\bvmov\w+\s+(%[xyz]mm\d+), \d*\((%\w+)\)", loop)
+    loads = re.findall(r"\bvmov\w+\s+\d*\((?!%r[bs]p)[^)]*\), (%[xyz]mm\d+)", loop)
+    assert [register for register, _ in stores] == loads
+    assert len(loads) == sizes(machine)[1].vectors
+    assert not {base for _, base in stores} & {"%rsp", "%rbp"}
+
+
 @pytest.mark.long
 def test_nor_do_those_of_a_kernel() -> None:
     """For servers of Ice Lake, LLVM loaded elements of more rows than there were registers for, in one of the tiles."""
     machine = machine_of("icelake-server")
     module, _ = kernel_module(source_of(Contraction("f32", gathered="rows")), machine)
     loops = loops_of(module, machine)
-    assert len(loops) == len(all_sizes(machine))
+    assert len(loops) == len(all_sizes(machine)) + len(copying_sizes(machine))
     for loop in loops:
         check_registers(loop)
 

@@ -12,7 +12,7 @@ from netc.compiler.program.kernels import Gathered
 from netc.compiler.program.product import BATCHES, WALKS
 from netc.compiler.targets.cpu.llvm.function import Fields, Function, Word
 from netc.compiler.targets.cpu.llvm.vectors import Lanes
-from netc.compiler.targets.cpu.products.tile import tile
+from netc.compiler.targets.cpu.products.tile import Kind, tile
 from netc.compiler.targets.cpu.products.tile_sizes import Size, sizes
 from netc.compiler.targets.machine import VECTORS
 
@@ -82,10 +82,14 @@ class ProductKernel(ABC):
 
     def add_tiles(self) -> Tiles:
         """Adds the functions of tiles of all sizes to the module."""
+        return self.tiles_of(self.sizes())
+
+    def tiles_of(self, sizes: Sequence[Size], kind: Kind = "") -> Tiles:
+        """Adds the functions of tiles of some sizes and a kind to the module."""
         gathered: Gathered = "" if self.copies_gathered else self.gathered
         return {
-            (size.height, size.columns(self.lanes)): tile(self.module, size, self.lanes, self.fields, gathered)
-            for size in self.sizes()
+            (size.height, size.columns(self.lanes)): tile(self.module, size, self.lanes, self.fields, gathered, kind)
+            for size in sizes
         }
 
 

@@ -28,12 +28,14 @@ in one record, of which every function takes the address. Some kinds of products
 
 Copies. Operands are copied into the order in which tiles read them (packing.py) where that pays:
 
-- a panel of b, if its columns are not neighbours (a transposed weight); or if a has many rows
-  (`Machine.packing_rows`; those of two tiles if b is so large that it comes from the last cache or from memory, and
-  is not walked in blocks, because a copy prefetches it in time, `Machine.distant_rows`) and the rows of b are many
-  and far apart, so that they share a few sets of the first cache and need a page for every two; not if tiles go
-  across all panels. It stays in the first cache, and the copies of a group in the second. With a single block of
-  rows, every panel is copied to the same memory.
+- a panel of b, if its columns are not neighbours (a transposed weight); or if a has many rows (`Machine.packing_rows`;
+  those of two tiles if b is so large that it comes from the last cache or from memory, and is not walked in blocks,
+  because a copy prefetches it in time, `Machine.distant_rows`) and the rows of b are many and far apart, so that they
+  share a few sets of the first cache and need a page for every two; not if tiles go across all panels. It stays in the
+  first cache, and the copies of a group in the second. With a single block of rows, every panel is copied to the same
+  memory. If columns are neighbours, the first tile copies the panel while it multiplies it (`tile.COPY`): products of
+  60 to 128 rows were measured to be 4 to 9% faster on Zen 4 than with a loop that copies, those of 32 rows by 4 MiB
+  27%.
 - a block of rows of a, if the rows are neighbours (a weight's gradient) and a is large, because each step of depth then
   reads another page: on CPUs that do not prefetch pages in time (`Machine.packs_rows`), and on all if the rows share
   a few sets of the caches. With AVX-512 also if its columns are neighbours and its rows lie whole pages apart, as those
@@ -132,9 +134,9 @@ class _Kernel(WeightPanelsKernel):
     def multiply_many_tiles(self, turns: Word, runs: Word, depth: Word) -> None:
         """The loops around strips, or, if each batch is a panel, around panels."""
         words, run = self.words, self.run
-        later.begin(words, self.depths(turns * runs * depth))
         self.join_panels()
         self.choose_sizes(runs, depth)
+        later.begin(words, self.depths(turns * runs * depth))
         words["tile"], words["turns_in_tile"] = 0, 1
         is_single = self.is_single_panel(turns, runs, depth)
         with run.when(is_single):
@@ -143,11 +145,12 @@ class _Kernel(WeightPanelsKernel):
             self.multiply_strips(turns, runs, depth)
 
     def depths(self, depth: Word) -> Word:
-        """The rows of depth of all tiles of a call, each of which has `depth`."""
+        """The rows of depth of all tiles of a call that prefetch for later ones, each of which has `depth`."""
         words, tall = self.words, self.lanes.machine.tile_rows
         batches = words["outer_count"] * words["middle_count"] * words["inner_count"]
         rows, panels = (words["rows_count"] + tall - 1) // tall, (words["columns_count"] + self.width - 1) // self.width
-        return batches * rows * panels * depth
+        copying = words["packs_b"] * words["columns_b"].equals(1).choose(1, 0)
+        return batches * (rows - copying) * panels * depth
 
     def is_single_panel(self, turns: Word, runs: Word, depth: Word) -> Word:
         """Whether each turn is one strip, one panel, and one block of rows, which is not copied.
@@ -257,7 +260,7 @@ class _Kernel(WeightPanelsKernel):
         with run.when(runs > 1):  # the runs that one tile takes: their panel must fit into the second cache
             words["together"] = at_least(at_most(runs, run.number(STRIP) // at_least(depth, 1)), 1)
         words["block_columns"] = PANELS * self.width
-        words["in_blocks"] = words["next_pieces"] = words["piece"] = 0
+        words["in_blocks"] = words["next_pieces"] = words["piece"] = words["copy"] = 0
         if self.walks_blocks:
             far_blocks.begin(run, words, self.lanes, depth, runs.equals(1), self.gathered == "rows")
         if self.goes_across:
@@ -310,7 +313,8 @@ class _Kernel(WeightPanelsKernel):
                 self.write_panel(j.index, j.index - group.index, top.index.equals(0))
 
     def write_panel(self, j: Word, in_group: Word, is_first_block: Word) -> None:
-        """Copies the panel of b from column j on, if need be, and multiplies all rows of the block by it."""
+        """Copies the panel of b from column j on, if need be, and multiplies all rows of the block by it. The first
+        tile copies a panel whose columns are neighbours."""
         words, run, size, rows = self.words, self.run, self.size, self.words["rows_count"]
         packs_b, is_along = words["packs_b"].equals(1), words["columns_b"].equals(1)
         left = words["columns_count"] - j
@@ -319,7 +323,8 @@ class _Kernel(WeightPanelsKernel):
         # copies that are used once lie in the same place, so that they do not leave the first cache
         apart = (rows > BLOCK).choose(in_group, 0)
         copy = words["pack"] + (apart * words["most"] + behind) * size
-        with run.when(packs_b & is_first_block):
+        in_tile = packs_b & is_first_block & is_along & self.may_copy_in_tile(words["rows"], words["columns"])
+        with run.when(packs_b & is_first_block & ~in_tile):
             strides = (words["depth_b"], words["columns_b"])
             self.pack_panel(run, copy, panel, *strides, words["depth"], words["columns"])
         has_ahead = (left > self.width) & words["runs"].equals(1) & is_along & is_first_block & (rows > FEW_ROWS)
@@ -331,8 +336,9 @@ class _Kernel(WeightPanelsKernel):
         is_aligned = begin.equals(0) & row.equals(0)
         words["ahead_lines"] = is_aligned.choose(0, 1) + max(VECTORS * self.lanes.machine.vector_bytes // LINE, 1)
         self.find_next_columns(panel, j, is_first_block & ~is_along & (left > self.width))
-        words["panel"] = packs_b.choose(copy, panel)
-        words["panel_row"], words["panel_run"] = packs_b.choose(self.width, words["depth_b"]), words["runs_b"]
+        words["copy"], is_copy = in_tile.choose(copy, 0), packs_b & ~in_tile
+        words["panel"] = is_copy.choose(copy, panel)
+        words["panel_row"], words["panel_run"] = is_copy.choose(self.width, words["depth_b"]), words["runs_b"]
         words["panel_c"], words["panel_start"] = words["block_c"] + j * size, words["block_start"] + j * size
         is_direct = words["rows_a"].equals(1) & words["packs_a"].equals(0)
         is_cold = is_direct & j.equals(0) & words["is_near"].equals(0)

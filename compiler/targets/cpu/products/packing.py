@@ -6,10 +6,10 @@ from typing import Any
 from netc.compiler.targets.cpu.llvm.function import Function, Word, at_least, at_most, pinned
 from netc.compiler.targets.cpu.llvm.vectors import Lanes, Vectors
 from netc.compiler.targets.cpu.products.tile_operand import NUMBER
-from netc.compiler.targets.cpu.products.tile_sizes import rows_of_next
+from netc.compiler.targets.cpu.products.tile_sizes import rows_of_next, tiles_of_next
 from netc.compiler.targets.machine import GROUP, LINE, PIECE, VECTORS
 
-_COLUMNS = 4  # of a that pack_rows copies at a time
+_COLUMNS = 8  # of a that pack_rows copies at a time
 _ROWS_AHEAD = 3  # between the row of a that copy_rows copies and the one that it prefetches
 _AHEAD = 16  # rows of b, or columns of a, between the one that is copied and the one that is prefetched
 
@@ -124,29 +124,39 @@ def pack_rows(module: Any, lanes: Lanes, is_gathered: bool = False) -> Function:
     """
     function = Function(module, "pack_rows", 6)
     to, a, a_step, rows, depth, order = function.parameters
-    vectors, tall, size, count = Vectors(function, lanes), lanes.machine.tile_rows, lanes.size, lanes.count
+    vectors, tall, size = Vectors(function, lanes), lanes.machine.tile_rows, lanes.size
+    pieces = range(0, tall, lanes.count)
+    tall_tiles = rows_of_next(rows, tall).equals(tall).choose(tiles_of_next(rows, tall), 0)
 
-    def moved(k: Word) -> Word:
-        return (function.index_at(order + k * NUMBER) if is_gathered else k) * a_step
+    def column(k: Word) -> Word:
+        return a + (function.index_at(order + k * NUMBER) if is_gathered else k) * a_step * size
 
     with function.loop(0, depth, _COLUMNS) as begin:
         soon, end = begin.index + _AHEAD, at_most(begin.index + _COLUMNS, depth)
         with function.loop(soon, at_most(soon + _COLUMNS, depth)) as k, function.loop(0, rows, LINE // size) as i:
-            vectors.fetch(a + (moved(k.index) + i.index) * size, 1, is_written=False)
-        with function.loop(0, rows) as i:
+            vectors.fetch(column(k.index) + i.index * size, 1, is_written=False)
+        is_last = end.equals(depth)
+        at_once = is_last.choose(0, tall_tiles)
+        with function.when(at_once > 0):
+            first, *others = (pinned(column(begin.index + number)) for number in range(_COLUMNS))
+            target = to + begin.index * (tall * size)
+            with function.walk(at_once, [first, target], [tall * size, depth * (tall * size)]) as (source, copy):
+                # a column covers what the one before wrote too much, and the next columns what the last one did
+                for number, behind in enumerate([function.number(0), *(other - first for other in others)]):
+                    for piece in pieces:
+                        row = vectors.load(source + behind + piece * size)
+                        vectors.store(row, copy + (number * tall + piece) * size)
+        with function.loop(at_once * tall, rows) as i:
             i.step = height = rows_of_next(rows - i.index, tall)
-            source, target = a + i.index * size, to + i.index * depth * size
-            is_last = end.equals(depth)
-            # a column covers what the one before wrote too much, but behind the last one lies the next tile
+            copy = to + i.index * depth * size
+            # behind the last column lies the next tile
             with function.loop(begin.index, is_last.choose(end - 1, end)) as k:
-                for first in range(0, tall, count):
-                    column = vectors.load(source + (moved(k.index) + first) * size)
-                    vectors.store(column, target + (k.index * height + first) * size)
+                for piece in pieces:
+                    row = vectors.load(column(k.index) + (i.index + piece) * size)
+                    vectors.store(row, copy + (k.index * height + piece) * size)
             with function.when(is_last):
-                k_last = end - 1
-                for first in range(0, tall, count):
-                    column = vectors.load(source + (moved(k_last) + first) * size)
-                    at = target + (k_last * height + first) * size
-                    vectors.store_first([(column, at)], height - first)
+                for piece in pieces:
+                    row = vectors.load(column(end - 1) + (i.index + piece) * size)
+                    vectors.store_first([(row, copy + ((end - 1) * height + piece) * size)], height - piece)
     function.end()
     return function

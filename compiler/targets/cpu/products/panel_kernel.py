@@ -17,7 +17,14 @@ from netc.compiler.targets.cpu.products import far_blocks, later, tile
 from netc.compiler.targets.cpu.products.common import ProductKernel, Tiles, multiply_tile
 from netc.compiler.targets.cpu.products.narrow_tile import narrow_columns
 from netc.compiler.targets.cpu.products.tile_operand import NUMBER
-from netc.compiler.targets.cpu.products.tile_sizes import Size, all_sizes, far_sizes, rows_of_next, tiles_of_next
+from netc.compiler.targets.cpu.products.tile_sizes import (
+    Size,
+    all_sizes,
+    copying_sizes,
+    far_sizes,
+    rows_of_next,
+    tiles_of_next,
+)
 from netc.compiler.targets.machine import LINE, VECTORS
 
 # The variables of the kernel's functions, beside its arguments.
@@ -44,6 +51,8 @@ _VARIABLES = (
     *("ahead", "ahead_lines", "panel_c", "panel_start", "is_cold", "next_rows"),
     # of a weight's gradient: whether tiles take one panel after another (across.py), how many panels the next ones take
     *("goes_across", "panels_left"),
+    # where the first tile copies the panel to, or 0
+    *tile.COPY,
     # the rows that a call of a tile takes, in a product of few tiles
     "taken",
     # how many tiles have been multiplied, and whether the next tile prefetches one of `lines`
@@ -71,20 +80,24 @@ class PanelKernel(ProductKernel):
         return all_sizes(self.lanes.machine)
 
     def add_tiles(self) -> Tiles:
-        """Adds the functions of tiles, and those for blocks of a far b (`far_tiles`), of up to `far_rows` rows."""
+        """Adds the functions of tiles, those for blocks of a far b (`far_tiles`), of up to `far_rows` rows, and the one
+        that copies a panel of b while it multiplies it (`copying_tiles`)."""
         lanes, gathered = self.lanes, self.gathered
         far = far_sizes(lanes.machine, gathered == "rows") if self.walks_blocks else []
         self.far_rows = max((size.height for size in far), default=0)
-        self.far_tiles = {
-            (size.height, size.columns(lanes)): tile.tile(self.module, size, lanes, self.fields, gathered, is_far=True)
-            for size in far
-        }
+        self.far_tiles = self.tiles_of(far, "far")
+        self.copying_tiles = self.tiles_of(copying_sizes(lanes.machine), "copying")
         return super().add_tiles()
 
     @property
     def walks_blocks(self) -> bool:
         """Whether a far b may be walked in blocks: not in a gradient of weights, whose depth is gathered."""
         return self.gathered in ("", "rows")
+
+    def may_copy_in_tile(self, rows: Word, columns: Word) -> Word:
+        """Whether the first tile of a block of rows can copy its panel of b."""
+        tall = self.lanes.machine.tile_rows
+        return rows_of_next(rows, tall).equals(tall) & (columns > self.lanes.count)
 
     def is_narrow(self, columns: Word) -> Word:
         """Whether narrow tiles multiply a panel: it has few columns, and a is contiguous along depth or rows."""
@@ -98,7 +111,8 @@ class PanelKernel(ProductKernel):
         words["panel_next"] = 0
         with panel.loop(0, words["rows"]) as i:
             left, tall = words["rows"] - i.index, lanes.machine.tile_rows
-            rows, words["tiles"] = rows_of_next(left, tall), tiles_of_next(left, tall)
+            rows, is_copying = rows_of_next(left, tall), ~words["copy"].equals(0)
+            words["tiles"] = is_copying.choose(1, tiles_of_next(left, tall))
             with panel.when(~words["ahead"].equals(0) & ~self.fetches_panel_by_line(words)):
                 words["tiles"], first = 1, i.index * words["share"]
                 with panel.loop(first, at_most(first + rows * words["share"], words["depth"])) as k:
@@ -117,10 +131,16 @@ class PanelKernel(ProductKernel):
             at = (words["block_a"] + i.index * a_row, step, c, start)
             self.fetch_start(words, start, i.step)
             is_far = words["in_blocks"].equals(1) & (rows <= self.far_rows)
-            for condition, kind in ((is_far, self.far_tiles), (~is_far, tiles)):
+            for condition, kind in (
+                (is_far, self.far_tiles),
+                (is_copying, self.copying_tiles),
+                (~(is_far | is_copying), tiles),
+            ):
                 with panel.when(condition):
                     multiply_tile(panel, panel.parameters[0], kind, words["columns"], rows, at)
-            later.move(words, words["tiles"])
+            with panel.when(is_copying):
+                words["panel"], words["panel_row"], words["copy"] = words["copy"], VECTORS * lanes.count, 0
+            later.move(words, is_copying.choose(0, words["tiles"]))
         panel.end()
 
     def fetch_start(self, words: Record, start: Word, rows: Word) -> None:

@@ -21,7 +21,7 @@ tiles.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Literal
 
 from llvmlite import ir
 
@@ -48,13 +48,14 @@ LATER = ("later", "later_step")
 REPEATED = ("tiles", "a_next", "panel_next", "c_next", "start_next")
 # The fields of tiles that take several turns: their number, and how far a and the panel move in one, in elements.
 TURNS = ("turns_in_tile", "turns_a", "turns_b")
+# The field of tiles that copy the panel: the address of the copy.
+COPY = ("copy",)
 _SPARE = 4  # registers for repeated elements of a, beside sums and b, so that loads run ahead of multiply-adds
+Kind = Literal["", "far", "copying"]
 _Sums = dict[tuple[int, int], Any]  # a vector for each row and each vector of columns
 
 
-def tile(
-    module: Any, size: Size, lanes: Lanes, fields: Fields, gathered: Gathered = "", is_far: bool = False
-) -> Function:
+def tile(module: Any, size: Size, lanes: Lanes, fields: Fields, gathered: Gathered = "", kind: Kind = "") -> Function:
     """Returns the function `tile(record, a, a_step, c, start, rows)`, of up to the tile's height of rows.
 
     `record` is the address of a record with `fields`, from which the tile reads those of FIELDS. Optional ones are
@@ -65,10 +66,14 @@ def tile(
     - REPEATED: a call multiplies several tiles of `rows` rows each
     - the fields of tile_operand.py, needed if rows of a are `gathered`
 
-    Tiles for blocks of a b that `is_far` prefetch both lines, whatever their rows.
+    Tiles of the kind "far", for blocks of a far b, prefetch both lines, whatever their rows. Those of the kind
+    "copying" store each row of the panel that they load behind the one before, from the address COPY on, and take one
+    run. Multiply-adds leave time for these stores, and for loads that wait for the second cache, as a loop that only
+    copies does not.
     """
-    function = Function(module, f"{'far_' * is_far}tile_{size.height}_{size.columns(lanes)}", 6)
-    _Tile(function, size, lanes, fields, gathered, is_far).write()
+    name = "_".join(filter(None, [kind, "tile", str(size.height), str(size.columns(lanes))]))
+    function = Function(module, name, 6)
+    _Tile(function, size, lanes, fields, gathered, kind).write()
     function.end()
     return function
 
@@ -77,7 +82,7 @@ class _Tile:
     """Writes one tile: basic blocks that read the start, sum over runs and depth, and store."""
 
     def __init__(
-        self, function: Function, size: Size, lanes: Lanes, fields: Fields, gathered: Gathered, is_far: bool
+        self, function: Function, size: Size, lanes: Lanes, fields: Fields, gathered: Gathered, kind: Kind
     ) -> None:
         self.function, self.builder, self.height, self.lanes = function, function.builder, size.height, lanes
         self.size, self.number, height = size, size.vectors, size.height
@@ -86,26 +91,29 @@ class _Tile:
         self.grid = [(i, j) for i in range(height) for j in range(self.number)]
         record, self.a, a_step, self.c, self.start, rows = function.parameters
         self.record = read = function.record(record, fields)
+        is_far, self.copies = kind == "far", kind == "copying"
         has_time, names = size.height > FEW_ROWS or is_far, set(fields.variables)
         self.fetches = has_time and set(AHEAD) <= names
-        # many gathered rows take all registers for their addresses
-        self.fetches_later = has_time and (gathered != "rows" or is_far) and set(LATER) <= names
+        # many gathered rows take all registers for their addresses, and so does the address of a copy
+        is_full = (gathered == "rows" and not is_far) or self.copies
+        self.fetches_later = has_time and not is_full and set(LATER) <= names
         self.repeats = set(REPEATED) <= names
         self.takes_turns = TURNS[0] in names and not gathered  # gathered rows are those of one turn
-        kind = OPERANDS[gathered]
+        operand = OPERANDS[gathered]
         optional = (
             *AHEAD * self.fetches,
             *LATER * self.fetches_later,
             *REPEATED * self.repeats,
             *TURNS * self.takes_turns,
+            *COPY * self.copies,
         )
-        self.words = {name: read[name] for name in (*FIELDS, *optional, *kind.fields)}
+        self.words = {name: read[name] for name in (*FIELDS, *optional, *operand.fields)}
         # rows that do not exist are the last one that does: they compute and store the same numbers again
         group = [function.number(i) for i in range(GROUP)]
         self.in_group = group if height > GROUP else [at_most(row, rows - 1) for row in group]
         self.heads = [function.number(0)]
         self.heads += [at_most(function.number(i), rows - min(GROUP, height - i)) for i in range(GROUP, height, GROUP)]
-        self.operand: Operand = kind(function, lanes, self.words, Rows(height, self.heads, self.in_group), a_step)
+        self.operand: Operand = operand(function, lanes, self.words, Rows(height, self.heads, self.in_group), a_step)
 
     def write(self) -> None:
         names = ("read", "turn", "run", "depth", "ran", "turned", "done", "whole", "partial", "end", "before")
@@ -253,10 +261,12 @@ class _Tile:
         sums = self.phis()
         a, panel = (pinned(Word(builder, walked[name])) for name in ("a", "b"))
         moving = [*self.operand.begin(a), (builder.inttoptr(panel.value, pointer), words["panel_row"])]
-        fetched = [(words["fetched"], words["fetched_step"])] if self.fetches else []
+        beside = [(words["fetched"], words["fetched_step"])] if self.fetches else []
         if self.fetches_later:
-            fetched.append((Word(builder, walked["later"]), words["later_step"]))
-        after = self.add_depth(fetched, moving, sums)
+            beside.append((Word(builder, walked["later"]), words["later_step"]))
+        if self.copies:
+            beside.append((words["copy"], self.function.number(self.size.columns(self.lanes) * size)))
+        after = self.add_depth(beside, moving, sums)
 
         builder.position_at_end(blocks["ran"])
         following = {name: Word(builder, walked[name]) + step for name, step in steps.items()}
@@ -270,11 +280,11 @@ class _Tile:
         builder.position_at_end(blocks["turned"])
         return after
 
-    def add_depth(self, fetched: list[tuple[Word, Word]], moving: list[tuple[Any, Word]], before: _Sums) -> _Sums:
-        """The loop over the depth of a run. What moves in it are the addresses that are `fetched`, the places of a's
-        rows and, at the end, that of b."""
+    def add_depth(self, beside: list[tuple[Word, Word]], moving: list[tuple[Any, Word]], before: _Sums) -> _Sums:
+        """The loop over the depth of a run. What moves in it are addresses `beside` the operands, where it prefetches
+        or copies to, the places of a's rows and, at the end, that of b."""
         builder, words, blocks, grid = self.builder, self.words, self.blocks, self.grid
-        lines = [(builder.inttoptr(at.value, BYTE.as_pointer()), step) for at, step in fetched]
+        lines = [(builder.inttoptr(at.value, BYTE.as_pointer()), step) for at, step in beside]
         moving = [*lines, *moving]
         builder.branch(blocks["depth"])
         builder.position_at_end(blocks["depth"])
@@ -284,7 +294,11 @@ class _Tile:
         sums = self.phis()
         row = [self.load(pointers[-1], j) for j in range(self.number)]
         broadcast = self.operand.addresses(pointers[len(lines) : -1])
-        for line in pointers[: len(lines)]:
+        if self.copies:
+            copy = Word(builder, builder.ptrtoint(pointers[len(lines) - 1], I64))
+            for j, vector in enumerate(row):
+                self.vectors[j].store(vector, copy + j * self.lanes.machine.vector_bytes)
+        for line in pointers[: len(lines) - self.copies]:
             self.vectors[0].fetch_line(line, is_written=False)
         after: _Sums = {}
         for i, at in enumerate(broadcast):

@@ -86,6 +86,11 @@ def far_sizes(machine: Machine, has_gathered_rows: bool) -> list[Size]:
     return [Size(height, VECTORS) for height in (*tall, FEW_ROWS, *_LOW)]
 
 
+def copying_sizes(machine: Machine) -> list[Size]:
+    """Returns the size of the tile that copies a panel while it multiplies it: that of most tiles."""
+    return [Size(machine.tile_rows, VECTORS)]
+
+
 def _wide(height: int, machine: Machine) -> list[int]:
     """The vectors of the wide tiles of a height, whose sums take at most half of the registers."""
     return [number for number in _WIDE if 2 * number * height <= machine.registers]
