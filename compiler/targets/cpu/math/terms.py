@@ -53,11 +53,13 @@ FORMATS = {"f32": F32, "f64": F64}
 
 
 class Scope(Struct, frozen=True):
-    """The builder that emits instructions, for vectors of `lanes` elements (0: for one element that is no vector)."""
+    """The builder that emits instructions, for vectors of `lanes` elements (0: for one element that is no vector), and
+    what the CPU has instructions for: a fused multiply-add, and rounding to bf16."""
 
     builder: Any
     has_fma: bool
     lanes: int = 0
+    has_bf16: bool = False
 
     def type_of(self, dtype: str) -> Any:
         """The LLVM type of a term."""

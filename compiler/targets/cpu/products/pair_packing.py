@@ -24,6 +24,9 @@ from netc.compiler.targets.cpu.llvm.vectors import Lanes, Vectors, repeated
 
 _SIZE = DTYPES["bf16"].bytes
 _I16 = ir.IntType(8 * _SIZE)
+# Rows between those that are copied across and those that are prefetched. The operands of a weight's gradient were
+# computed long before; with 8 or 32 rows, gradients take as long.
+_AHEAD = 32
 _LOWER = (1 << 16) - 1  # the bits of a pair's first number
 
 
@@ -58,6 +61,8 @@ def pack_across(module: Any, lanes: Lanes) -> Function:
     wide = ir.VectorType(I32, lanes.count)
     with function.loop(0, depth // 2) as k, function.loop(0, count, lanes.count) as i:
         source = x + (k.index * 2 * x_depth + i.index) * _SIZE
+        for row in range(2):
+            vectors.fetch(source + x_depth * (_SIZE * (_AHEAD + row)), 1, is_written=False)
         upper = builder.shl(_numbers(vectors, source + x_depth * _SIZE), ir.Constant(wide, [16] * lanes.count))
         pair = builder.or_(_numbers(vectors, source), upper)
         vectors.store(pair, to + (k.index * to_pair + i.index) * lanes.size)
