@@ -23,6 +23,7 @@ CASES = [
     (Groups(1, 3, 2, 3, positions=2, rest=1, is_dense=False), 9, 1, 3, 3, (2, 1), (1, 3)),
     (Groups(4, 1, 4, 1, positions=3, rest=0, is_dense=False), 37, 2, 2, 3, (1, 2), (1, 1)),
     (Groups(2, 2, 1, 1, positions=3, rest=2, is_dense=True), 9, 2, 2, 5, (2, 1), (1, 1)),
+    (Groups(1, 1, 3, 9, positions=6, rest=5, is_dense=True), 19, 2, 2, 11, (1, 1), (1, 1)),
 ]
 PAIRS = [(target, dtype) for dtype in FLOATS for target in TARGETS]
 _BEHIND = 64  # elements behind an array

@@ -10,7 +10,7 @@ of 8 results and vectors of 16 lanes,
     for sample, vector of results:
         for strip of neighbouring columns:
             for row:                                     # sums of the strip's columns are in registers
-                for window's row, and up to TAPS of its columns:
+                for window's row, and some of its columns:
                     for input d of a group:
                         for column of the image:         # moved once for all elements of the window that meet it
                             sums += column, moved * weights
@@ -150,10 +150,20 @@ class _Grouped:
 
     @property
     def most(self) -> tuple[int, int]:
-        """The rows and columns of a window whose sums are in registers at once."""
+        """The rows and columns of a window whose sums are in registers at once: the part that loads least."""
         groups, sums = self.groups, max(_MOST_SUMS[self.lanes.machine.registers] // self.inputs_at_once, 1)
-        rows = min(groups.down, max(sums // min(TAPS, groups.across), 1))
-        return rows, min(groups.across, sums // rows)
+        parts = [(min(groups.down, sums // taps), taps) for taps in range(1, min(groups.across, sums) + 1)]
+        return min(parts, key=lambda part: self.loads(*part))
+
+    def loads(self, most_rows: int, most_taps: int) -> int:
+        """The vectors that are loaded for a strip's gradient of a whole window, in parts of at most so many rows and
+        columns. Neighbouring elements of a row of a dense window share columns of the image."""
+        positions, shares = self.groups.positions, self.groups.is_dense
+        return sum(
+            (rows * (positions + taps - 1 if shares else positions * taps) + positions) * row_parts * tap_parts
+            for rows, _, row_parts in parts_of(self.groups.down, most_rows)
+            for taps, _, tap_parts in parts_of(self.groups.across, most_taps)
+        )
 
     @property
     def inputs_at_once(self) -> int:

@@ -12,7 +12,7 @@ from netc.compiler.targets.cpu.llvm.function import I32, Function, Record, Word,
 from netc.compiler.targets.cpu.llvm.vectors import Lanes, Vectors, repeated
 from netc.compiler.targets.machine import GROUP
 
-TAPS = 3  # the most neighbouring elements of a window that share what was moved
+TAPS = 3  # the most neighbouring elements of a window that share columns in which channels were moved
 _UNROLLED = 32  # products of a window, for each result, that are written without a loop
 
 
@@ -145,7 +145,7 @@ class Strip(_Writer):
 
     def add_row(self, image: Word, weights: Word) -> None:
         """Adds the products of a row of the window, of some neighbouring elements at a time."""
-        for taps, first, count in parts_of(self.groups.across, TAPS if self.groups.is_dense else 1):
+        for taps, first, count in parts_of(self.groups.across, self.most_taps):
             at = [image + self.across * first, weights + self.of_element * first]
             if count == 1:
                 self.add_taps(taps, *at)
@@ -153,6 +153,17 @@ class Strip(_Writer):
             steps = [self.across * taps, self.of_element * taps]
             with self.function.walk(self.function.number(count), at, steps) as (element, of_element):
                 self.add_taps(taps, element, of_element)
+
+    @property
+    def most_taps(self) -> int:
+        """The neighbouring elements of a row of the window that share columns of the image.
+
+        A column that no channels are moved in needs one register, so their weights fill those beside the sums.
+        """
+        groups = self.groups
+        if not groups.is_dense:
+            return 1
+        return self.lanes.machine.registers - groups.positions - 2 if groups.inputs == groups.outputs == 1 else TAPS
 
     def add_taps(self, taps: int, image: Word, weights: Word) -> None:
         """Adds the products of `taps` neighbouring elements of a row of the window."""
