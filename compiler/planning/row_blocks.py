@@ -66,7 +66,9 @@ def _pieces_at_once(group: TaskGroup, sizes: Sizes, machine: Machine) -> int:
     """Returns the row block of a group over the rows of a parameter, or of one that is not shared out: all rows, unless
     its tasks pass on too much for the second cache.
 
-    If a gradient is computed too fast to prefetch what its update reads, the second cache need not have room for that.
+    Half of the cache is for what products prefetch. A gradient that is computed too fast to prefetch what its update
+    reads needs less room. Products of pairs prefetch nothing for later tasks, and copy b for each block, so their
+    blocks fill the cache: gradients of 512 columns from 128 samples were measured to take 5% less time so.
     """
     second = machine.second_cache
     extent = size_of(group.axis, sizes) if group.kind == "pieces" and group.axis is not None else 1
@@ -74,10 +76,13 @@ def _pieces_at_once(group: TaskGroup, sizes: Sizes, machine: Machine) -> int:
     passed_on = {buffer for task in group.tasks for buffer in task.writes & moving if buffer.kind == "temporary"}
     if not passed_on:
         return extent
-    is_shallow = any(_is_shallow(task, moving, sizes, machine) for task in group.tasks)
-    room = second * 3 // 4 if is_shallow else second // 2
-    row = sum(map(row_bytes, passed_on if is_shallow else moving))
-    fitting = max(grain, min(extent, room // row // grain * grain))
+    if any(isinstance(task.kernel, Contraction) and task.kernel.of_pairs for task in group.tasks):
+        room, near = second, moving
+    elif any(_is_shallow(task, moving, sizes, machine) for task in group.tasks):
+        room, near = second * 3 // 4, passed_on
+    else:
+        room, near = second // 2, moving
+    fitting = max(grain, min(extent, room // sum(map(row_bytes, near)) // grain * grain))
     most = fitting * 9 // 8  # a few rows more are better than a last block of a few rows
     again = _read_by_each_block(group, sizes)
     saved = again * (-(-extent // most) - 1) * (1 if again > second // 2 else _NEAR_COST)

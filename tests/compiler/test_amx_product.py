@@ -16,6 +16,7 @@ from exact_sums import TEXT, fields
 from llvmlite import ir
 from native import TARGETS, Kernel
 from test_product_kernel import (
+    Case,
     border_cases,
     call,
     check_bits_of_pairs,
@@ -56,6 +57,18 @@ def with_tiles(target: str) -> Machine:
     return replace(machine_for(target), has_pairs=True, has_tiles=True)
 
 
+def image_case(rows: int, columns: int, depth: int, runs: int, turns: int) -> Case:
+    """The gradient of a convolution's weights: rows of a are channels, side by side, and the depth are the elements of
+    the rows of images, which have two more as a border."""
+    case = plain_case(rows, columns, depth, runs, has_start=True)
+    case.loops["rows"] = replace(case.loops["rows"], a=1)
+    case.loops["depth"] = replace(case.loops["depth"], a=rows + 2)
+    case.loops["runs"] = replace(case.loops["runs"], a=(rows + 2) * (depth + 2))
+    moved = {"a": (rows + 2) * (depth + 2) * (runs + 2), "b": columns * depth * runs}
+    case.loops["turns"] = replace(case.loops["turns"], count=turns, **moved)
+    return case
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_products_in_tiles_are_exact(target: str) -> None:
     """Counts around the borders of tiles, of blocks of them and of strips, in every way in which operands may lie."""
@@ -77,6 +90,8 @@ def test_products_in_tiles_are_exact(target: str) -> None:
         case.loops["rows"] = replace(case.loops["rows"], a=1)
         case.loops["depth"] = replace(case.loops["depth"], a=BLOCK + 5)
         check_product(kernel, "f32", tested, case, rng, "bf16")
+    for depth, runs, turns in ((14, 14, 3), (7, 5, 4), (1, 33, 2), (33, 2, 2), (2 * PACKED + 1, 2, 1)):
+        check_product(kernel, "f32", tested, image_case(BLOCK + 3, 33, depth, runs, turns), rng, "bf16")
     for depth in (TILE, 2 * TILE, 6 * TILE, 2 * PACKED, 2 * PACKED + 2 * TILE):  # a is read where it lies, if whole
         for rows in (2 * TILE - 1, 2 * TILE, 13 * TILE):
             check_product(kernel, "f32", tested, plain_case(rows, 35, depth, has_start=True), rng, "bf16")

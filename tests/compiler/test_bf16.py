@@ -15,7 +15,7 @@ from netc.compiler.ir.roles import Role
 from netc.compiler.ir.value import Value
 from netc.compiler.operations.scan import Part, Scan
 from netc.compiler.targets.cpu.source import KernelSource
-from netc.compiler.targets.named import machine_for
+from netc.compiler.targets.named import NAMED, machine_for
 from netc.runtime.data.stored import Ragged
 
 _TINY = np.finfo(np.float32).tiny
@@ -59,13 +59,46 @@ def test_the_rounding_is_that_of_ml_dtypes() -> None:
 @pytest.mark.parametrize("target", TARGETS)
 def test_the_kernel_rounds_to_the_same_bits(target: str) -> None:
     """A loop of vectors, for every instruction set that this machine can run."""
-    line = "store_f32_1(p1, i0, as_bf16_f32(load_f32_0(p0, i0)))"
-    text = f"def kernel(p0, p1, n0):\n    for i0 in range(n0):\n        {line}\n"
-    kernel = Kernel(KernelSource(text, 3), machine_for(target))
+    kernel = Kernel(loop_of("f32"), machine_for(target))
     assert "\nvector.body" in kernel.text
     x, actual = numbers(), np.empty_like(numbers())
     kernel.call(x.ctypes.data, actual.ctypes.data, x.size)
     np.testing.assert_array_equal(actual.view(np.uint32), as_bf16(x).view(np.uint32))
+    few = np.ascontiguousarray(x[:: x.size // 5][:5])  # without a whole vector
+    kernel.call(few.ctypes.data, actual.ctypes.data, few.size)
+    np.testing.assert_array_equal(actual[: few.size].view(np.uint32), as_bf16(few).view(np.uint32))
+
+
+def loop_of(dtype: str) -> KernelSource:
+    line = f"store_{dtype}_1(p1, i0, as_bf16_{dtype}(load_{dtype}_0(p0, i0)))"
+    return KernelSource(f"def kernel(p0, p1, n0):\n    for i0 in range(n0):\n        {line}\n", 3)
+
+
+@pytest.mark.parametrize("name", ["avx512bf16", "amx"])
+@pytest.mark.parametrize("dtype", ["f32", "f64"])
+def test_the_instruction_rounds_whole_vectors(name: str, dtype: str) -> None:
+    """Where a CPU has an instruction that rounds, loops of f32 use all of its lanes."""
+    kernel = Kernel(loop_of(dtype), NAMED[name])
+    lanes = NAMED[name].lanes(dtype)
+    assert f"fptrunc <{lanes} x float> %" in kernel.text
+    assert f" to <{lanes} x bfloat>" in kernel.text
+    assert "netc_as_bf16" not in kernel.text
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("row", [17, 18, 20, 31])
+def test_named_vectors_round_to_the_same_bits(target: str, row: int) -> None:
+    """Rows whose text names vectors (vector_rows.py): the last ones are vectors of 1 to 16 lanes."""
+    line = f"store_f32r{row}_1(p1, i0 * {row}, as_bf16_f32(load_f32r{row}_0(p0, i0 * {row})))"
+    kernel = Kernel(
+        KernelSource(f"def kernel(p0, p1, n0):\n    for i0 in range(n0):\n        {line}\n", 3), machine_for(target)
+    )
+    x = numbers()[: row * 3001]
+    actual, count = np.zeros_like(x), row % machine_for(target).lanes("f32")
+    kernel.call(x.ctypes.data, actual.ctypes.data, 3001)
+    expected = np.zeros_like(x).reshape(-1, row)
+    expected[:, :count] = as_bf16(x).reshape(-1, row)[:, :count]
+    np.testing.assert_array_equal(actual.view(np.uint32), expected.ravel().view(np.uint32))
 
 
 def products(graph: Graph) -> list[tuple[str, ...]]:

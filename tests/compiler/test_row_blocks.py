@@ -9,28 +9,30 @@ from netc.compiler.planning.plan import plan
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.nests import Nest
 from netc.compiler.program.schedule import PERSISTENT, Group
-from netc.compiler.targets.machine import GROUP
+from netc.compiler.targets.machine import GROUP, Machine
 from netc.compiler.targets.named import NAMED
 from netc.dsl.structs import replace
 
 MACHINE = replace(NAMED["avx512"], second_cache=1 << 20)
 
 
-def group_of_gradient(steps: int, inputs: int, outputs: int) -> Group:
-    """The group of a weight's gradient and its update with Adam, in a batch of 8 samples with some steps each."""
+def group_of_gradient(steps: int, inputs: int, outputs: int, machine: Machine = MACHINE) -> Group:
+    """The group of a weight's gradient and its update with Adam, in a batch of 8 samples with some steps each. Products
+    read bf16 if the machine multiplies pairs."""
     text = (
         f"model {{\n  input x: float[{steps}, {inputs}]\n  target y: float[{steps}, {outputs}]\n"
         f"  param W: float[{inputs}, {outputs}]\n  z = x @ W\n  loss mse(z, y)\n}}\n"
-        "train {\n  optimizer = adam(lr = 0.1)\n  batch = 8\n}\n"
+        "train {\n  optimizer = adam(lr = 0.1)\n  batch = 8\n"
     )
-    tasks = lower(run_passes(training_graph(netc.parse(text))), 8, MACHINE)
+    text += "  precision = bf16\n}\n" if machine.has_pairs else "}\n"
+    tasks = lower(run_passes(training_graph(netc.parse(text))), 8, machine)
     offsets, end = {}, 0
     for name, buffer in tasks.leaves.items():
         if buffer.kind == "persistent":
             offsets[name], end = end, end + buffer.type.nbytes(1)
-    planned = plan(tasks, offsets, 8, MACHINE)
+    planned = plan(tasks, offsets, 8, machine)
     groups = (group for phase in planned.schedule.phases for group in phase)
-    return next(group for group in groups if group.kind == "pieces" and group.extent == inputs)
+    return next(group for group in groups if group.kind == "pieces" and group.extent == inputs and len(group.calls) > 1)
 
 
 def groups_of_layers(batch: int, inputs: int, *widths: int, is_trained: bool = False) -> list[Group]:
@@ -98,6 +100,14 @@ def test_blocks_fit_the_cache_unless_operands_are_read_too_often(
 ) -> None:
     group = group_of_gradient(*sizes)
     assert (group.row_block, prefetches(group)) == (rows, ahead)
+
+
+@pytest.mark.parametrize(("name", "rows"), [("avx512bf16", 132), ("amx", 128)])
+def test_blocks_of_pairs_fill_the_cache(name: str, rows: int) -> None:
+    """Each copies the gradient of z, and prefetches nothing of the update. Blocks are whole tiles, here of 12 and 32
+    rows."""
+    machine = replace(NAMED[name], second_cache=1 << 20)
+    assert group_of_gradient(16, 784, 512, machine).row_block == rows
 
 
 @pytest.mark.parametrize(

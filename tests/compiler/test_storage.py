@@ -56,6 +56,32 @@ def test_all_operands_of_products_are_kept_in_16_bits() -> None:
         assert buffer.type.dtype != "bf16", buffer
 
 
+@pytest.mark.parametrize(("channels", "products"), [(1, 1), (3, 2)])
+def test_small_windows_are_sums_in_loops(channels: int, products: int) -> None:
+    """Of 9 elements: their gradient is a product all the same, and windows of 27 elements are. Loops read 16 bits."""
+    text = f"""model {{
+  input x: float[4, 4, {channels}]
+  target y: float[4, 4, 32]
+  output z = x -> conv(32)
+  loss mse(z, y)
+}}
+train {{
+  precision = bf16
+  optimizer = sgd(lr = 0.5)
+  batch = 8
+}}
+"""
+    assert sum(isinstance(task.kernel, Contraction) for task in tasks_of(text).tasks) == products
+    rng = np.random.default_rng(0)
+    fields = {"x": rng.standard_normal((8, 4, 4, channels), np.float32), "y": rng.random((8, 4, 4, 32), np.float32)}
+    emulated = netc.Program(netc.parse(text), backend="plan", machine=PAIRS)
+    expected = netc.Program(netc.parse(text), backend="reference")
+    for program in (emulated, expected):
+        program.steps(fields, np.arange(8), 0)
+    for name, array in expected.parameters.items():
+        np.testing.assert_allclose(emulated.parameters[name], array, rtol=1e-5, atol=1e-6)
+
+
 def test_memory_is_of_f32_without_pairs() -> None:
     for text, machine in ((NET, NAMED["avx512"]), (NET.replace("bf16", "f32"), PAIRS)):
         for task in tasks_of(text, machine).tasks:

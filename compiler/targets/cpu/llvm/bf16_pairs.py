@@ -14,24 +14,24 @@ from netc.compiler.targets.machine import Machine
 _UPPER = -(1 << 16)  # the upper half of a lane
 
 
-class _BFloat(ir.Type):  # type: ignore[misc]
+class BFloat(ir.Type):  # type: ignore[misc]
     """LLVM's type of a bf16 number, which llvmlite does not have."""
 
     def _to_string(self) -> str:
         return "bfloat"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, _BFloat)
+        return isinstance(other, BFloat)
 
     def __hash__(self) -> int:
-        return hash(_BFloat)
+        return hash(BFloat)
 
 
 def multiply_add(function: Function, machine: Machine, x: Any, y: Any, z: Any) -> Any:
     """z plus both products in each lane of x and y, that of the second numbers first."""
     builder, vector = function.builder, z.type
     if machine.has_bf16:
-        halves = ir.VectorType(_BFloat(), 2 * vector.count)
+        halves = ir.VectorType(BFloat(), 2 * vector.count)
         kind = ir.FunctionType(vector, [vector, halves, halves])
         dot = function.declared(f"llvm.x86.avx512bf16.dpbf16ps.{32 * vector.count}", kind)
         return builder.call(dot, [z, builder.bitcast(x, halves), builder.bitcast(y, halves)])

@@ -1,10 +1,9 @@
-"""The functions that branch: sin, cos and tan, whose large angles take another way.
+"""The functions that kernels call with versions for vectors (vector_versions.py), and their definitions.
 
-A loop computes them for all angles as if none were large, and then calls a function that corrects the results of large
-ones. LLVM vectorises no loop with a branch. So the function that corrects has versions for vectors, which its attribute
-names (LLVM's vector function ABI). A kernel only declares them; `definitions` has the versions that a compiled kernel
-calls, which then become part of its loops. Each lane of a vector chooses its way alone, so that an element has the same
-bits in a vector and alone.
+Two kinds of functions are such. Large angles of sin, cos and tan take another way: a loop computes all angles as if
+none were large, and then calls a function that corrects the results of large ones, because LLVM vectorises no loop with
+a branch. Each lane of a vector chooses its way alone, so that an element has the same bits in a vector and alone.
+The other one is rounding to bf16 by an instruction (rounding.py).
 """
 
 import itertools
@@ -15,8 +14,9 @@ from typing import Any
 from llvmlite import ir
 from msgspec import Struct
 
-from netc.compiler.targets.cpu.math import huge_angles, trigonometry
+from netc.compiler.targets.cpu.math import huge_angles, rounding, trigonometry
 from netc.compiler.targets.cpu.math.terms import Scope, Term, absolute, select
+from netc.compiler.targets.cpu.math.vector_versions import version
 
 
 class Function(Struct, frozen=True):
@@ -33,50 +33,22 @@ FUNCTIONS = {
     "cos": Function(trigonometry.reduced, trigonometry.cos, keeps_zeros=False),
     "tan": Function(trigonometry.reduced_to_two_parts, trigonometry.tan),
 }
-_LANES = {"f32": (4, 8, 16), "f64": (2, 4, 8)}
-_PATTERN = re.compile(r"\bcall\b[^@\n]*@(netc_corrected_([a-z]+)_(f32|f64)(?:_v(\d+))?(?:_x(\d+))?)\(")
+_PATTERN = re.compile(r"\bcall\b[^@\n]*@(netc_(?:corrected_([a-z]+)|as_bf16)_(f32|f64)(?:_v(\d+))?(?:_x(\d+))?)\(")
 _LINE = re.compile(r"  (%\S+) = (?:tail )?call (<[^>]*>) @(netc_corrected_\w+)\((.*)\)[^)]*")
-_ATTRIBUTES = "nounwind willreturn speculatable memory(none)"
 
 
 def call_of(name: str) -> Callable[[Term], Term]:
     """Returns a function of FUNCTIONS over terms: for any angle, by a call that corrects large ones."""
 
     def write(x: Term) -> Term:
-        module, symbol = x.scope.builder.module, f"netc_corrected_{name}_{x.dtype}"
-        function = module.globals.get(symbol) or _declared(module, symbol, x.dtype)
-        if x.scope.lanes:
-            function = module.globals[f"{symbol}_v{x.scope.lanes}"]
-        called = FUNCTIONS[name]
+        symbol, called = f"netc_corrected_{name}_{x.dtype}", FUNCTIONS[name]
+        function = version(x.scope.builder.module, symbol, x.dtype, 2, x.scope.lanes)
         result = called.result(*called.reduced(x))
         if called.keeps_zeros:
             result = select(x.equals(0), x, result)
         return Term(x.scope, x.dtype, x.scope.builder.call(function, [result.value, x.value]))
 
     return write
-
-
-def _declared(module: Any, symbol: str, dtype: str) -> Any:
-    """Declares a function and its versions for vectors, which are kept although nothing calls them yet."""
-    versions = []
-    for lanes in _LANES[dtype]:
-        type_ = Scope(None, True, lanes).type_of(dtype)
-        versions.append(ir.Function(module, ir.FunctionType(type_, [type_, type_]), f"{symbol}_v{lanes}"))
-    type_ = Scope(None, True).type_of(dtype)
-    function = ir.Function(module, ir.FunctionType(type_, [type_, type_]), symbol)
-    names = ",".join(f"_ZGV_LLVM_N{lanes}vv_{symbol}({symbol}_v{lanes})" for lanes in _LANES[dtype])
-    # llvmlite knows few attributes by name
-    set.add(function.attributes, _ATTRIBUTES)
-    set.add(function.attributes, f'"vector-function-abi-variant"="{names}"')
-    pointer = ir.PointerType()
-    used = module.globals.get("llvm.compiler.used")
-    kept = [*(used.initializer.constant if used else []), *(version.bitcast(pointer) for version in versions)]
-    if used is None:
-        used = ir.GlobalVariable(module, ir.ArrayType(pointer, 1), "llvm.compiler.used")
-        used.linkage, used.section = "appending", "llvm.metadata"
-    used.value_type = ir.ArrayType(pointer, len(kept))
-    used.initializer = ir.Constant(used.value_type, kept)
-    return function
 
 
 def without_declarations(text: str) -> str:
@@ -126,8 +98,22 @@ def definitions(text: str, has_fma: bool) -> str:
         return ""
     module = ir.Module("functions")
     for symbol, name, dtype, lanes, count in calls:
-        _define(module, symbol, name, Scope(None, has_fma, int(lanes or 0)), dtype, int(count or 0))
+        scope = Scope(None, has_fma, int(lanes or 0))
+        if name:
+            _define(module, symbol, name, scope, dtype, int(count or 0))
+        else:
+            _define_rounding(module, symbol, scope, dtype)
     return str(module)
+
+
+def _define_rounding(module: Any, symbol: str, scope: Scope, dtype: str) -> None:
+    """Defines a version of the function that rounds to bf16 by an instruction."""
+    type_ = scope.type_of(dtype)
+    function = ir.Function(module, ir.FunctionType(type_, [type_]), symbol)
+    function.attributes.add("alwaysinline")
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    (x,) = function.args
+    builder.ret(rounding.by_instruction(Term(Scope(builder, scope.has_fma, scope.lanes), dtype, x)).value)
 
 
 def _define(module: Any, symbol: str, name: str, scope: Scope, dtype: str, count: int) -> None:

@@ -1,8 +1,8 @@
 """The functions of scalar expressions (exp, log, tanh, ...) for f32 and f64, in a form that LLVM vectorises.
 
 Each is a Python function over terms (terms.py), in a file of its family; text/math_builtins.py turns them into
-built-ins of a kernel's text. All write their instructions into the loop itself; those of calls.py also call a function
-that has versions for vectors.
+built-ins of a kernel's text. All write their instructions into the loop itself; some also call a function that has
+versions for vectors (calls.py).
 """
 
 from collections.abc import Callable

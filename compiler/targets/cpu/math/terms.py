@@ -57,11 +57,13 @@ FORMATS = {"f32": F32, "f64": F64}
 
 
 class Scope(Struct, frozen=True):
-    """The builder that emits instructions, for vectors of `lanes` elements, or with 0 lanes for single elements."""
+    """The builder that emits instructions, for vectors of `lanes` elements or, with 0 lanes, for single elements, and
+    what the CPU has instructions for: a fused multiply-add, and rounding to bf16."""
 
     builder: Any
     has_fma: bool
     lanes: int = 0
+    has_bf16: bool = False
 
     def type_of(self, dtype: str) -> Any:
         """The LLVM type of a term."""

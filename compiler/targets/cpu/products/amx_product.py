@@ -17,7 +17,7 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.program.product import WORDS
-from netc.compiler.targets.cpu.llvm.function import Fields, Function, Record, Word, at_most
+from netc.compiler.targets.cpu.llvm.function import I64, Fields, Function, Record, Word, at_most
 from netc.compiler.targets.cpu.llvm.vectors import Lanes, Vectors
 from netc.compiler.targets.cpu.products import pair_packing, pair_product
 from netc.compiler.targets.cpu.products.amx_tiles import AmxTiles, emulation_for
@@ -28,8 +28,9 @@ from netc.compiler.targets.machine import PACKED, PANELS, TILE, Machine
 _MOST = 2 * TILE  # rows and columns of a block of sums
 _ROWS = 192  # of a block of a: these, a corner and panels fit into the memory of a product of pairs
 _DEEPEST = PACKED + TILE  # pairs of a copied row, and at most those of a panel
-# Variables: the pairs of a strip, the address of the copy of a corner of c, and that of the emulated registers.
-_FIELDS = Fields.of(WORDS, pair_product.FIELDS.variables, ("all_pairs", "corner", "registers"))
+# Variables: the pairs of a strip, and the addresses of their table, of the copy of a corner of c, and of the emulated
+# registers.
+_FIELDS = Fields.of(WORDS, pair_product.FIELDS.variables, ("all_pairs", "table", "corner", "registers"))
 _A, _B = 4, 6  # registers: 0 to 3 are sums, 4 and 5 rows of a, 6 and 7 columns of b
 
 
@@ -58,6 +59,8 @@ class _Kernel(PairKernel):
         """The loops around strips, between the configuration of the registers and their release."""
         words, run = self.words, self.run
         words["corner"] = words["pack"] + _ROWS * _DEEPEST * self.size
+        table = run.builder.alloca(ir.IntType(8), (_DEEPEST + TILE) * pair_packing.ENTRY)
+        words["table"] = Word(run.builder, run.builder.ptrtoint(table, I64))
         tiles = AmxTiles.configured(run, self.emulation)
         words["registers"] = tiles.registers
         super().write_strips()
@@ -84,11 +87,14 @@ class _Kernel(PairKernel):
         with run.when(pairs < words["depth"]), run.loop(0, words["rows"]) as i:
             self.store_zeros(words["pack"] + (i.index * (words["a_row"] // 2) + pairs) * self.size)
 
-    def copy_rows_across(self, to: Word, source: Word) -> None:
-        words = self.words
-        self.transposed_back(
-            self.run, to, words["a_row"] // 2, source, words["depth_a"], words["rows"], words["numbers"]
-        )
+    def copy_rows_across(self, block: Word) -> None:
+        words, run, pairs, step = self.words, self.run, self.words["all_pairs"], self.words["depth_a"]
+        with self.segments("a") as (moved, before), run.loop(0, words["pairs"]) as k:
+            first, has_second = moved + step * k.index * (2 * self.lanes.unit), k.index * 2 + 1 < words["numbers"]
+            pair_packing.put_pair(run, words["table"], before + k.index, first, has_second)
+        with run.loop(pairs, pairs + TILE) as k:
+            pair_packing.put_pair(run, words["table"], k.index, run.number(0), run.number(0) > 0)
+        self.transposed_back(run, words["pack"], words["a_row"] // 2, block, step, words["rows"], words["table"], pairs)
 
     def copy_panel(self, panel: Word) -> None:
         """Copies a panel of b, with rows of zeros behind it."""

@@ -19,11 +19,15 @@ from typing import Any
 from llvmlite import ir
 
 from netc.compiler.ir.types import DTYPES
-from netc.compiler.targets.cpu.llvm.function import I32, Function, Word, at_most
+from netc.compiler.targets.cpu.llvm.function import I32, I64, Function, Word, at_most
 from netc.compiler.targets.cpu.llvm.vectors import Lanes, Vectors, repeated
 
 _SIZE = DTYPES["bf16"].bytes
 _I16 = ir.IntType(8 * _SIZE)
+ENTRY = 16  # bytes of a pair in the table of `pack_transposed_back`
+# Rows between those that are copied across and those that are prefetched. The operands of a weight's gradient were
+# computed long before; with 8 or 32 rows, gradients take as long.
+_AHEAD = 32
 _LOWER = (1 << 16) - 1  # the bits of a pair's first number
 
 
@@ -58,6 +62,8 @@ def pack_across(module: Any, lanes: Lanes) -> Function:
     wide = ir.VectorType(I32, lanes.count)
     with function.loop(0, depth // 2) as k, function.loop(0, count, lanes.count) as i:
         source = x + (k.index * 2 * x_depth + i.index) * _SIZE
+        for row in range(2):
+            vectors.fetch(source + x_depth * (_SIZE * (_AHEAD + row)), 1, is_written=False)
         upper = builder.shl(_numbers(vectors, source + x_depth * _SIZE), ir.Constant(wide, [16] * lanes.count))
         pair = builder.or_(_numbers(vectors, source), upper)
         vectors.store(pair, to + (k.index * to_pair + i.index) * lanes.size)
@@ -68,19 +74,36 @@ def pack_across(module: Any, lanes: Lanes) -> Function:
     return function
 
 
-def pack_transposed_back(module: Any, lanes: Lanes) -> Function:
-    """Returns `pack(to, to_line, x, x_depth, count, depth)` across in x and along in the copy.
+def put_pair(function: Function, table: Word, number: Word, first: Word, has_second: Word) -> None:
+    """Writes the entry of a pair into the table of `pack_transposed_back`: how many bytes its first number lies behind
+    those of the first pair, and whether there is a second number."""
+    entry = function.builder.inttoptr((table + number * ENTRY).value, I64.as_pointer())
+    function.builder.store(first.value, entry)
+    mask = has_second.choose(-1, 0)
+    function.builder.store(mask.value, function.builder.gep(entry, [ir.Constant(I64, 1)]))
 
-    Whole squares of vectors are written, as by `pack_transposed`.
+
+def pack_transposed_back(module: Any, lanes: Lanes) -> Function:
+    """Returns `pack(to, to_line, x, x_depth, count, table, pairs)` across in x and along in the copy.
+
+    `table` has an entry for each pair (`put_pair`), and for some behind the last one, up to a whole vector: so squares
+    are full where a run of the depth, such as a row of an image, has fewer pairs. Whole squares of vectors are written,
+    as by `pack_transposed`. Squares of the same pairs follow one another, because their rows are in the same pages. A
+    cache line of a row has the lines of two squares, the first of which prefetches those of the next pairs.
     """
-    function = Function(module, "pack_transposed_back", 6)
-    to, to_line, x, x_depth, count, depth = function.parameters
-    vectors = Vectors(function, lanes)
-    with function.loop(0, count, lanes.count) as i, function.loop(0, depth, 2 * lanes.count) as k:
-        numbers = [at_most(k.index + 2 * pair, depth - 1) for pair in range(lanes.count)]
-        columns = [_pairs_across(vectors, x + i.index * _SIZE, x_depth, number, depth) for number in numbers]
+    function = Function(module, "pack_transposed_back", 7)
+    to, to_line, x, x_depth, count, table, pairs = function.parameters
+    vectors, second = Vectors(function, lanes), x_depth * _SIZE
+    with function.loop(0, pairs, lanes.count) as k, function.loop(0, count, lanes.count) as i:
+        source = x + i.index * _SIZE
+        with function.when((i.index // (2 * lanes.count) * (2 * lanes.count)).equals(i.index)):
+            for pair in range(lanes.count):
+                address = source + _entry(function, table, at_most(k.index + (pair + lanes.count), pairs - 1), 0)
+                vectors.fetch(address, 1, is_written=False)
+                vectors.fetch(address + second, 1, is_written=False)
+        columns = [_pairs_across(vectors, source, second, table, k.index + pair) for pair in range(lanes.count)]
         for line, row in enumerate(vectors.transposed(columns)):
-            vectors.store(row, to + ((i.index + line) * to_line + k.index // 2) * lanes.size)
+            vectors.store(row, to + ((i.index + line) * to_line + k.index) * lanes.size)
     function.end()
     return function
 
@@ -133,15 +156,21 @@ def _pairs(vectors: Vectors, address: Word, left: Word) -> Any:
     return builder.bitcast(builder.select(has_both, bits, first), lanes.vector)
 
 
-def _pairs_across(vectors: Vectors, x: Word, x_depth: Word, number: Word, depth: Word) -> Any:
-    """The pairs that begin with a number of each of the lines side by side from an address on, as a vector."""
-    builder, lanes = vectors.function.builder, vectors.lanes
-    wide = ir.VectorType(I32, lanes.count)
-    has_second = number + 1 < depth
-    mask = repeated(builder, builder.sext(has_second.value, I32), wide)
-    first, second = (_numbers(vectors, x + row * x_depth * _SIZE) for row in (number, number + has_second.choose(1, 0)))
-    upper = builder.shl(builder.and_(second, mask), ir.Constant(wide, [16] * lanes.count))
-    return builder.bitcast(builder.or_(first, upper), lanes.vector)
+def _pairs_across(vectors: Vectors, x: Word, second: Word, table: Word, number: Word) -> Any:
+    """A pair of a table, of each of the lines side by side from an address on, as a vector."""
+    function, lanes = vectors.function, vectors.lanes
+    builder, wide = function.builder, ir.VectorType(I32, lanes.count)
+    first, has_second = (_entry(function, table, number, word) for word in (0, 1))
+    lower, upper = (_numbers(vectors, x + first + moved) for moved in (0, second & has_second))
+    mask = repeated(builder, builder.trunc(has_second.value, I32), wide)
+    upper = builder.shl(builder.and_(upper, mask), ir.Constant(wide, [16] * lanes.count))
+    return builder.bitcast(builder.or_(lower, upper), lanes.vector)
+
+
+def _entry(function: Function, table: Word, number: Word, word: int) -> Word:
+    """One of the two words of a table's entry."""
+    address = table + (number * ENTRY + word * (ENTRY // 2))
+    return Word(function.builder, function.builder.load(function.builder.inttoptr(address.value, I64.as_pointer())))
 
 
 def _numbers(vectors: Vectors, address: Word) -> Any:

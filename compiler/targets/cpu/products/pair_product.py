@@ -236,19 +236,21 @@ class PairKernel(ProductKernel):
         words, run = self.words, self.run
         row, step, rows, numbers = words["rows_a"], words["depth_a"], words["rows"], words["numbers"]
         is_along, is_across, a_row = step.equals(1), words["is_across"].equals(1), words["a_row"] // 2
-        with self.segments("a") as (moved, before):
+        with run.when(is_across):
+            self.copy_rows_across(block)
+        with run.when(~is_across), self.segments("a") as (moved, before):
             source, to = block + moved, words["pack"] + before * words["a_step"] * self.lanes.unit
             with run.when(is_along):
                 self.along(run, to, a_row, source, row, rows, numbers)
-            with run.when(is_across):
-                self.copy_rows_across(to, source)
-            with run.when(~(is_along | is_across)):
+            with run.when(~is_along):
                 self.any(run, to, a_row, 1, source, row, step, rows, numbers)
 
-    def copy_rows_across(self, to: Word, source: Word) -> None:
-        """Copies a block of rows that lie side by side, of one segment."""
-        words = self.words
-        self.across(self.run, to, self.most_rows, source, words["depth_a"], words["rows"], words["numbers"])
+    def copy_rows_across(self, block: Word) -> None:
+        """Copies a block of rows that lie side by side, segment upon segment."""
+        words, run = self.words, self.run
+        with self.segments("a") as (moved, before):
+            to = words["pack"] + before * words["a_step"] * self.lanes.unit
+            self.across(run, to, self.most_rows, block + moved, words["depth_a"], words["rows"], words["numbers"])
 
     def copy_panel(self, panel: Word) -> None:
         """Copies a panel of b, segment upon segment."""

@@ -12,20 +12,20 @@ from netc.compiler.targets.machine import Machine
 
 def builtins_for(machine: Machine) -> dict[str, Builtin]:
     """Returns the functions by name as built-ins for a machine."""
-    return _builtins_for(machine.has_fma)
+    return _builtins_for(machine.has_fma, machine.has_bf16)
 
 
 @cache
-def _builtins_for(has_fma: bool) -> dict[str, Builtin]:
-    return {name: _in_kernels(function, has_fma) for name, function in FUNCTIONS.items()}
+def _builtins_for(has_fma: bool, has_bf16: bool) -> dict[str, Builtin]:
+    return {name: _in_kernels(function, has_fma, has_bf16) for name, function in FUNCTIONS.items()}
 
 
-def _in_kernels(function: MathFunction, has_fma: bool) -> Builtin:
+def _in_kernels(function: MathFunction, has_fma: bool, has_bf16: bool) -> Builtin:
     """Returns a function as a built-in, whose operands are numbers, or vectors and numbers."""
 
     def call(builder: Any, operands: Sequence[Value]) -> Value:
         lanes = next((operand.kind.lanes for operand in operands if isinstance(operand.kind, Vector)), 0)
-        scope, terms = Scope(builder, has_fma, lanes), list[Term]()
+        scope, terms = Scope(builder, has_fma, lanes, has_bf16), list[Term]()
         for dtype, operand in zip(function.operands, operands, strict=True):
             if isinstance(operand.kind, Vector):
                 value = operand.value
