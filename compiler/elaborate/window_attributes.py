@@ -26,7 +26,7 @@ def read_pair(call: OperationCall, parameter: Parameter) -> None:
 
 
 def read_border(call: OperationCall, parameter: Parameter) -> None:
-    """Reads the border of a transposed convolution, whose `same` follows from its weights. Faults E0303."""
+    """Reads the border of a transposed convolution, whose `same` follows from its weights. Raises E0303."""
     if parameter.argument is not None:
         refuse_unknown_word(parameter.argument, parameter.name, BORDERS, call.scope)
     word = call.constant(parameter.argument) if parameter.argument else parameter.default

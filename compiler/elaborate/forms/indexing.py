@@ -84,7 +84,7 @@ def _index_value(context: Context, value: Value, node: syntax.Index, scope: Scop
 
 
 def _refuse_new_axes(value: Value, indices: Sequence[syntax.Expression | syntax.Slice]) -> None:
-    """Faults E0404 for `x[:, None]`, which adds an axis in Python."""
+    """Raises E0404 for `x[:, None]`, which adds an axis in Python."""
     for axis, part in enumerate(indices):
         if isinstance(part, syntax.Name) and part.text in ("None", "newaxis"):
             hint = f"unsqueeze({value.name or 'x'}, {axis})"

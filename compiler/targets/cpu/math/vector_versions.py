@@ -15,8 +15,10 @@ _ATTRIBUTES = "nounwind willreturn speculatable memory(none)"
 
 
 def version(module: Any, symbol: str, dtype: str, operands: int, lanes: int = 0) -> Any:
-    """Returns the version of a function for `lanes` elements (0: one element that is no vector), all of one type. It is
-    declared if the module does not have it yet."""
+    """Returns the version of a function for `lanes` elements of one type, or with 0 lanes for a single element.
+
+    It is declared if the module does not have it yet.
+    """
     function = module.globals.get(symbol) or _declared(module, symbol, dtype, operands)
     return module.globals[f"{symbol}_v{lanes}"] if lanes else function
 
