@@ -1,10 +1,10 @@
-"""Finds the tasks of a scan whose results only a further step would read: they are not done in the last step.
+"""Finds the tasks of a scan whose results are read by the next step alone: the last step skips them.
 
     z = dc * gates'         a backward scan: the rows of z are read after it
     dc = z @ transpose(U)   the gradient of the initial state, which nobody reads: not in the last step
 
-The last step of a walk is the last one of every sample that runs in it, whichever lengths the samples have, and samples
-that have ended before have no later step either. So no number changes.
+No number changes, also if samples differ in length: a sample that takes part in the last step has no later one, and
+neither has a sample that has ended before.
 """
 
 from collections.abc import Iterable, Sequence
@@ -15,7 +15,7 @@ from netc.dsl.structs import replace
 
 
 def skip_last_steps(program: Tasks) -> list[Task]:
-    """Returns the tasks of a program, those that `skips_last` may be said of with that mark."""
+    """Returns the tasks of a program, with `skips_last` set where the last step of a scan needs no result of a task."""
     by_walk: dict[Walk | None, list[int]] = {}
     for number, task in enumerate(program.tasks):
         by_walk.setdefault(task.walk, []).append(number)
@@ -29,7 +29,7 @@ def skip_last_steps(program: Tasks) -> list[Task]:
 
 
 def _readers(tasks: Iterable[Task]) -> dict[Buffer, set[Walk | None]]:
-    """The scans whose tasks read a buffer; None stands for all tasks of none."""
+    """The scans whose tasks read each buffer; None stands for the tasks outside of scans."""
     readers: dict[Buffer, set[Walk | None]] = {}
     for task in tasks:
         for buffer in read_by(task):
@@ -45,8 +45,7 @@ def read_by(task: Task) -> set[Buffer]:
 def _unread_at_last(
     tasks: Sequence[Task], numbers: Sequence[int], readers: dict[Buffer, set[Walk | None]]
 ) -> Iterable[int]:
-    """Yields the numbers of the tasks of a walk that write nothing which is read after it, or later in its last
-    step."""
+    """Yields the numbers of the tasks of a walk whose results nothing reads later in its last step, or after it."""
     read_later: set[Buffer] = set()
     for number in reversed(numbers):
         task = tasks[number]

@@ -77,12 +77,12 @@ def _pieces_at_once(group: TaskGroup, sizes: Sizes, machine: Machine) -> int:
     if not passed_on:
         return extent
     if any(isinstance(task.kernel, Contraction) and task.kernel.of_pairs for task in group.tasks):
-        room, near = second, moving
+        limit, near = second, moving
     elif any(_is_shallow(task, moving, sizes, machine) for task in group.tasks):
-        room, near = second * 3 // 4, passed_on
+        limit, near = second * 3 // 4, passed_on
     else:
-        room, near = second // 2, moving
-    fitting = max(grain, min(extent, room // sum(map(row_bytes, near)) // grain * grain))
+        limit, near = second // 2, moving
+    fitting = max(grain, min(extent, limit // sum(map(row_bytes, near)) // grain * grain))
     most = fitting * 9 // 8  # a few rows more are better than a last block of a few rows
     again = _read_by_each_block(group, sizes)
     saved = again * (-(-extent // most) - 1) * (1 if again > second // 2 else _NEAR_COST)

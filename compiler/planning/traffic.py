@@ -37,7 +37,7 @@ class Touch(Struct, frozen=True):
 
 
 def steps_of(task: Task, sizes: Sizes) -> int:
-    """Returns the number of steps of a task's scan in a step of these sizes, 1 for a task of none."""
+    """Returns the number of steps of a task's scan in a step of these sizes, or 1 for a task outside of scans."""
     if task.walk is None:
         return 1
     return max(-(-size_of(task.walk.dim, sizes) // size_of(BATCH, sizes)), 1)

@@ -6,7 +6,7 @@ Every worker stays in the program for a chunk of steps. In a phase it takes its 
     pieces   the rows of a parameter are shared out the same way
     shards   the batch is cut into shards, whose number does not depend on the workers; one worker does a whole shard
     steps    the samples are shared out; step by step, a worker takes its samples that still run through all calls,
-             in the last step without those whose results only a further step would read
+             except for those that the last step skips (planning/last_steps.py)
     one      one worker does it
 
 A target decides how a schedule is run. Knows no graph.
@@ -66,7 +66,7 @@ class Address(Struct, frozen=True):
 class Call(Struct, frozen=True):
     """A call of a kernel: one address for each pointer that the kernel takes, then its counts.
 
-    One that `skips_last` is not done in the last step of a walk.
+    The last step of a scan skips a call with `skips_last`.
     """
 
     kernel: "Kernel"

@@ -83,7 +83,7 @@ class Task(Struct, frozen=True):
     with a result of its own). It is None if the task cannot be shared out. Any range of rows can be done alone, but a
     shard only as a whole; multiples of `grain` rows are fastest. `values` are those that the task computes, in memory
     or inside its loop. If a task `is_by_columns`, its axis is a number of columns of its result, which count as rows.
-    A task of a scan that `skips_last` is not done in the last step, because nothing reads its results then.
+    The last step of a scan skips a task with `skips_last`, because nothing reads its results then.
     """
 
     kernel: Kernel

@@ -78,8 +78,7 @@ def cost_of_step(
 ) -> StepCost:
     """The cost of a step on a full batch of samples of a given length, by default as `longest_of` says.
 
-    `training_graph` is the model's, if the caller has it already. Raises what must_rematerialise
-    raises.
+    `training_graph` is the model's, if the caller has it already. Raises what must_rematerialise raises.
     """
     machine = machine_for(machine)
     longest = in_a_step(model, longest_of(model) if longest is None else longest)

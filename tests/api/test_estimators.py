@@ -194,8 +194,8 @@ def test_weights_of_samples_count_for_several_numbers_too() -> None:
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [
-        ({"activation": "relu -> dense(3)"}, "no word of the language"),
-        ({"optimizer": "adam(lr = 1)"}, "no word of the language"),
+        ({"activation": "relu -> dense(3)"}, "not a word of the language"),
+        ({"optimizer": "adam(lr = 1)"}, "not a word of the language"),
         ({"hidden_layer_sizes": (8, 0)}, "without units"),
         ({"dropout": 1.0}, "between 0 and 1"),
         ({"max_iter": 0}, "max_iter=0"),

@@ -195,7 +195,21 @@ def upsample(g: Growth) -> bool:
         dims = (first * size, x.type.dims[1])
     if not g.fits(*dims):
         return False
-    g.assign(f"{{0}} -> upsample({size})", (x,), floats(*dims))
+    name = g.draw.choice(("upsample", "upsample_bilinear")) if x.type.rank == 3 else "upsample"
+    g.assign(f"{{0}} -> {name}({size})", (x,), floats(*dims), scale=x.scale)
+    return True
+
+
+def depth_to_space(g: Growth) -> bool:
+    """Each pixel of an image with 4 or 9 times some channels becomes 2 x 2 or 3 x 3 pixels."""
+    x = image_of(g, 20)
+    if x is None:
+        return False
+    h, w, c = x.type.numbers
+    r = next((r for r in (3, 2) if c % (r * r) == 0), 0)
+    if not r or not g.fits(h * r, w * r, c // (r * r)):
+        return False
+    g.assign(f"{{0}} -> depth_to_space({r})", (x,), floats(h * r, w * r, c // (r * r)), scale=x.scale)
     return True
 
 
@@ -297,6 +311,7 @@ def productions() -> Iterator[Production]:
     yield Production("depthwise", 3, depthwise, IN_BLOCKS)
     yield Production("conv_transpose", 3, conv_transpose, IN_BLOCKS)
     yield Production("upsample", 3, upsample, IN_BLOCKS)
+    yield Production("depth_to_space", 1.5, depth_to_space, IN_BLOCKS)
     yield Production("pool", 4, pool, IN_BLOCKS)
     yield Production("pad", 2.5, pad, IN_BLOCKS)
     yield Production("global_avgpool", 1.5, global_avgpool, IN_BLOCKS)

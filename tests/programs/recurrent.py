@@ -38,6 +38,24 @@ def recurrent(g: Growth) -> bool:
     return True
 
 
+def cell(g: Growth) -> bool:
+    """One step of a recurrent layer, from a vector and a state."""
+    x = g.pick_float(lambda value: value.type.rank == 1 and not value.type.is_held, 4)
+    h = g.pick_float(lambda value: value.type.rank == 1 and not value.type.is_held, 4)
+    if x is None or h is None or not isinstance(x.type.dims[0], int) or not isinstance(h.type.dims[0], int):
+        return False
+    name = g.draw.choice(("rnn_cell", "lstm_cell", "gru_cell"))
+    if name == "lstm_cell":
+        c = g.pick_float(lambda value: value.type == h.type and not value.type.is_held, 4)
+        if c is None:
+            return False
+        g.assign("lstm_cell({0}, {1}, {2})", (x, h, c), h.type, h.type, scale=c.scale + 1, is_trained=True)
+    else:
+        g.assign(f"{name}({{0}}, {{1}})", (x, h), h.type, scale=h.scale + 1, is_trained=True)
+    g.feature(name)
+    return True
+
+
 def bidirectional(g: Growth) -> bool:
     x = line_of(g)
     if x is None or (isinstance(x.type.dims[0], int) and x.type.dims[0] > 17):
@@ -113,6 +131,7 @@ def positions(g: Growth) -> bool:
 
 def productions() -> Iterator[Production]:
     yield Production("recurrent", 4, recurrent, IN_BLOCKS)
+    yield Production("cell", 1.5, cell, IN_BLOCKS)
     yield Production("bidirectional", 1.5, bidirectional, IN_BLOCKS)
     yield Production("attention", 4, attention, IN_BLOCKS)
     yield Production("self_attention", 3, self_attention, IN_BLOCKS)

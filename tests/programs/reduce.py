@@ -116,6 +116,13 @@ def contractions(statements: Statements) -> Iterator[Statements]:
         types.update(zip(statement.names, statement.types, strict=False))
 
 
+def second_names(statements: Statements) -> Iterator[Statements]:
+    """Programs without one statement that only gives a value another name."""
+    for n, statement in enumerate(statements):
+        if statement.template == " = {0}" and len(statement.names) == 1:
+            yield (*statements[:n], *renamed(statements[n + 1 :], statement.names[0], statement.operands[0]))
+
+
 def plain_inputs(statements: Statements) -> Iterator[Statements]:
     """Programs in which a computed value is an input, so that the statements before it can be removed."""
     for n, statement in enumerate(statements):
@@ -162,7 +169,7 @@ def everywhere(edit: Edit, statements: Statements) -> Iterator[Statements]:
                     yield (*statements[:n], replace(statement, body=body), *statements[n + 1 :])
 
 
-EDITS: tuple[Edit, ...] = (removals, single_removals, fewer_carries, contractions, shorter_texts)
+EDITS: tuple[Edit, ...] = (removals, single_removals, fewer_carries, contractions, second_names, shorter_texts)
 
 
 def edited(program: Program) -> Iterator[Program]:

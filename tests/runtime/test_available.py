@@ -285,7 +285,7 @@ def test_check_takes_no_memory_for_a_large_batch(tmp_path: Path) -> None:
         (tmp_path / "m.net").write_text(TEXT.replace("BATCH", batch).replace("WIDTH", "8"), encoding="utf-8")
         result = command("check", "m.net", cwd=tmp_path)
         assert result.returncode == 0, result.stderr
-        assert f"a step of {eval(batch)} samples: " in result.stdout
+        assert f"a step of {eval(batch):,} samples: " in result.stdout
     refused = command("check", "m.net", "--try", cwd=tmp_path)
     assert refused.returncode == 1
     assert "would take" in refused.stderr

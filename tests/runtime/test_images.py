@@ -275,7 +275,7 @@ def test_a_pipe_among_pictures_is_no_picture(tmp_path: Path) -> None:
     pictures(tmp_path)
     os.mkfifo(tmp_path / "pictures" / "dark" / "pipe.png")
     (tmp_path / "m.net").write_text(FOLDER, encoding="utf-8")
-    with at_most(60), pytest.raises(netc.Fault, match=r"cannot decode `.*pipe.png`(.|\n)*no regular file"):
+    with at_most(60), pytest.raises(netc.Fault, match=r"cannot decode `.*pipe.png`(.|\n)*not a regular file"):
         netc.train(netc.load(tmp_path / "m.net"), out=tmp_path / "run")
 
 
