@@ -96,6 +96,13 @@ def test_products_in_tiles_are_exact(target: str) -> None:
         for rows in (2 * TILE - 1, 2 * TILE, 13 * TILE):
             check_product(kernel, "f32", tested, plain_case(rows, 35, depth, has_start=True), rng, "bf16")
         check_product(kernel, "f32", tested, plain_case(TILE, TILE, depth, 3), rng, "bf16")
+    for rows, row in ((14, 32), (14, 64), (30, 128), (17, 16), (1, 16), (15, -32), (20, 0), (3, 32)):
+        case = plain_case(
+            rows, 33, 3 * TILE * 2, 3, has_start=True
+        )  # windows of a row of an image, read where they lie
+        case.loops["rows"] = replace(case.loops["rows"], a=row)
+        case.loops["runs"] = replace(case.loops["runs"], a=(rows + 2) * 64)
+        check_product(kernel, "f32", tested, case, rng, "bf16")
     for case in paired_cases(rng):
         check_product(kernel, "f32", tested, case, rng, "bf16")
     for _ in range(_ANY):

@@ -1,8 +1,9 @@
 """The product kernel of AMX: the kernel of pairs (pair_product.py), whose sums are tile registers (amx_tiles.py).
 
 Strips, blocks of rows and panels are those of pair_product.py. But the pairs of a row of a are always contiguous, and
-zeros fill the pairs of a strip up to whole tiles. Copied rows are an odd number of cache lines apart, so that the rows
-of a tile do not share a few sets of the first cache.
+zeros fill the pairs of a strip up to whole tiles. Rows whose depth is whole tiles are read where they lie, such as the
+windows of an image. Copied rows are an odd number of cache lines apart, so that the rows of a tile do not share a few
+sets of the first cache.
 
 A block of sums has up to two tiles of rows and two of columns. A block at an edge of c that it exceeds computes on a
 copy of its corner. An element's sum begins with `start` and adds one number for each 32 of the depth, in order,
@@ -16,6 +17,7 @@ from typing import Any
 
 from llvmlite import ir
 
+from netc.compiler.program.plan import SLACK as ROOM
 from netc.compiler.program.product import WORDS
 from netc.compiler.targets.cpu.llvm.function import I64, Fields, Function, Record, Word, at_most
 from netc.compiler.targets.cpu.llvm.vectors import Lanes, Vectors
@@ -67,9 +69,11 @@ class _Kernel(PairKernel):
         tiles.release()
 
     def has_whole_rows(self, depth: Word) -> Word:
-        """Tiles are read as a whole: in rows and depth."""
-        rows = self.words["rows_count"]
-        return (depth // _MOST * _MOST).equals(depth) & (rows // TILE * TILE).equals(rows)
+        """Tiles are read as a whole: in depth, and in rows. Nothing uses those behind the last row, such as the border
+        behind a row of an image; they must lie in the room that the planner leaves behind every buffer."""
+        rows, row = self.words["rows_count"], self.words["rows_a"]
+        behind = ((rows + (TILE - 1)) // TILE * TILE - rows) * row * self.lanes.unit
+        return (depth // _MOST * _MOST).equals(depth) & (behind >= 0) & (behind <= ROOM)
 
     def lay_out(self, all_pairs: Word) -> None:
         super().lay_out(all_pairs)
