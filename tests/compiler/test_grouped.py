@@ -87,6 +87,16 @@ def test_one_group_has_none_and_groups_of_one_channel_only_where_windows_are_lar
         assert len(kernels_of(machine, line, w, groups=6, **how)) == count
 
 
+@pytest.mark.parametrize(("target", "channels", "of_results"), [("avx512", 1, 14), ("avx512", 4, 7), ("avx2", 1, 7)])
+def test_strips_have_about_one_size_and_more_columns_where_no_channels_are_moved(
+    target: str, channels: int, of_results: int
+) -> None:
+    x, w = Type("f32", ("batch", 28, 28, 8 * channels)), Type("f32", (7, 7, channels, 8 * channels))
+    kernels = kernels_of(machine_for(target), x, w, groups=8, pad=(3, 3, 3, 3))
+    positions = {(kernel.part, kernel.groups.positions, kernel.groups.rest) for kernel, _ in kernels}
+    assert positions == {("convolve", of_results, 0), ("gradient", 7, 0)}
+
+
 @pytest.mark.parametrize(("channels", "ends_in_half"), [(4, True), (8, True), (9, False), (16, False), (19, True)])
 def test_last_results_that_fit_half_a_vector_have_one(channels: int, ends_in_half: bool) -> None:
     x, w = Type("f32", ("batch", 9, 8, channels)), Type("f32", (7, 7, 1, channels))
