@@ -50,7 +50,7 @@ FUNCTIONS: dict[str, tuple[Arithmetic, Arithmetic]] = {
     "asin": (Arithmetic(26, 0, 1), Arithmetic(41, 0, 1)),
     "acos": (Arithmetic(28, 0, 1), Arithmetic(43, 0, 1)),
     "atan": (Arithmetic(26, 1), Arithmetic(51, 1)),
-    "atan2": (Arithmetic(30, 1), Arithmetic(55, 1)),
+    "atan2": (Arithmetic(28, 1), Arithmetic(53, 1)),
     "sqrt": (Arithmetic(1, 0, 1), Arithmetic(1, 0, 1)),
     "rint": (Arithmetic(3), Arithmetic(3)),
     "floor": (Arithmetic(5), Arithmetic(5)),

@@ -365,6 +365,17 @@ def test_angles_beside_multiples_of_a_quarter_turn(name: str, target: str) -> No
     assert (np.abs(computed_by_kernel(name, "f32", target, x) - exact) / units).max() <= 2
 
 
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("target", TARGETS)
+def test_angles_of_points_at_edges(target: str, dtype: str) -> None:
+    """Zeros of both signs, infinities and NaN in either coordinate."""
+    edges = np.array([0, -0.0, 1, -1, 3, np.inf, -np.inf, np.nan], FLOATS[dtype])
+    y, x = (np.ascontiguousarray(grid.ravel()) for grid in np.meshgrid(edges, edges))
+    expected, result = np.arctan2(y, x), computed_by_kernel("atan2", dtype, target, y, x)
+    np.testing.assert_allclose(result, expected, rtol=4 * np.finfo(FLOATS[dtype]).eps)
+    assert (np.signbit(result) == np.signbit(expected))[~np.isnan(expected)].all()
+
+
 def test_loops_gather_elements_where_that_is_fast() -> None:
     """It is slow on AMD's CPUs, and on Intel's from Skylake to Rocket Lake, whose microcode hides what gathers leave
     behind. LLVM's own choice is to gather on all of these but AMD's with AVX2."""

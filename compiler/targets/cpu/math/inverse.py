@@ -42,15 +42,14 @@ def atan(x: Term) -> Term:
 
 
 def atan2(y: Term, x: Term) -> Term:
-    """The angle of the point (x, y), from -pi to pi."""
+    """The angle of the point (x, y), from -pi to pi. A NaN reaches the quotient, and so the result."""
     height, width = absolute(y), absolute(x)
     is_steep, is_left = height > width, x.bits() < 0
-    below = select(is_steep, height, width)
-    quotient = select(is_steep, width, height) / below
-    quotient = select(below.equals(0), 0.0, select(height.equals(width), 1.0, quotient))  # 0 / 0, and infinities
+    above, below = select(is_steep, width, height), select(is_steep, height, width)
+    below = select(below < x.format.tiny, x.format.tiny, below)  # 0 / 0
+    quotient = select(above.equals(below), 1.0, above / below)  # infinities
     half = select(is_steep, 1.0, select(is_left, x.like(2.0), 0.0))
-    result = with_sign(_angle(select(is_steep ^ is_left, -quotient, quotient), half), y)
-    return select(x.is_nan() | y.is_nan(), x + y, result)
+    return with_sign(_angle(select(is_steep ^ is_left, -quotient, quotient), half), y)
 
 
 def _angle(quotient: Term, halves: Term) -> Term:
