@@ -50,11 +50,11 @@ class _Barrier:
         self.function.linkage = "internal"
         self.builder = builder = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.limit = builder.alloca(ir.ArrayType(_I64, 2))  # a timespec: seconds, nanoseconds
-        places = [
+        addresses = [
             builder.gep(self.function.args[0], [_number(word)]) for word in (BARRIER, MEMBERS, WAIT, FUTEX, SPINS)
         ]
-        state, self.members, self.calls, self.futex, self.most = map(builder.load, places)
-        self.most_at = places[-1]
+        state, self.members, self.calls, self.futex, self.most = map(builder.load, addresses)
+        self.most_at = addresses[-1]
         self.state = builder.inttoptr(state, _I64.as_pointer())
         with builder.if_then(builder.icmp_signed("==", self.members, _number(1))):
             builder.ret(_number(0))
