@@ -15,9 +15,9 @@ from msgspec import Struct
 
 from netc.dsl.diagnostics import fault
 from netc.dsl.source import Span
+from netc.dsl.storage.control_groups import GROUPS, PROC, folders_of, lines_of
 
 SMALL = 1 << 26  # bytes that are allocated without asking
-_PROC, _GROUPS = Path("/proc"), Path("/sys/fs/cgroup")
 _NO_LIMIT = 1 << 60  # version 1 of control groups writes a number of this size for "no limit"
 _PAGEMAP_BYTES = 8  # of a page in /proc/self/pagemap; its two highest bits say that it is in memory, or swapped out
 _PIECE = 1 << 20  # bytes of it that are read at a time
@@ -72,7 +72,7 @@ def pledge(array: np.ndarray[Any, Any]) -> None:
         weakref.finalize(array, _PLEDGED.pop, key, None).atexit = False
 
 
-def unwritten(proc: Path = _PROC) -> int:
+def unwritten(proc: Path = PROC) -> int:
     """The bytes of pledged arrays that the system does not count as used yet; 0 where it does not say which those are.
 
     Pages that were only read count as written.
@@ -98,7 +98,7 @@ def _written(pagemap: IO[bytes], first: int, last: int) -> int:
     return count
 
 
-def memory(proc: Path = _PROC, groups: Path = _GROUPS) -> FreeMemory:
+def memory(proc: Path = PROC, groups: Path = GROUPS) -> FreeMemory:
     """The least that the machine, the control groups of this process, and its address limit leave.
 
     `proc` and `groups` are where Linux reports it; other systems report the machine's total memory, or no limit at all.
@@ -122,25 +122,13 @@ def _of_machine(proc: Path) -> FreeMemory | None:
 
 
 def _of_groups(proc: Path, groups: Path) -> Iterator[FreeMemory]:
-    """The free memory in each control group of the process, and in each group around it.
-
-    A container does not see the groups of the machine: the root is its own group.
-    """
-    for line in _lines(proc / "self" / "cgroup"):
-        _, kinds, path = [*line.split(":", 2), "", ""][:3]
-        if not kinds:  # version 2, at the root or, beside version 1, in `unified`
-            files = ("memory.max", "memory.current", "inactive_file")
-            roots = [groups, groups / "unified"]
-        elif "memory" in kinds.split(","):
-            files = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
-            roots = [groups / kinds, groups / "memory"]
-        else:
-            continue
-        inner = Path(path.lstrip("/"))
-        for root in roots:
-            for folder in dict.fromkeys([root / inner, *(root / parent for parent in inner.parents), root]):
-                if (free := _of_group(folder, *files)) is not None:
-                    yield free
+    """The free memory in each control group of the process, and in each group around it."""
+    for folder, is_new in folders_of("memory", proc, groups):
+        files = ("max", "current") if is_new else ("limit_in_bytes", "usage_in_bytes")
+        limit_file, usage_file = (f"memory.{file}" for file in files)
+        free = _of_group(folder, limit_file, usage_file, "inactive_file" if is_new else "total_inactive_file")
+        if free is not None:
+            yield free
 
 
 def _of_group(folder: Path, limit_file: str, usage_file: str, reclaimable: str) -> FreeMemory | None:
@@ -157,27 +145,20 @@ def _of_addresses(proc: Path) -> FreeMemory | None:
     except ImportError:
         return None
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
-    pages = [*" ".join(_lines(proc / "self" / "statm")).split(), "0"][0]
+    pages = [*" ".join(lines_of(proc / "self" / "statm")).split(), "0"][0]
     if limit == resource.RLIM_INFINITY or not pages.isdigit():
         return None
     taken = int(pages) * os.sysconf("SC_PAGE_SIZE")
     return FreeMemory(max(limit - taken, 0), f"this process, limited to {limit:,} bytes of addresses (ulimit -v), has")
 
 
-def _lines(path: Path) -> list[str]:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError:
-        return []
-
-
 def _number(path: Path) -> int | None:
     """The number in a file; None if there is no file, or if it says `max`."""
-    text = "".join(_lines(path)).strip()
+    text = "".join(lines_of(path)).strip()
     return int(text) if text.isdigit() else None
 
 
 def _numbers(path: Path) -> dict[str, int]:
     """The numbers by name of a file that has a name and a number on each line."""
-    words = [line.split() for line in _lines(path)]
+    words = [line.split() for line in lines_of(path)]
     return {line[0]: int(line[1]) for line in words if len(line) > 1 and line[1].isdigit()}

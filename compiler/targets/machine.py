@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from netc.compiler.ir.types import DTYPES, SHARD_COUNT
 from netc.compiler.targets.processor import processor
+from netc.dsl.storage.control_groups import processors
 from netc.dsl.structs import replace
 
 LINE = 64  # bytes of a cache line
@@ -218,5 +219,13 @@ def _host() -> Machine:
 
 
 def cores() -> int:
-    """Returns the number of processors that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Returns the number of processors that this process may use: fewer than the machine has if its affinity or the
+    quota of a control group (`docker run --cpus 2`) says so."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(count, _quota() or count)
+
+
+@cache
+def _quota() -> int | None:
+    """The quota of this process when it is first asked for."""
+    return processors()
