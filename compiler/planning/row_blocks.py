@@ -75,9 +75,9 @@ def _pieces_at_once(group: TaskGroup, sizes: Sizes, machine: Machine) -> int:
     if not passed_on:
         return extent
     is_shallow = any(_is_shallow(task, moving, sizes, machine) for task in group.tasks)
-    room = second * 3 // 4 if is_shallow else second // 2
+    bound = second * 3 // 4 if is_shallow else second // 2
     row = sum(map(row_bytes, passed_on if is_shallow else moving))
-    fitting = max(grain, min(extent, room // row // grain * grain))
+    fitting = max(grain, min(extent, bound // row // grain * grain))
     most = fitting * 9 // 8  # a few rows more are better than a last block of a few rows
     again = _read_by_each_block(group, sizes)
     saved = again * (-(-extent // most) - 1) * (1 if again > second // 2 else _NEAR_COST)
