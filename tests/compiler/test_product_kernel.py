@@ -306,6 +306,7 @@ def border_cases(dtype: str, machine: Machine) -> Iterator[Case]:
         case.loops["depth"] = replace(case.loops["depth"], a=4096 // FLOATS[dtype]().itemsize)
         yield case
     yield from gradient_cases(machine, dtype)
+    yield from turned_cases(machine, dtype)
     yield from weight_panels(machine, dtype)
     for rows, columns in ((8, 1), (9, 0), (9, 1), (16, 1), (17, 1), (BLOCK + 1, PANELS * machine.panel(dtype))):
         case = plain_case(rows, MANY_PANELS * machine.panel(dtype) + columns, PACKED + lanes + 1, has_start=rows > 16)
@@ -327,6 +328,22 @@ def gradient_cases(machine: Machine, dtype: str) -> Iterator[Case]:
         case = plain_case(rows, columns, depth, has_start=bool(touches % 2))
         loops = {"rows": replace(case.loops["rows"], a=1), "depth": replace(case.loops["depth"], a=rows)}
         yield replace(case, loops={**case.loops, **loops}, touches=touches % (TOUCHED + 1))
+
+
+def turned_cases(machine: Machine, dtype: str) -> Iterator[Case]:
+    """Transposed weights whose rows are the rows of tiles (turned.py): as few and many rows of a as there may be, one
+    block of columns and two, rows of b that lie whole pages apart, and a depth that just fits the copies or does not.
+    """
+    panel, lanes, page = machine.panel(dtype), machine.lanes(dtype), PAGE // FLOATS[dtype]().itemsize
+    shapes = [(FEW_ROWS, 4 * panel, 3), (lanes // 2, 4 * panel + 1, 0), (lanes, BLOCK + 4 * panel + 3, PACKED + 5)]
+    shapes += [(panel, 5 * panel - 1, 2), (panel + 1, 4 * panel, 9)]
+    shapes += [(FEW_ROWS + 1, 4 * panel, 4 * PACKED - BLOCK + more) for more in (0, 1)]
+    for rows, columns, depth in shapes:
+        case = plain_case(rows, columns, depth, b_is_transposed=True)
+        yield case
+        case.loops["rows"] = replace(case.loops["rows"], c=columns + 3)
+        case.loops["columns"] = replace(case.loops["columns"], b=-(-max(depth, 1) // page) * page)
+        yield case
 
 
 def far_cases(machine: Machine, dtype: str) -> Iterator[Case]:

@@ -22,7 +22,9 @@ from netc.compiler.targets.cpu.products.panel_kernel import FIELDS, PanelKernel
 from netc.compiler.targets.cpu.products.tile_sizes import FEW_ROWS, rows_of_next
 from netc.compiler.targets.machine import WIDE
 
-_NEAR = 512 << 10  # bytes of a strip of b that stays in the second cache, beside a block of rows of c
+# Bytes of a strip of b that stays in the second cache, beside rows of c and what is prefetched: with 512 KiB,
+# steps of 128 samples and layers of 1,000 units were measured to take 3 to 5% longer.
+_NEAR = 320 << 10
 _MANY_TILES = 16  # of rows, which share a copy of a panel
 _FEW_PANELS = 8  # fewer are taken at once: to prefetch rows of a by the first of them would take one more call
 

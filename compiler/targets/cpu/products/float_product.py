@@ -24,6 +24,7 @@ in one record, of which every function takes the address. Some kinds of products
 - batches of one panel each, such as small images: what they share is set once, before the loops over batches
   (multiply_single_panels), because each of them takes less time than the loops around strips
 - those of a few rows and a large b, which wait for b: strips are shorter and groups are wider (far_blocks.py)
+- those of a few rows and a transposed b: both operands change places (turned.py)
 - gradients of weights: tiles take one panel after another, then the next rows (across.py)
 
 Copies. Operands are copied into the order in which tiles read them (packing.py) where that pays:
@@ -79,7 +80,7 @@ from netc.compiler.targets.cpu.products.packing import copy_rows, pack_rows
 from netc.compiler.targets.cpu.products.panel_kernel import FIELDS
 from netc.compiler.targets.cpu.products.tile_operand import NUMBER
 from netc.compiler.targets.cpu.products.tile_sizes import FEW_ROWS, panel_columns, rows_of_next
-from netc.compiler.targets.cpu.products.weight_panels import WeightPanelsKernel
+from netc.compiler.targets.cpu.products.turned import TurnedKernel
 from netc.compiler.targets.machine import (
     BLOCK,
     DISTANT,
@@ -88,7 +89,6 @@ from netc.compiler.targets.machine import (
     MANY_ROWS,
     NEAR,
     PACKED,
-    PAGE,
     PANELS,
     PANELS_AHEAD,
     SLACK,
@@ -109,7 +109,7 @@ def product(symbol: str, dtype: str, machine: Machine, gathered: Gathered = "") 
     return module
 
 
-class _Kernel(WeightPanelsKernel):
+class _Kernel(TurnedKernel):
     """Writes the kernel's functions into a module."""
 
     def __init__(self, module: Any, symbol: str, lanes: Lanes, gathered: Gathered) -> None:
@@ -129,6 +129,18 @@ class _Kernel(WeightPanelsKernel):
             with few:
                 self.multiply_few_tiles(turns, runs, depth)
             with many:
+                self.multiply_turned_or_many(turns, runs, depth)
+
+    def multiply_turned_or_many(self, turns: Word, runs: Word, depth: Word) -> None:
+        """The loops of turned.py, or the others."""
+        self.words["row_step"] = 0
+        if self.gathered:
+            self.multiply_many_tiles(turns, runs, depth)
+            return
+        with self.run.builder.if_else(self.is_turned(turns, runs, depth).value) as (turned, plain):
+            with turned:
+                self.multiply_turned(depth)
+            with plain:
                 self.multiply_many_tiles(turns, runs, depth)
 
     def multiply_many_tiles(self, turns: Word, runs: Word, depth: Word) -> None:
@@ -270,11 +282,6 @@ class _Kernel(WeightPanelsKernel):
         """Whether the rows of a's depth lie whole pages apart, and are too many for the few sets of the caches that
         they then share."""
         return self.lie_pages_apart("depth_a") & (depth > _FEW_PAGES)
-
-    def lie_pages_apart(self, stride: str) -> Word:
-        """Whether a stride is a multiple of a page, and not zero."""
-        nbytes = self.words[stride] * self.size
-        return (nbytes > 0) & nbytes.equals(nbytes // PAGE * PAGE)
 
     def write_strip(self) -> None:
         """The loops over groups of panels, and in each over blocks of rows, which use the same copies of panels."""

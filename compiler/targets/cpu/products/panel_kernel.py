@@ -53,6 +53,10 @@ _VARIABLES = (
     *("goes_across", "panels_left"),
     # where the first tile copies the panel to, or 0
     *tile.COPY,
+    # of a product whose operands change places (turned.py): the distance between rows of c; the address of the rows
+    # behind the first tile, their distance in bytes, and how many bytes of a tile's rows there are for each row of
+    # depth, else 0
+    *("rows_c", "next_tile", "next_row", "row_step"),
     # the rows that a call of a tile takes, in a product of few tiles
     "taken",
     # how many tiles have been multiplied, and whether the next tile prefetches one of `lines`
@@ -189,6 +193,9 @@ class PanelKernel(ProductKernel):
             each, step = words["pieces_of_tile"], words["piece_step"]
             tiles = (words["next_pieces"] - words["piece"] + each - 1) // each
             self.fetch(words, words["next_block"] + words["piece"] * step, LINE, step * each, tiles)
+        with panel.when(words["row_step"] > 0):
+            at = words["next_tile"] + words["next_row"] * i
+            self.fetch(words, at, words["row_step"], words["next_row"] * tall)
         later.choose(panel, words, words["panel"])
         later.limit_tiles(words)
         with panel.when(words["in_blocks"].equals(1)):
