@@ -48,7 +48,7 @@ class TurnedKernel(WeightPanelsKernel):
         copy, turned = words["pack"], words["pack"] + depth * pitch
         later.begin(words, (columns + tall - 1) // tall * depth)
         self.pack_panel(run, copy, words["a"], words["depth_a"], words["rows_a"], depth, rows)
-        for name in ("packs_a", "touching", "next_a", "lines", "ahead", "next_rows", "is_cold", "in_blocks"):
+        for name in ("packs_a", "copy", "touching", "next_a", "lines", "ahead", "next_rows", "is_cold", "in_blocks"):
             words[name] = 0
         for name in ("next_pieces", "piece", "reads_start", "start_row", "tile", "panel_run"):
             words[name] = 0
