@@ -9,7 +9,6 @@ from netc.compiler.planning.plan import plan
 from netc.compiler.program.kernels import Contraction
 from netc.compiler.program.nests import Nest
 from netc.compiler.program.schedule import PERSISTENT, Group
-from netc.compiler.targets.machine import GROUP
 from netc.compiler.targets.named import NAMED
 from netc.dsl.structs import replace
 
@@ -59,14 +58,6 @@ def test_weights_of_a_point_are_shared_by_channels() -> None:
     groups = [planned_group for planned_group in planned.groups() if planned_group.group.kind == "pieces"]
     weights = [[type(task.kernel) for _, task in each.calls] for each in groups if each.group.extent == 40]
     assert weights == [[Contraction, Nest]]  # the gradient, and the update in the same group
-
-
-@pytest.mark.parametrize("rows", [28, 64, 128, 784])
-def test_workers_share_rows_of_a_tall_tile(rows: int) -> None:
-    """If no tile of 12 rows were cut, two workers would have 36 and 28 of 64 rows."""
-    group = group_of_gradient(1, rows, 32)
-    assert group.grain == GROUP < MACHINE.tile_rows
-    assert group.row_block == rows or group.row_block % MACHINE.tile_rows == 0
 
 
 def prefetches(group: Group) -> bool:
@@ -144,3 +135,11 @@ def test_a_workers_own_memory_does_not_grow_with_the_depth_of_a_network() -> Non
         return plan(tasks, dict.fromkeys(tasks.leaves, 0), 256, machine).private
 
     assert private(24) == private(12)
+
+
+@pytest.mark.parametrize("rows", [28, 64, 128, 784])
+def test_workers_share_rows_of_a_tall_tile(rows: int) -> None:
+    """If no tile of 12 rows were cut, two workers would have 36 and 28 of 64 rows."""
+    group = group_of_gradient(1, rows, 32)
+    assert group.grain == 4 < MACHINE.tile_rows
+    assert group.row_block == rows or group.row_block % MACHINE.tile_rows == 0
