@@ -28,7 +28,7 @@ class SharedPhase(Struct, frozen=True):
     @property
     def waiting(self) -> float:
         """The mean seconds in which a thread waits for the slowest one."""
-        return max(self.seconds) - sum(self.seconds) / len(self.seconds)
+        return max(max(self.seconds) - sum(self.seconds) / len(self.seconds), 0.0)  # the mean is rounded
 
 
 def phases_of(plan: Plan, by_thread: Array, sizes: Sizes) -> list[SharedPhase]:

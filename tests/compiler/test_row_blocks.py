@@ -63,14 +63,6 @@ def test_weights_of_a_point_are_shared_by_channels() -> None:
     assert weights == [[Contraction, Nest]]  # the gradient, and the update in the same group
 
 
-@pytest.mark.parametrize("rows", [28, 64, 128, 784])
-def test_workers_share_rows_of_a_tall_tile(rows: int) -> None:
-    """If no tile of 12 rows were cut, two workers would have 36 and 28 of 64 rows."""
-    group = group_of_gradient(1, rows, 32)
-    assert group.grain == GROUP < MACHINE.tile_rows
-    assert group.row_block == rows or group.row_block % MACHINE.tile_rows == 0
-
-
 def prefetches(group: Group) -> bool:
     """Whether the product prefetches arrays that the update writes."""
     product = group.calls[0].arguments
@@ -159,3 +151,11 @@ def test_a_workers_own_memory_does_not_grow_with_the_depth_of_a_network() -> Non
         return plan(tasks, dict.fromkeys(tasks.leaves, 0), 256, machine).private
 
     assert private(24) == private(12)
+
+
+@pytest.mark.parametrize("rows", [28, 64, 128, 784])
+def test_workers_share_rows_of_a_tall_tile(rows: int) -> None:
+    """If no tile of 12 rows were cut, two workers would have 36 and 28 of 64 rows."""
+    group = group_of_gradient(1, rows, 32)
+    assert group.grain == GROUP < MACHINE.tile_rows
+    assert group.row_block == rows or group.row_block % MACHINE.tile_rows == 0

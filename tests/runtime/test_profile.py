@@ -30,14 +30,14 @@ def test_shares_add_up_to_the_step(threads: int) -> None:
     assert all(row.bound.seconds >= 0 for row in measured.rows)
     assert all(len(phase.seconds) == threads and phase.waiting >= 0 for phase in measured.shared)
     assert [task for phase in measured.shared for task in phase.tasks] == [row.task for row in measured.rows]
-    assert all(1 <= speed <= count + 1e-9 for count, speed in measured.expected.items())
+    assert all(1 - 1e-9 <= speed <= count + 1e-9 for count, speed in measured.expected.items())
     assert measured.bound.seconds == pytest.approx(sum(line.bound.seconds for line in measured.lines))
 
 
 def test_the_command_names_the_lines(capsys: pytest.CaptureFixture) -> None:
     from netc.commands.table import app_of
 
-    app_of()(["profile", str(EXAMPLES / "iris.net")], standalone_mode=False)
+    app_of()(["profile", str(EXAMPLES / "iris.net"), "--threads", "1"], standalone_mode=False)
     rows = capsys.readouterr().out.splitlines()
     heads = ["line", "kernel", "gives", "us", "of step", "bound", "of bound", "lost us", "GFLOP/s", "GB/s"]
     assert re.split(r" {2,}", rows[0]) == heads
