@@ -79,10 +79,10 @@ def _say_who_waits(profile: "Profile") -> None:
     rows = [("phase", "line", "pieces", "us of each thread", "waits us")]
     for phase in uneven:
         lines = sorted({value.span.line for task in phase.tasks for value in task.values})
-        most = f"{','.join(map(str, lines[:_MOST_LINES]))}{',…' if len(lines) > _MOST_LINES else ''}"
-        pieces = " ".join(map(str, sorted(dict.fromkeys(phase.pieces))))
+        listed = ",".join([*map(str, lines[:_MOST_LINES]), *["…"] * (len(lines) > _MOST_LINES)])
+        pieces = " ".join(map(str, sorted(set(phase.pieces))))
         spent = " ".join(f"{seconds * 1e6:.1f}" for seconds in phase.seconds)
-        rows.append((str(phase.number), most, pieces, spent, f"{phase.waiting * 1e6:.1f}"))
+        rows.append((str(phase.number), listed, pieces, spent, f"{phase.waiting * 1e6:.1f}"))
     waits = sum(phase.waiting for phase in profile.shared)
     say(f"a thread waits {waits * 1e6:.1f} us of a step for slower ones, in {len(profile.shared)} phases; most in")
     table(rows, right=(0, 4))

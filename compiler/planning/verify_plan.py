@@ -133,8 +133,11 @@ def _verify_rows(buffer: Buffer, touching: Sequence[_Call]) -> None:
 
 
 def _verify_last_steps(calls: Sequence[_Call], touches: Mapping[Buffer, Sequence[_Call]]) -> None:
-    """What a call writes that is not done in the last step is read only by others of its scan: by calls before it, in
-    the next step, and by calls behind it that are not done either."""
+    """Checks the buffers that a skipped call would write in the last step.
+
+    Only calls of its scan read them: those before it in the next step, and those behind it that the last step skips
+    too.
+    """
     for call in calls:
         if not call.task.skips_last:
             continue

@@ -1,9 +1,9 @@
 """The functions that kernels call with versions for vectors (vector_versions.py), and their definitions.
 
-Two kinds of functions are such. Large angles of sin, cos and tan take another way: a loop computes all angles as if
-none were large, and then calls a function that corrects the results of large ones, because LLVM vectorises no loop with
-a branch. Each lane of a vector chooses its way alone, so that an element has the same bits in a vector and alone.
-The other one is rounding to bf16 by an instruction (rounding.py).
+There are two kinds. One corrects large angles of sin, cos and tan: LLVM vectorises no loop with a branch, so a loop
+computes all angles as if none were large, and then calls a function that corrects the results of large ones. It decides
+for each lane of a vector alone, so that an element has the same bits in a vector and by itself. The other kind rounds
+to bf16 by an instruction of the CPU (rounding.py).
 """
 
 import itertools
