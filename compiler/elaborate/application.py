@@ -124,7 +124,9 @@ def _refuse_remainder(call: OperationCall) -> None:
         if isinstance(size, int) and isinstance(by, int) and by > 0 and size % by:
             divisors = [number for number in range(1, size + 1) if size % number == 0]
             nearest = min(divisors, key=lambda number: abs(number - by))
-            hint = Hint(f"{nearest} in its place, which does", Change(str(nearest)))
+            hint = None  # the user has written r, not the r * r of `c // (r * r)`
+            if isinstance(node.right, (syntax.Name, syntax.Number)):
+                hint = Hint(f"{nearest} in its place, which does", Change(str(nearest)))
             fault("E0401", f"this does not divide the size {size}", node.right.span, f"it is {by}", hint=hint)
 
 
